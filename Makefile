@@ -1,0 +1,39 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Needs python3 (3.11 or newer, with venv), git and a package index for pip. Everything else goes to .venv and .cache.
+
+PYTHON ?= python3
+BIN := .venv/main/bin
+PYTEST := $(BIN)/pytest --numprocesses=auto
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint unit integration demo build clean venv
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+test: venv ## Lint and all tests, as CI runs them
+	$(PYTEST) tests --cov
+
+lint: venv ## Sanity tests of ansible-core and all linters
+	$(PYTEST) tests/lint
+
+unit: venv ## Unit tests, with coverage
+	$(PYTEST) tests/unit --cov
+
+integration: venv ## Tests with real processes
+	$(PYTEST) tests/integration
+
+demo: venv ## Show the collection at work on this machine
+	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run
+
+build: venv ## Build the tarball for Galaxy in dist/
+	ANSIBLE_HOME=.cache/ansible $(BIN)/ansible-galaxy collection build --force --output-path dist
+
+clean: ## Remove all that these targets made
+	rm -rf .ansible .cache .venv dist tests/output
+
+venv:
+	@$(PYTHON) tests/support/envs.py

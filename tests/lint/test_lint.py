@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every linter is a test, so that one run tells everything. How each is set up is in its own file, or in pyproject.toml."""
+
+import re
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from support import envs, processes
+from support.sanity import sanity
+
+LINTERS = {
+    "ruff": "ruff check",
+    "mypy": "mypy",
+    # What runs on nodes is for Python 3.6 and newer, where annotations are evaluated.
+    "vermin": "vermin --target=3.6- --violations --no-tips --eval-annotations plugins/modules plugins/module_utils",
+    "yamllint": "yamllint --strict .",
+    "ansible-lint": "ansible-lint --offline --profile production",
+    "docs": "antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .",
+    "changelog": "antsibull-changelog lint",
+}
+
+
+def succeed(done) -> None:
+    """Fail with all that a linter said, and nothing else."""
+    if done.returncode:
+        pytest.fail(f"{done.stdout}\n{done.stderr}".strip(), pytrace=False)
+
+
+@pytest.mark.parametrize("name", LINTERS)
+def test_linter(name: str, tmp_path: Path) -> None:
+    env = processes.clean_env(tmp_path, {"ANSIBLE_COLLECTIONS_PATH": envs.ROOT / ".collections"})
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    command, *arguments = LINTERS[name].split()
+    succeed(processes.run(shutil.which(command, path=env["PATH"]), *arguments, env=env))
+
+
+@pytest.mark.parametrize(
+    ("core", "minor"),
+    [(envs.OLD_CORE, None), (envs.OLD_CORE, envs.OLD_NODE_MINOR), ("running", None), ("newest", None)],
+    ids=["2.16", "2.16-python3.6", "running", "newest"],
+)
+def test_ansible_test_sanity(core: str, minor: int | None, installed_collection: Path) -> None:
+    """The tarball that users get passes ansible-test, on the oldest ansible-core and the newest, and can be imported on the oldest node."""
+    try:
+        environment = envs.core(core)
+        if minor is not None:
+            envs.first_python((minor,), f"a node of ansible-core {core}")
+    except envs.MissingInterpreterError as exc:
+        pytest.skip(str(exc))
+    if core == "newest" and environment == envs.core("running"):
+        pytest.skip("the running Python is the newest here, so this is the test of the running one")
+    # What ansible-test reads and users don't need. (An ignore file would be in tests/sanity: there is none, and there should be none.)
+    (installed_collection / "tests").mkdir()
+    shutil.copy(envs.ROOT / "tests" / "config.yml", installed_collection / "tests")
+    options = [] if minor is None else ["--test", "compile", "--test", "import"]
+    done = sanity(environment, installed_collection, *options, minor=minor)
+    succeed(done)
+    for skipped in re.findall(r"^WARNING: .*(?:[Ss]kipp|slow).*$", done.stdout + done.stderr, re.MULTILINE):
+        warnings.warn(skipped, stacklevel=1)

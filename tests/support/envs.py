@@ -1,0 +1,147 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The interpreters on this machine, and the virtual environments below .venv, made when first asked for and then kept.
+
+C(main) runs the tests and the linters, with the newest ansible-core for the Python that runs C(make). C(core-*) hold another ansible-core,
+C(node-*) what a managed node has: Python and PyYAML. Run as a script (the Makefile does), it makes C(main): only the standard library here.
+"""
+
+import fcntl
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+VENVS = ROOT / ".venv"
+MAIN = VENVS / "main"
+
+NEWEST_MINOR = 14
+OLD_CORE = "2.16"
+OLD_CORE_MINORS = (12, 11, 10)
+OLD_NODE_MINOR = 6
+
+
+class MissingInterpreterError(Exception):
+    """No usable interpreter of a version that was asked for; the message names it and what it is for."""
+
+
+class Node(NamedTuple):
+    """A managed node's interpreter, and the environment of the ansible-core that manages it."""
+
+    core: Path
+    python: Path
+
+    @property
+    def ansible(self) -> Path:
+        return self.core / "bin" / "ansible"
+
+
+@functools.cache
+def find_python(minor: int) -> Path | None:
+    """A CPython 3.minor that can make virtual environments: this one, one on PATH, or one of pyenv's.
+
+    Each candidate is run, because a name on PATH proves nothing (pyenv's shims exist for versions that aren't switched on).
+    """
+    name = f"python3.{minor}"
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [Path(directory) / name for directory in os.environ.get("PATH", os.defpath).split(os.pathsep)]
+    candidates += sorted(pyenv.glob(f"versions/3.{minor}.*/bin/{name}"))
+    if sys.version_info[:2] == (3, minor):
+        candidates.insert(0, Path(sys._base_executable))
+    probe = "import ensurepip, ssl, venv, sys; print(sys.implementation.name, *sys.version_info[:2])"
+    for candidate in filter(Path.exists, candidates):
+        answer = subprocess.run([candidate, "-c", probe], capture_output=True, text=True, check=False)
+        if answer.stdout.split() == ["cpython", "3", str(minor)]:
+            return candidate
+    return None
+
+
+def first_python(minors: tuple[int, ...], purpose: str) -> Path:
+    """The first of these interpreters that exists."""
+    for minor in minors:
+        if found := find_python(minor):
+            return found
+    names = " or ".join(f"python3.{minor}" for minor in minors)
+    raise MissingInterpreterError(f"needs {names} ({purpose}): none found on PATH or in pyenv")
+
+
+def core(kind: str) -> Path:
+    """The environment with one ansible-core: of the C(running) Python, of the C(newest) Python on the machine, or 2.16."""
+    if kind == OLD_CORE:
+        python = first_python(OLD_CORE_MINORS, f"the controller of ansible-core {OLD_CORE}")
+        return _with_modlib(_ensure(f"core-{OLD_CORE}", python, [f"ansible-core=={OLD_CORE}.*"]))
+    newest = next((minor for minor in range(NEWEST_MINOR, sys.version_info.minor, -1) if find_python(minor)), None)
+    if kind == "running" or newest is None:
+        return _with_modlib(Path(sys.prefix))
+    return _with_modlib(_ensure("core-newest", first_python((newest,), "the newest ansible-core"), ["ansible-core"]))
+
+
+def node(kind: str) -> Node:
+    """A managed node under the ansible-core of the same kind: the oldest Python that it can manage, or the newest."""
+    if kind == OLD_CORE:
+        python = first_python((OLD_NODE_MINOR,), f"an EL8 node, managed by ansible-core {OLD_CORE}")
+        # The pip that comes with 3.6 doesn't know today's wheels, and 22 doesn't know 3.6.
+        return Node(core(kind), _ensure("node-3.6", python, ["-U", "pip<22"], ["PyYAML"]) / "bin" / "python")
+    controller = core(kind)
+    base = subprocess.check_output([controller / "bin" / "python", "-c", "import sys; print(sys._base_executable)"], text=True).strip()
+    return Node(controller, _ensure(f"node-{kind}", Path(base), ["PyYAML"]) / "bin" / "python")
+
+
+def ensure_main() -> None:
+    """Make the environment of the tests, with the Python that runs this."""
+    python = find_python(sys.version_info.minor)
+    if python is None:
+        raise MissingInterpreterError(f"{sys.executable} can't make virtual environments (on Debian: apt-get install python3-venv)")
+    _ensure(MAIN.name, python, ["-r", str(ROOT / "tests" / "requirements.txt")])
+
+
+def _ensure(name: str, python: Path, *installs: list[str]) -> Path:
+    """Make an environment, unless it is there and was made in the same way. Safe to call from several processes."""
+    path = VENVS / name
+    made = path / "made-by"
+    requirements = [argument for install in installs for argument in install]
+    recipe = "\n".join([str(path), str(python), *requirements, *(Path(file).read_text() for file in requirements if file.endswith(".txt"))])
+    VENVS.mkdir(exist_ok=True)
+    with (VENVS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if made.exists() and made.read_text() == recipe:
+            return path
+        print(f"Making .venv/{name} ...", file=sys.stderr, flush=True)
+        shutil.rmtree(path, ignore_errors=True)
+        _run(python, "-m", "venv", path)
+        for install in installs:
+            _run(path / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-qq", "install", *install)
+        made.write_text(recipe)
+    return path
+
+
+def _with_modlib(environment: Path) -> Path:
+    """Give an environment a directory C(modlib) with ansible and this collection and nothing else, for running modules on another interpreter."""
+    modlib = environment / "modlib"
+    modlib.mkdir(exist_ok=True)
+    (ansible,) = environment.glob("lib/python3*/site-packages/ansible")
+    for target in (ansible, ROOT / ".collections" / "ansible_collections"):
+        try:
+            (modlib / target.name).symlink_to(target)
+        except FileExistsError:
+            continue
+    return environment
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError("failed: {}\n{}".format(" ".join(map(str, command)), done.stdout))
+
+
+if __name__ == "__main__":
+    try:
+        ensure_main()
+    except (MissingInterpreterError, RuntimeError) as exc:
+        sys.exit(f"make: the test environment: {exc}")
