@@ -1,0 +1,275 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The declared state of endpoints, put onto a remote.yaml by rules that are safe to write with.
+
+What is not declared is left alone. Apptainer's own hazards (two exclusive endpoints, locked-out users, endpoints nobody can reach) are
+refused or repaired here; what Apptainer would do is in C(_apptainer.py).
+"""
+
+import re
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import exclusives
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Keyserver, Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
+    DEFAULT_ENDPOINT_URI,
+    DEFAULT_KEYSERVER_URI,
+    check_keyserver,
+    endpoint,
+    same_endpoint,
+    same_keyserver,
+)
+
+
+class WantedKeyserver(NamedTuple):
+    """One keyserver of a declared list. None: as it is, else false."""
+
+    uri: str
+    insecure: Optional[bool] = None
+    builtin: Optional[bool] = None
+
+
+class WantedRemote(NamedTuple):
+    """One declared endpoint. None: leave alone. I(token): the empty string logs out."""
+
+    name: str
+    present: bool = True
+    uri: Optional[str] = None
+    insecure: Optional[bool] = None
+    default: Optional[bool] = None
+    exclusive: Optional[bool] = None
+    token: Optional[str] = None
+    keyservers: Optional[Tuple[WantedKeyserver, ...]] = None
+    force: bool = False
+
+
+class Outcome(NamedTuple):
+    """The configuration to write, and what the user should hear about it."""
+
+    config: RemoteConfig
+    warnings: Tuple[str, ...] = ()
+
+
+def converge(config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig] = None, prune: bool = False) -> Outcome:
+    """Put the declared endpoints onto I(config).
+
+    I(config) is the global file's content if I(system) is None, else a user's, and I(system) what the global file says (empty if there is
+    none). I(prune) removes what is not listed; copies of global endpoints in a user's file stay, as Apptainer would make them anew.
+    Raises RuleError with the endpoint's name, the reason and the way out. Linear in the number of endpoints.
+    """
+    return _Change(config, wanted, system).run(prune)
+
+
+class _Change:
+    """One run of converge(): working copies of what changes, so that ten thousand endpoints cost ten thousand steps."""
+
+    def __init__(self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig]) -> None:
+        self.before = config
+        self.wanted = wanted
+        self.is_global = system is None
+        self.system = system or RemoteConfig()
+        self.remotes: Dict[str, Remote] = dict(config.remotes)
+        self.active = config.active
+        self.warnings: List[str] = []
+
+    def run(self, prune: bool) -> Outcome:
+        self._check_list()
+        for item in self.wanted:
+            try:
+                if item.present:
+                    self._ensure(item)
+                else:
+                    self._remove(item.name, item.force)
+            except RuleError as error:
+                raise RuleError('endpoint "%s": %s' % (item.name, error)) from None
+        if prune:
+            self._prune()
+        self._set_exclusive()
+        self._set_default()
+        return Outcome(self.before._replace(active=self.active, remotes=self.remotes), tuple(self.warnings))
+
+    def _check_list(self) -> None:
+        seen = set()
+        for item in self.wanted:
+            if item.name in seen:
+                raise RuleError('endpoint "%s" is listed twice; merge the two entries' % item.name)
+            seen.add(item.name)
+        for option in ("default", "exclusive"):
+            chosen = [item.name for item in self.wanted if getattr(item, option) and item.present]
+            if len(chosen) > 1:
+                raise RuleError("only one endpoint can be %s, but %s are; keep one of them" % (option, _listed(chosen)))
+
+    # one endpoint
+
+    def _ensure(self, item: WantedRemote) -> None:
+        self._check_options(item)
+        current = self.remotes.get(item.name)
+        shared = self.system.remotes.get(item.name)
+        is_copy = shared is not None if current is None else current.system and not self.is_global
+        remote = self._copy(item, current, shared) if is_copy else self._own(item, current)
+        if remote is not None:
+            self.remotes[item.name] = remote
+
+    def _check_options(self, item: WantedRemote) -> None:
+        if not item.name.strip():
+            raise RuleError("a name must not be blank; Apptainer refuses it")
+        if item.name == "<<":
+            raise RuleError("the name << makes Apptainer before 1.5 write a file that no version can read; choose another")
+        if item.exclusive and item.default is False:
+            raise RuleError("an exclusive endpoint is the default; drop default: false or exclusive: true")
+        if self.is_global and item.token is not None:
+            raise RuleError("a token in the global file would be readable by everyone and work only for users without a file of their own; "
+                            "log in with scope: user")
+        if item.token and not re.match(r"[\x21-\x7e]+\Z", item.token):
+            raise RuleError("the token holds white space or characters that no HTTP header can carry")
+        if not self.is_global and item.exclusive is not None:
+            raise RuleError("exclusive can only be set in the global file; use scope: global")
+        if not self.is_global and item.keyservers is not None:
+            raise RuleError("keyservers can only be set in the global file; use scope: global")
+
+    def _own(self, item: WantedRemote, current: Optional[Remote]) -> Remote:
+        """An endpoint that belongs to this very file."""
+        if item.uri is None and current is None:
+            raise RuleError("it does not exist yet, so it needs a uri")
+        remote = (current or Remote())._replace(system=self.is_global)
+        if item.uri is not None:
+            place = endpoint(item.uri, item.insecure if item.insecure is not None or "//" in item.uri else remote.insecure)
+            self._warn(item, place.warnings)
+            insecure = remote.insecure if place.insecure is None else place.insecure
+            if not same_endpoint(remote.uri, remote.insecure, place.uri, insecure):
+                remote = self._moved(item, remote, place.uri)._replace(insecure=insecure)
+        elif item.insecure is not None:
+            remote = remote._replace(insecure=item.insecure)
+        if item.token is not None:
+            remote = remote._replace(token=item.token)
+        if item.keyservers is not None:
+            remote = remote._replace(keyservers=keyserver_list(remote, item.keyservers))
+        if item.name in self.system.remotes:
+            self._warn(item, ["it hides the global endpoint of the same name, and its exclusive setting, from this user"])
+        if remote.insecure and self.is_global:
+            self._warn(item, ["insecure does not reach users who have a remote.yaml of their own: for them Apptainer uses https"])
+        return remote
+
+    def _moved(self, item: WantedRemote, remote: Remote, uri: str) -> Remote:
+        if remote.token and item.token is None:
+            self._warn(item, ["it moves to another URI, so the token stored for the old one is removed; log in again"])
+            remote = remote._replace(token="")
+        return remote._replace(uri=uri)
+
+    def _copy(self, item: WantedRemote, current: Optional[Remote], shared: Optional[Remote]) -> Optional[Remote]:
+        """A global endpoint, seen from a user's file: only the token is this user's."""
+        known = shared or current or Remote()
+        if item.uri is not None and not same_endpoint(known.uri, False, endpoint(item.uri, item.insecure).uri, False):
+            raise RuleError("it is a global endpoint (%s); an own one of the same name would hide it and its exclusive setting. "
+                            "Choose another name, or change it with scope: global" % known.uri)
+        if item.token is None:
+            return current
+        if current is None:
+            # what Apptainer's own login leaves in a user's file
+            current = Remote(known.uri, system=True, exclusive=known.exclusive, keyservers=known.keyservers)
+        return current._replace(token=item.token) if current.token or item.token else current
+
+    def _warn(self, item: WantedRemote, warnings: Sequence[str]) -> None:
+        self.warnings.extend('endpoint "%s": %s' % (item.name, warning) for warning in warnings)
+
+    # removal
+
+    def _remove(self, name: str, force: bool) -> None:
+        current = self.remotes.get(name)
+        if current is None:
+            return
+        if self.is_global and self.before.remotes[name].exclusive and not force:
+            raise RuleError("it is exclusive, and users who hold a copy would be locked out if it were removed now. "
+                            "Set exclusive: false and let that reach the users, then remove it (force: true removes it at once)")
+        del self.remotes[name]
+        if self.active == name:
+            self.active = ""
+
+    def _prune(self) -> None:
+        listed = {item.name for item in self.wanted}
+        for name in [name for name in self.remotes if name not in listed]:
+            if not self.is_global and self.remotes[name].system and name in self.system.remotes:
+                continue
+            try:
+                self._remove(name, False)
+            except RuleError as error:
+                raise RuleError('endpoint "%s" is not listed, but %s' % (name, error)) from None
+
+    # the whole file
+
+    def _set_exclusive(self) -> None:
+        if not self.is_global:
+            return
+        for item in self.wanted:
+            if item.present and item.exclusive:
+                self.active = item.name
+                for name in exclusives(self.remotes):
+                    self._mark(name, False)
+                self._mark(item.name, True)
+            elif item.present and item.exclusive is False and self.remotes[item.name].exclusive:
+                self._mark(item.name, False)
+        many = exclusives(self.remotes)
+        if len(many) < 2:
+            return
+        if self.active not in many:
+            raise RuleError("the endpoints %s are all exclusive, so Apptainer obeys any of them, by chance. "
+                            "Say which one it is: exclusive: true" % _listed(many))
+        for name in many:
+            self._mark(name, name == self.active)
+        self.warnings.append("the endpoints %s were all exclusive; only the default one, %s, still is" % (_listed(many), self.active))
+
+    def _mark(self, name: str, exclusive: bool) -> None:
+        self.remotes[name] = self.remotes[name]._replace(exclusive=exclusive)
+
+    def _set_default(self) -> None:
+        for item in self.wanted:
+            if item.present and item.default:
+                self._check_default(item.name)
+                self.active = item.name
+            elif item.present and item.default is False and self.active == item.name:
+                self.active = ""
+        if self.before.active and not self.active and self.remotes and not self.system.active:
+            self.warnings.append("no endpoint is the default any more, and Apptainer refuses to work without one; set default: true for one")
+
+    def _check_default(self, name: str) -> None:
+        ruling = exclusives(self.remotes if self.is_global else self.system.remotes)
+        if ruling and name not in ruling:
+            raise RuleError('endpoint "%s" cannot be the default: "%s" is exclusive; release that one first (exclusive: false)'
+                            % (name, ruling[0]))
+
+
+def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver]) -> Tuple[Keyserver, ...]:
+    """The Keyservers of an endpoint whose declared keyservers, in order, are I(wanted). An empty list restores the endpoint's own one.
+
+    The endpoint's own keyserver, if not wanted, is kept as skipped and behind the others, where C(apptainer keyserver add) does not
+    trip over it. A list already in that order is not touched. Raises RuleError for keyservers that Apptainer could not use.
+    """
+    if not wanted:
+        return ()
+    used: List[Keyserver] = []
+    for item in wanted:
+        uri = check_keyserver(item.uri)
+        if any(same_keyserver(uri, server.uri) for server in used):
+            raise RuleError("the keyserver %s is listed twice (Apptainer compares scheme and host only)" % uri)
+        known = next((server for server in remote.keyservers if same_keyserver(uri, server.uri)), None)
+        builtin = item.builtin
+        if builtin is None:
+            builtin = not known.external if known else remote.uri == DEFAULT_ENDPOINT_URI and same_keyserver(uri, DEFAULT_KEYSERVER_URI)
+        insecure = item.insecure if item.insecure is not None else bool(known and known.insecure)
+        used.append(Keyserver(uri, False, not builtin, insecure))
+    if sum(not server.external for server in used) > 1:
+        raise RuleError("only one keyserver can be the endpoint's own (builtin: true)")
+    if used == [server for server in remote.keyservers if not server.skip]:
+        return remote.keyservers
+    skipped = [server._replace(skip=True) for server in remote.keyservers
+               if not server.external and not any(same_keyserver(server.uri, other.uri) for other in used)]
+    return tuple(used + skipped)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join('"%s"' % name for name in sorted(names))

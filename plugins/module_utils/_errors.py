@@ -1,0 +1,26 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The one exception family below the modules."""
+
+
+class ApptainerError(Exception):
+    """Something the user must hear about, as one sentence: what is wrong, where, and what to do.
+
+    The message never holds a secret. Only the glue (C(_module.py)) turns it into a failed task.
+    """
+
+
+class RuleError(ApptainerError):
+    """A rule of Apptainer, or of ours, forbids the wanted change."""
+
+
+class FormatError(ApptainerError):
+    """A file is not what Apptainer would read; the message names file, line and column."""
+
+
+class StoreError(ApptainerError):
+    """A file cannot be read, locked or written."""

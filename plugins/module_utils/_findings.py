@@ -1,0 +1,158 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""What is wrong with the files of a node, or soon will be: pure rules over what was read."""
+
+import re
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import Document
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import keyserver_identity, requested_url
+
+
+class ReadFile(NamedTuple):
+    """One remote.yaml as it was found. I(document) is None if it is absent or, with I(error), unreadable."""
+
+    path: str
+    exists: bool = False
+    document: Optional[Document] = None
+    error: Optional[str] = None
+    mode: int = 0
+    uid: int = 0
+    expected_uid: int = 0
+
+
+class Finding(NamedTuple):
+    """One thing to mend. I(severity): C(error) breaks something or opens a hole now, C(warning) will for some users or versions."""
+
+    id: str
+    severity: str
+    path: str
+    message: str
+    remote: Optional[str] = None
+    line: Optional[int] = None
+    refused_by: Tuple[str, ...] = ()
+
+
+def findings(shared: ReadFile, user: ReadFile, cached: Sequence[str] = ()) -> List[Finding]:
+    """All findings for the global file I(shared), a user's file and the names of its cached discovery documents; errors first."""
+    found: List[Finding] = []
+    for read in (shared, user):
+        found += _reading(read)
+    found += _global_mode(shared)
+    found += _user_mode(user)
+    system = shared.document.config if shared.document else None
+    own = user.document.config if user.document else None
+    if system is not None:
+        found += _global_content(shared.path, system)
+    if own is not None:
+        found += _user_content(user.path, own, system)
+    found += _cache(user.path, cached, system)
+    problem = effective(own, system).problem
+    if problem:
+        found.append(Finding("no-usable-default", "error", user.path if own else shared.path, "Apptainer refuses to work: " + problem))
+    return sorted(found, key=lambda finding: finding.severity != "error")
+
+
+def _reading(read: ReadFile) -> Iterator[Finding]:
+    if read.error:
+        yield Finding("unreadable", "error", read.path, "Apptainer ignores this whole file without a message: " + read.error)
+    for quirk in read.document.quirks if read.document else ():
+        yield Finding("refused-by-versions", "warning", read.path, "Apptainer %s cannot read this file: %s"
+                      % (", ".join(quirk.refused_by), quirk.message), line=quirk.line, refused_by=quirk.refused_by)
+
+
+def _global_mode(read: ReadFile) -> Iterator[Finding]:
+    if not read.exists:
+        return
+    if read.mode & 0o444 != 0o444:
+        yield Finding("mode", "error", read.path, "mode %04o: users cannot read it, so Apptainer ignores it for them; it should be 0644" % read.mode)
+    if read.mode & 0o022:
+        yield Finding("mode", "error", read.path, "mode %04o: others than its owner can change it for everyone; it should be 0644" % read.mode)
+    if read.uid != read.expected_uid:
+        yield Finding("owner", "error", read.path, "it belongs to uid %d, who can change it for everyone; it should belong to uid %d"
+                      % (read.uid, read.expected_uid))
+
+
+def _user_mode(read: ReadFile) -> Iterator[Finding]:
+    if not read.exists:
+        return
+    config = read.document.config if read.document else RemoteConfig()
+    secret = any(remote.token for remote in config.remotes.values()) or any(credential.auth for credential in config.credentials)
+    if read.mode & 0o077:
+        yield Finding("mode", "error" if secret else "warning", read.path, "mode %04o%s; it should be 0600"
+                      % (read.mode, ": others can read the secrets in it" if secret else ""))
+    if read.uid != read.expected_uid:
+        yield Finding("owner", "error", read.path, "it belongs to uid %d, its directory to uid %d; every apptainer command of that user fails"
+                      % (read.uid, read.expected_uid))
+
+
+def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:
+    ruling = exclusives(config.remotes)
+    if len(ruling) > 1:
+        yield Finding("two-exclusives", "error", path, "the endpoints %s are all exclusive; Apptainer obeys any of them, by chance"
+                      % ", ".join(ruling))
+    elif ruling and config.active != ruling[0]:
+        yield Finding("exclusive-not-default", "error", path, 'users without a file get "%s", the others the exclusive one'
+                      % config.active, ruling[0])
+    for name, remote in sorted(config.remotes.items()):
+        for finding in _global_endpoint(path, remote):
+            yield finding._replace(remote=name)
+    if config.credentials:
+        yield Finding("global-secret", "error" if any(item.auth for item in config.credentials) else "warning", path,
+                      "credentials in the global file are readable by everyone and work only for users without a file")
+
+
+def _global_endpoint(path: str, remote: Remote) -> Iterator[Finding]:
+    yield from _address(path, remote)
+    if remote.insecure:
+        yield Finding("insecure-not-synced", "warning", path, "insecure (http) does not reach users who have a file; Apptainer uses https for them")
+    if remote.token:
+        yield Finding("global-secret", "error", path, "a token in the global file is readable by everyone; remove it and log in per user")
+    if not remote.system:
+        yield Finding("not-system", "warning", path, "System is false in the global file, so keyserver commands refuse this endpoint")
+    for server in remote.keyservers:
+        if keyserver_identity(server.uri) is None:
+            yield Finding("unusable-keyserver", "error", path, "Apptainer can neither use nor remove the keyserver %s" % server.uri)
+
+
+def _address(path: str, remote: Remote) -> Iterator[Finding]:
+    try:
+        usable = re.match(r"https?://[^/]*[^\W_]", requested_url(remote.uri, remote.insecure)) is not None
+    except RuleError:
+        usable = False
+    if not usable:
+        yield Finding("unusable-uri", "error", path, 'Apptainer from 1.1 cannot use the URI "%s"; declare the endpoint anew' % remote.uri)
+    elif "//" in remote.uri:
+        yield Finding("uri-not-for-1.0", "warning", path, "Apptainer 1.0 cannot use the URI %s, which 1.1 and later need for a port" % remote.uri)
+
+
+def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig]) -> Iterator[Finding]:
+    shared = system.remotes if system else {}
+    for name, remote in sorted(config.remotes.items()):
+        original = shared.get(name)
+        if original is not None and not remote.system:
+            hides = "an own endpoint hides the global one of the same name"
+            if original.exclusive:
+                yield Finding("shadowed-exclusive", "error", path, hides + ", so exclusive is not obeyed", name)
+            else:
+                yield Finding("shadowed", "warning", path, hides, name)
+        if original is None and remote.system:
+            yield Finding("stale-copy", "error" if remote.exclusive else "warning", path, "a copy of a global endpoint that is gone" + (
+                "; it is still exclusive here and locks this user out" if remote.exclusive else "") + "; remove it with state: absent", name)
+        if not remote.system:
+            yield from (finding._replace(remote=name) for finding in _address(path, remote))
+
+
+def _cache(path: str, cached: Sequence[str], system: Optional[RemoteConfig]) -> Iterator[Finding]:
+    if cached:
+        ruled = bool(system and exclusives(system.remotes))
+        yield Finding("seeded-cache", "error" if ruled else "warning", path,
+                      "discovery documents were put into remote-cache by hand (%s); Apptainer believes them%s"
+                      % (", ".join(cached), ", also for the exclusive endpoint" if ruled else ""))

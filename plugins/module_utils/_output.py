@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Model values as results, info output and diffs show them: the only place where they leave, and no secret passes it."""
+
+from typing import Any, Dict, List, Optional
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Keyserver, Remote, RemoteConfig
+
+HIDDEN_CHANGED = "(hidden, changed)"
+
+
+def redacted(config: RemoteConfig, before: Optional[RemoteConfig] = None) -> RemoteConfig:
+    """I(config) with words in place of its secrets; a secret that differs from the one in I(before) is said to be changed."""
+    old_remotes = before.remotes if before else config.remotes
+    old_auth = {credential.uri: credential.auth for credential in (before or config).credentials}
+    remotes = {name: remote._replace(token=_word(remote.token, old_remotes.get(name, remote).token)) if remote.token else remote
+               for name, remote in config.remotes.items()}
+    credentials = tuple(credential._replace(auth=_word(credential.auth, old_auth.get(credential.uri, credential.auth)))
+                        for credential in config.credentials)
+    return config._replace(remotes=remotes, credentials=credentials)
+
+
+def _word(secret: str, before: str) -> str:
+    if not secret:
+        return ""
+    return HIDDEN if not before or secret == before else HIDDEN_CHANGED
+
+
+def remote_result(config: RemoteConfig, name: str) -> Optional[Dict[str, Any]]:
+    """One endpoint as results and info show it, or None if there is none of that name."""
+    remote = config.remotes.get(name)
+    return None if remote is None else _remote(name, remote, config.active)
+
+
+def _remote(name: str, remote: Remote, active: str) -> Dict[str, Any]:
+    return {
+        "name": name,
+        "uri": remote.uri,
+        "insecure": remote.insecure,
+        "default": name == active,
+        "exclusive": remote.exclusive,
+        "system": remote.system,
+        "logged_in": bool(remote.token),
+        "keyservers": [_keyserver(server) for server in remote.keyservers],
+    }
+
+
+def _keyserver(server: Keyserver) -> Dict[str, Any]:
+    return {"uri": server.uri, "insecure": server.insecure, "builtin": not server.external, "skip": server.skip}
+
+
+def config_result(config: RemoteConfig) -> Dict[str, Any]:
+    """A whole configuration as results and info show it."""
+    remotes: List[Dict[str, Any]] = [_remote(name, config.remotes[name], config.active) for name in sorted(config.remotes)]
+    credentials = [{"uri": item.uri, "insecure": item.insecure, "has_secret": bool(item.auth)} for item in config.credentials]
+    return {"default": config.active, "remotes": remotes, "credentials": credentials}
