@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Reading a node's files without changing them, and saying what Apptainer makes of them."""
+
+import os
+import pwd
+from typing import Any, Dict
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
+from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import read, resolve
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError
+from ansible_collections.hpc.apptainer.plugins.module_utils._findings import ReadFile, findings
+from ansible_collections.hpc.apptainer.plugins.module_utils._locations import cached_discoveries
+from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import decode
+
+
+def read_file(path: str, expected_uid: int) -> ReadFile:
+    """Read one remote.yaml. What is wrong with it is in the answer; nothing is raised."""
+    try:
+        state = read(resolve(path))
+    except ApptainerError as error:
+        return ReadFile(path, exists=True, error=str(error), mode=0o644, uid=expected_uid, expected_uid=expected_uid)
+    if state.data is None:
+        return ReadFile(path)
+    found = ReadFile(path, True, None, None, state.mode or 0, state.uid or 0, expected_uid)
+    try:
+        return found._replace(document=decode(state.data, path))
+    except ApptainerError as error:
+        return found._replace(error=str(error))
+
+
+def inspect(global_path: str, user_path: str) -> Dict[str, Any]:
+    """Everything about the two files: what each holds, what Apptainer computes from both, and findings."""
+    shared = read_file(global_path, 0)
+    user = read_file(user_path, _owner(os.path.dirname(user_path)))
+    result = effective(*(read.document.config if read.document else None for read in (user, shared)))
+    ruling = exclusives(result.config.remotes)
+    return {
+        "global": _file_result(shared),
+        "user": _file_result(user),
+        "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=ruling[0] if ruling else None),
+        "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
+                     for finding in findings(shared, user, cached_discoveries(os.path.dirname(user_path)))],
+    }
+
+
+def _owner(directory: str) -> int:
+    try:
+        return os.stat(directory).st_uid
+    except OSError:
+        return os.geteuid()
+
+
+def _file_result(found: ReadFile) -> Dict[str, Any]:
+    config = found.document.config if found.document else RemoteConfig()
+    known = found.exists and (found.document is not None or found.error is not None)
+    return dict(
+        config_result(config),
+        path=found.path,
+        exists=found.exists,
+        error=found.error,
+        mode="%04o" % found.mode if known else None,
+        owner=_user_name(found.uid) if known else None,
+    )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Where Apptainer and SingularityCE look for their files on this node."""
+
+import os
+import pwd
+from typing import List, Optional
+
+REMOTE_YAML = "remote.yaml"
+DISCOVERY_CACHE = "remote-cache"
+_SYSCONFDIRS = ("/etc", "/usr/local/etc")
+_CONFIGDIR_VARIABLES = {"apptainer": ("APPTAINER_CONFIGDIR", "SINGULARITY_CONFIGDIR"), "singularity": ("SINGULARITY_CONFIGDIR",)}
+
+
+def global_file(flavor: str, sysconfdir: Optional[str] = None) -> str:
+    """The path of the global remote.yaml. Without I(sysconfdir): where packages put it, or else where C(make install) does, by what exists.
+
+    Source: C(internal/pkg/remote/remote.go) SystemConfigPath; no environment variable moves it.
+    """
+    if sysconfdir is None:
+        installed = [base for base in _SYSCONFDIRS if os.path.isdir(os.path.join(base, flavor))]
+        sysconfdir = (installed or _SYSCONFDIRS)[0]
+    return os.path.join(sysconfdir, flavor, REMOTE_YAML)
+
+
+def user_directory(flavor: str) -> str:
+    """The directory of this user's own files.
+
+    C(APPTAINER_CONFIGDIR) wins (from 1.2), then C($HOME) (from 1.1). A C($HOME) that belongs to somebody else, as C(sudo) and C(su) may
+    leave it behind, is not believed: then, and always for SingularityCE, the user database says it. Source: C(pkg/syfs/syfs.go).
+    """
+    for variable in _CONFIGDIR_VARIABLES[flavor]:
+        if os.environ.get(variable):
+            return os.environ[variable]
+    home = os.environ.get("HOME", "") if flavor == "apptainer" else ""
+    if not (home and os.path.isdir(home) and os.stat(home).st_uid == os.geteuid()):
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+    return os.path.join(home, "." + flavor)
+
+
+def user_file(flavor: str) -> str:
+    """The path of this user's remote.yaml."""
+    return os.path.join(user_directory(flavor), REMOTE_YAML)
+
+
+def cached_discoveries(directory: str) -> List[str]:
+    """Names of the discovery documents cached beside a user's remote.yaml.
+
+    Apptainer from 1.1 never writes there but reads, so such a file was put there by hand: it redirects an endpoint, even an exclusive one.
+    Source: C(internal/pkg/remote/endpoint/service.go).
+    """
+    try:
+        return sorted(name for name in os.listdir(os.path.join(directory, DISCOVERY_CACHE)) if name.endswith(".json"))
+    except OSError:
+        return []
