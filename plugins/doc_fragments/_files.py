@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # The options of LOCATION_SPEC in module_utils/_module.py
+    DOCUMENTATION = r"""
+options:
+  flavor:
+    description:
+      - Whose files to manage, those of Apptainer or of SingularityCE. They have the same format and different places.
+    type: str
+    choices: [apptainer, singularity]
+    default: apptainer
+  sysconfdir:
+    description:
+      - The directory above the C(apptainer) (or C(singularity)) directory that holds the global C(remote.yaml).
+      - By default C(/etc), where packages put it, or C(/usr/local/etc), where C(make install) does, whichever has such a directory.
+    type: path
+requirements:
+  - PyYAML on the managed node
+"""
+
+    # The rest of FILE_SPEC there
+    WRITES = r"""
+options:
+  scope:
+    description:
+      - Which C(remote.yaml) to change.
+      - V(user) is that of the user that the task runs as, C(~/.apptainer/remote.yaml). C(APPTAINER_CONFIGDIR) is honoured.
+      - V(global) is that of the whole node, C(/etc/apptainer/remote.yaml), usually with C(become).
+    type: str
+    choices: [user, global]
+    default: user
+  config_file:
+    description:
+      - The path of the file, in place of the usual one. For instance one in an image that is being built.
+      - O(scope) still says what kind of file it is.
+    type: path
+  backup:
+    description:
+      - Keep a copy of the file, with a time stamp in its name, before it is replaced.
+    type: bool
+    default: false
+  owner:
+    description:
+      - The user that the file should belong to.
+      - By default the owner is left alone. A new file belongs to the owner of its directory.
+    type: str
+  group:
+    description:
+      - The group that the file should belong to.
+      - By default the group is left alone.
+    type: str
+  mode:
+    description:
+      - The mode of the file, as for M(ansible.builtin.file).
+      - By default C(0644) for O(scope=global), as Apptainer ignores a global file that users cannot read, and C(0600) for O(scope=user),
+        as it may hold secrets. The umask does not matter.
+    type: raw
+  seuser:
+    description: The user part of the file's SELinux context.
+    type: str
+  serole:
+    description: The role part of the file's SELinux context.
+    type: str
+  setype:
+    description: The type part of the file's SELinux context.
+    type: str
+  selevel:
+    description: The level part of the file's SELinux context.
+    type: str
+"""

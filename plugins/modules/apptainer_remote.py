@@ -1,0 +1,144 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: apptainer_remote
+short_description: Manage one remote endpoint of Apptainer
+description:
+  - Puts one remote endpoint into the declared state in a C(remote.yaml), the file that C(apptainer remote) works on.
+  - Neither Apptainer nor a network is needed on the node. What is written is what Apptainer 1.3 to 1.5 itself would write.
+  - What is not declared is left alone. In particular nothing becomes the default by being added.
+author:
+  - The hpc.apptainer contributors (@hpc-apptainer)
+extends_documentation_fragment:
+  - hpc.apptainer._attributes
+  - hpc.apptainer._attributes.writes
+  - hpc.apptainer._attributes.actiongroup
+  - hpc.apptainer._files
+  - hpc.apptainer._files.writes
+  - hpc.apptainer._remote
+seealso:
+  - module: hpc.apptainer.apptainer_remotes
+  - module: hpc.apptainer.apptainer_remote_info
+"""
+
+EXAMPLES = r"""
+- name: All users of the node use the site's library, and nothing else
+  hpc.apptainer.apptainer_remote:
+    scope: global
+    name: site
+    uri: https://library.example.org
+    exclusive: true
+  become: true
+
+- name: Users may use other endpoints again
+  hpc.apptainer.apptainer_remote:
+    scope: global
+    name: site
+    exclusive: false
+  become: true
+
+- name: Log the service account in to the site's library
+  hpc.apptainer.apptainer_remote:
+    name: site
+    token: "{{ vault_site_token }}"
+  become: true
+  become_user: ci
+
+- name: Remove an endpoint
+  hpc.apptainer.apptainer_remote:
+    scope: global
+    name: old
+    state: absent
+  become: true
+"""
+
+RETURN = r"""
+config_file:
+  description: The path of the file.
+  returned: success
+  type: str
+  sample: /etc/apptainer/remote.yaml
+remote:
+  description: The endpoint as it now stands, or V(null) if it does not exist. A token is never shown.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+    uri:
+      description: The URI as it is stored.
+      type: str
+    insecure:
+      description: Whether its services are looked for by plain http.
+      type: bool
+    default:
+      description: Whether it is the default.
+      type: bool
+    exclusive:
+      description: Whether it is the only one that users may use.
+      type: bool
+    system:
+      description: Whether it is a global endpoint (or a user's copy of one).
+      type: bool
+    logged_in:
+      description: Whether a token is stored.
+      type: bool
+    keyservers:
+      description: Its list of keyservers. If empty, its own keyserver is used.
+      type: list
+      elements: dict
+      contains:
+        uri:
+          description: Where it is.
+          type: str
+        insecure:
+          description: Whether its certificate is not verified.
+          type: bool
+        builtin:
+          description: Whether it is the endpoint's own one.
+          type: bool
+        skip:
+          description: Whether it is not used. This is how Apptainer notes that the endpoint's own keyserver was removed.
+          type: bool
+  sample:
+    name: site
+    uri: library.example.org
+    insecure: false
+    default: true
+    exclusive: true
+    system: true
+    logged_in: false
+    keyservers: []
+backup_file:
+  description: The path of the copy.
+  returned: if O(backup=true) and the file was replaced
+  type: str
+  sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import (
+    FILE_SPEC,
+    REMOTE_MUTUALLY_EXCLUSIVE,
+    REMOTE_SPEC,
+    converge_remotes,
+    run,
+)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(FILE_SPEC, **REMOTE_SPEC),
+        mutually_exclusive=REMOTE_MUTUALLY_EXCLUSIVE,
+        supports_check_mode=True,
+    )
+    run(module, lambda: converge_remotes(module, [module.params]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: apptainer_remotes
+short_description: Manage all remote endpoints of Apptainer in one task
+description:
+  - Puts a list of remote endpoints, with their keyservers, the default and the exclusive one, into the declared state in a C(remote.yaml).
+  - It does for the list what M(hpc.apptainer.apptainer_remote) does for one endpoint, in one step. The file is written once, or, if
+    anything in the list is refused, not at all.
+author:
+  - The hpc.apptainer contributors (@hpc-apptainer)
+extends_documentation_fragment:
+  - hpc.apptainer._attributes
+  - hpc.apptainer._attributes.writes
+  - hpc.apptainer._attributes.actiongroup
+  - hpc.apptainer._files
+  - hpc.apptainer._files.writes
+  - hpc.apptainer._remote.list
+options:
+  remotes:
+    description:
+      - The endpoints.
+    type: list
+    elements: dict
+    required: true
+  prune:
+    description:
+      - Remove the endpoints that are not listed. An exclusive one is not removed; the module fails and changes nothing.
+      - In a user's file, copies of global endpoints stay. Apptainer would make them anew.
+    type: bool
+    default: false
+seealso:
+  - module: hpc.apptainer.apptainer_remote
+  - module: hpc.apptainer.apptainer_remote_info
+"""
+
+EXAMPLES = r"""
+- name: The node has these endpoints and no others
+  hpc.apptainer.apptainer_remotes:
+    scope: global
+    prune: true
+    remotes:
+      - name: site
+        uri: https://library.example.org
+        exclusive: true
+        keyservers:
+          - uri: https://keys.example.org
+          - uri: https://keys.openpgp.org
+      - name: DefaultRemote
+        uri: https://cloud.apptainer.org
+  become: true
+
+- name: The same for an image that is being built
+  hpc.apptainer.apptainer_remotes:
+    scope: global
+    config_file: /srv/images/compute/etc/apptainer/remote.yaml
+    remotes:
+      - name: site
+        uri: https://library.example.org
+        default: true
+  become: true
+"""
+
+RETURN = r"""
+config_file:
+  description: The path of the file.
+  returned: success
+  type: str
+  sample: /etc/apptainer/remote.yaml
+default:
+  description: The name of the default endpoint. Empty if there is none.
+  returned: success
+  type: str
+  sample: site
+remotes:
+  description: All endpoints in the file, as they now stand, in the shape of RV(hpc.apptainer.apptainer_remote#module:remote).
+  returned: success
+  type: list
+  elements: dict
+credentials:
+  description: The logins that the file knows. A secret is never shown.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    uri:
+      description: What the login is for.
+      type: str
+    insecure:
+      description: Whether it was made without verification of the certificate.
+      type: bool
+    has_secret:
+      description: Whether the file holds the secret itself, as for keyservers.
+      type: bool
+backup_file:
+  description: The path of the copy.
+  returned: if O(backup=true) and the file was replaced
+  type: str
+  sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import (
+    FILE_SPEC,
+    REMOTE_MUTUALLY_EXCLUSIVE,
+    REMOTE_SPEC,
+    converge_remotes,
+    run,
+)
+
+
+def main():
+    remote = {"type": "list", "elements": "dict", "required": True, "options": REMOTE_SPEC, "mutually_exclusive": REMOTE_MUTUALLY_EXCLUSIVE}
+    module = AnsibleModule(
+        argument_spec=dict(FILE_SPEC, remotes=remote, prune={"type": "bool", "default": False}),
+        supports_check_mode=True,
+    )
+    run(module, lambda: converge_remotes(module, module.params["remotes"], module.params["prune"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The collection under real ansible: from a checkout, on the oldest and the newest nodes, the role, and what leaks (nothing)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support import envs, processes
+
+TOKEN = "tok-" + "s3cretS3CRET" * 20
+OLD_TOKEN = "old-" + "0therS3CRET0" * 20
+PASSWORD = "pa55-in-the-uri"
+
+SITE = {"name": "site", "uri": "https://library.example.org", "exclusive": True, "keyservers": [{"uri": "https://keys.example.org"}]}
+
+
+@pytest.fixture
+def ansible(tmp_path):
+    """Run one of ansible's commands from the checkout, on C(localhost) with the given interpreter."""
+
+    def run(command, *arguments, node=None, check=True, **extra):
+        node = node or envs.Node(envs.core("running"), Path(sys.executable))
+        env = processes.clean_env(tmp_path / "home", {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false", **extra})
+        done = processes.run(node.core / "bin" / command, *arguments, "-e", f"ansible_python_interpreter={node.python}", env=env)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def rollout(ansible, tmp_path):
+    """Run the role on two nodes that are directories; the answer is {node: changed}."""
+    inventory = tmp_path / "inventory.yml"
+    hosts = {name: {"apptainer_fleet_config_root": str(tmp_path / name)} for name in ("n1", "n2")}
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": {"ansible_connection": "local"}}}))
+    play = [{"hosts": "all", "gather_facts": False, "roles": ["hpc.apptainer.apptainer_fleet"]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+
+    def run(*arguments, node=None, check=True, **variables):
+        done = ansible("ansible-playbook", "-i", inventory, tmp_path / "play.yml", "-e", json.dumps(variables), *arguments, node=node, check=check)
+        recap = re.findall(r"^(n\d) .*changed=(\d+).*failed=(\d+)", done.stdout, re.MULTILINE)
+        return {name: int(changed) for name, changed, _failed in recap}, done.stdout + done.stderr
+
+    return run
+
+
+def remote_yaml(tmp_path, name):
+    return tmp_path / name / "etc" / "apptainer" / "remote.yaml"
+
+
+@pytest.mark.parametrize("module", ["apptainer_remote", "hpc.apptainer.apptainer_remote"])
+def test_ad_hoc_from_the_checkout(ansible, tmp_path, module):
+    done = ansible("ansible", "localhost", "-m", module, "-a", f"scope=global sysconfdir={tmp_path}/etc name=site uri=https://library.example.org")
+    assert "changed: true" in done.stdout
+    assert "uri: library.example.org" in done.stdout
+    assert done.stderr == ""
+
+
+def test_old_and_new_nodes(ansible, tmp_path, node_python):
+    arguments = {"scope": "global", "sysconfdir": str(tmp_path / "etc"), "remotes": [SITE]}
+    for changed in ("true", "false"):
+        done = ansible("ansible", "localhost", "-m", "hpc.apptainer.apptainer_remotes", "-a", json.dumps(arguments), node=node_python)
+        assert f"changed: {changed}" in done.stdout
+    info = {"sysconfdir": str(tmp_path / "etc")}
+    done = ansible("ansible", "localhost", "-m", "hpc.apptainer.apptainer_remote_info", "-a", json.dumps(info), node=node_python)
+    assert "exclusive: site" in done.stdout
+
+
+def test_role_from_a_clean_node_to_drift_and_back(rollout, tmp_path, node_python):
+    wanted = {"apptainer_fleet_remotes": [SITE], "apptainer_fleet_prune": True, "node": node_python}
+    assert rollout("--check", "--diff", **wanted)[0] == {"n1": 1, "n2": 1}
+    assert not (tmp_path / "n1").exists()
+    assert rollout(**wanted)[0] == {"n1": 1, "n2": 1}
+    written = remote_yaml(tmp_path, "n1").read_bytes()
+    assert remote_yaml(tmp_path, "n2").read_bytes() == written
+    assert rollout(**wanted)[0] == {"n1": 0, "n2": 0}
+    remote_yaml(tmp_path, "n2").write_bytes(written.replace(b"keys.example.org", b"keys.example.com"))
+    changed, output = rollout("--check", "--diff", **wanted)
+    assert changed == {"n1": 0, "n2": 1}
+    assert re.search(r"^-\s+- URI: https://keys\.example\.com$", output, re.MULTILINE)
+    assert re.search(r"^\+\s+- URI: https://keys\.example\.org$", output, re.MULTILINE)
+    assert rollout(**wanted)[0] == {"n1": 0, "n2": 1}
+    assert remote_yaml(tmp_path, "n2").read_bytes() == written
+
+
+def test_role_releases_before_it_removes(rollout, tmp_path):
+    rollout(apptainer_fleet_remotes=[SITE])
+    pruned = {"apptainer_fleet_remotes": [{"name": "other", "uri": "https://other.example.org", "default": True}], "apptainer_fleet_prune": True}
+    changed, output = rollout(check=False, **pruned)
+    assert changed == {"n1": 0, "n2": 0}
+    assert "users who hold a copy would be locked out" in output
+    released = [dict(SITE, exclusive=False), *pruned["apptainer_fleet_remotes"]]
+    assert rollout(apptainer_fleet_remotes=released)[0] == {"n1": 1, "n2": 1}
+    assert rollout(**pruned)[0] == {"n1": 1, "n2": 1}
+    assert "site" not in remote_yaml(tmp_path, "n1").read_text()
+
+
+@pytest.mark.parametrize(("variables", "words"), [
+    ({"apptainer_fleet_remotes": [{"uri": "https://h.example.org"}]}, "missing required arguments: name"),
+    ({"apptainer_fleet_remotes": [{"name": "a", "exclusiv": True}]}, "exclusiv"),
+    ({"apptainer_fleet_prune": "perhaps"}, "is not a valid boolean"),
+    ({"apptainer_fleet_flavor": "docker"}, "must be one of"),
+])
+def test_role_refuses_a_slip_before_it_does_anything(rollout, tmp_path, variables, words):
+    changed, output = rollout(check=False, **variables)
+    assert set(changed.values()) == {0}
+    assert words in output
+    assert not (tmp_path / "n1").exists()
+
+
+def forms(secret):
+    """A secret in clear and in base64, at each of the three offsets that base64 knows."""
+    encoded = [base64.b64encode(b"x" * pad + secret.encode()).decode()[4:-4] for pad in range(3)]
+    return [secret, *encoded]
+
+
+def test_nothing_leaks(ansible, tmp_path, node_python):
+    user = tmp_path / "home" / ".apptainer" / "remote.yaml"
+    user.parent.mkdir(parents=True)
+    auth = base64.b64encode(OLD_TOKEN.encode()).decode()
+    user.write_text(f"Active: mine\nRemotes:\n  mine: {{URI: h.example.org, Token: {OLD_TOKEN}}}\n"
+                    f"Credentials:\n- URI: https://keys.example.org\n  Auth: Basic {auth}\n  Insecure: false\n")
+    user.chmod(0o644)
+    (tmp_path / "token").write_text(TOKEN)
+    secrets = tmp_path / "secrets.yml"
+    secrets.write_text(yaml.safe_dump({"token": TOKEN, "password": PASSWORD, "sysconfdir": str(tmp_path), "token_file": str(tmp_path / "token")}))
+    uri = "https://someone:{{ password }}@h.example.org"
+    runs = [
+        ("apptainer_remote", {"name": "mine", "uri": "other.example.org", "token": "{{ token }}"}),
+        ("apptainer_remote", {"name": "mine", "uri": uri}),
+        ("apptainer_remote", {"name": "mine", "uri": uri.replace("@", "/@")}),
+        ("apptainer_remote", {"name": "mine", "uri": uri.replace("@", "%zz@")}),
+        ("apptainer_remote", {"name": "mine", "uri": uri.replace("https", "ftp")}),
+        ("apptainer_remotes", {"remotes": [{"name": "mine", "token": "{{ token }}"}, {"name": "b", "uri": "h", "token_file": "{{ token_file }}"}]}),
+        ("apptainer_remotes", {"remotes": [{"name": "mine", "token": "{{ token }}", "exclusive": True}]}),
+        ("apptainer_remotes", {"remotes": [{"name": "mine", "token": "{{ token }}", "uri": uri, "keyservers": [{"uri": uri}]}], "scope": "global"}),
+        ("apptainer_remote", {"name": "mine", "token": "{{ token }}", "scope": "global"}),
+        ("apptainer_remote", {"name": "mine", "token": "{{ token }} x"}),
+        ("apptainer_remote", {"name": "mine", "logout": True}),
+        ("apptainer_remote", {"name": "mine", "state": "absent"}),
+        ("apptainer_remote_info", {}),
+    ]
+    tasks = [{f"hpc.apptainer.{module}": dict(arguments, sysconfdir="{{ sysconfdir }}"), "ignore_errors": True} for module, arguments in runs]
+    (tmp_path / "leak.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    for mode in (("--check",), ()):
+        done = ansible("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"@{secrets}", "-vvvv", "--diff", *mode, tmp_path / "leak.yml",
+                       node=node_python)
+        assert "ignored=6" in done.stdout
+        for secret in (TOKEN, OLD_TOKEN, PASSWORD):
+            for form in forms(secret):
+                assert form not in done.stdout + done.stderr
+
+
+def test_nothing_heavy_is_imported(run_module, tmp_path):
+    (tmp_path / "watch").mkdir()
+    (tmp_path / "watch" / "sitecustomize.py").write_text(
+        f"import atexit, sys\natexit.register(lambda: open({str(tmp_path / 'modules')!r}, 'w').write('\\n'.join(sys.modules)))\n")
+    args = {"sysconfdir": str(tmp_path), "name": "mine", "uri": "h.example.org", "token": TOKEN}
+    done = run_module("apptainer_remote", args, env={"PYTHONPATH": tmp_path / "watch"})
+    assert done.rc == 0
+    imported = (tmp_path / "modules").read_text().splitlines()
+    assert "yaml" in imported
+    assert not {"requests", "jsonschema", "urllib3", "http.client", "ssl"} & set(imported)
+
+
+def test_without_pyyaml(run_module, tmp_path):
+    (tmp_path / "empty" / "yaml").mkdir(parents=True)
+    (tmp_path / "empty" / "yaml" / "__init__.py").write_text("raise ImportError('no PyYAML here')\n")
+    done = run_module("apptainer_remote", {"name": "mine", "uri": "h", "sysconfdir": str(tmp_path)}, env={"PYTHONPATH": tmp_path / "empty"})
+    assert done.rc != 0
+    assert "Failed to import the required Python library (PyYAML)" in done.result["msg"]

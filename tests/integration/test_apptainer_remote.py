@@ -1,0 +1,407 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules that write, as real processes: what they write, twice, in check mode, and when they must refuse."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+TOKEN = "tok-" + "s3cretS3CRET" * 20
+OLD_TOKEN = "old-" + "0therS3CRET0" * 20
+
+SITE = """\
+Active: site
+Remotes:
+    DefaultRemote:
+        URI: cloud.apptainer.org
+        System: true
+        Exclusive: false
+    site:
+        URI: library.example.org
+        System: true
+        Exclusive: true
+"""
+
+
+def snapshot(path):
+    """All that must not change when nothing is to be done."""
+    status = path.stat()
+    return path.read_bytes(), status.st_mtime_ns, status.st_ino, stat.S_IMODE(status.st_mode)
+
+
+@pytest.fixture
+def etc(tmp_path):
+    """The global remote.yaml of a node of its own."""
+    (tmp_path / "etc" / "apptainer").mkdir(parents=True)
+    return tmp_path / "etc" / "apptainer" / "remote.yaml"
+
+
+@pytest.fixture
+def user(tmp_path):
+    """The remote.yaml of a user of its own."""
+    (tmp_path / "home" / ".apptainer").mkdir(parents=True, mode=0o700)
+    return tmp_path / "home" / ".apptainer" / "remote.yaml"
+
+
+@pytest.fixture
+def four_times(run_module):
+    """Run a module in check mode, for real, again, and in check mode again; the answers of the first two must be the same."""
+
+    def run(name, args, path):
+        before = path.read_bytes() if path.exists() else None
+        foreseen = run_module(name, args, check=True, diff=True)
+        assert (path.read_bytes() if path.exists() else None) == before
+        done = run_module(name, args, diff=True)
+        assert done.rc == 0, done.stdout + done.stderr
+        for transient in ("backup_file", "invocation"):
+            foreseen.result.pop(transient, None)
+            done.result.pop(transient, None)
+        assert foreseen.result == done.result
+        assert done.result["changed"] == ((path.read_bytes() if path.exists() else None) != before)
+        if path.exists():
+            state = snapshot(path)
+            again, after = run_module(name, args, diff=True), run_module(name, args, check=True, diff=True)
+            assert not again.result["changed"]
+            assert not after.result["changed"]
+            assert all(entry["before"] == entry["after"] for entry in again.result["diff"] + after.result["diff"])
+            assert snapshot(path) == state
+        return done.result
+
+    return run
+
+
+def test_the_exclusive_endpoint_of_a_clean_node(four_times, tmp_path):
+    args = {"scope": "global", "sysconfdir": str(tmp_path / "new" / "etc"), "name": "site", "uri": "https://library.example.org", "exclusive": True}
+    path = tmp_path / "new" / "etc" / "apptainer" / "remote.yaml"
+    result = four_times("apptainer_remote", args, path)
+    assert path.read_text() == SITE.replace(SITE[SITE.index("    Def"):SITE.index("    site")], "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+    assert result["config_file"] == str(path)
+    assert result["remote"] == {"name": "site", "uri": "library.example.org", "insecure": False, "default": True, "exclusive": True,
+                                "system": True, "logged_in": False, "keyservers": []}
+
+
+def test_the_whole_list(four_times, etc):
+    etc.write_text(SITE.replace("site", "old").replace("Exclusive: true", "Exclusive: false"))
+    args = {"scope": "global", "config_file": str(etc), "prune": True, "remotes": [
+        {"name": "site", "uri": "https://[2001:db8::1]:8443/library", "exclusive": True,
+         "keyservers": [{"uri": "https://keys.example.org"}, {"uri": "hkps://keys.openpgp.org", "insecure": True}]},
+        {"name": "DefaultRemote", "keyservers": [{"uri": "https://keys.openpgp.org"}]},
+    ]}
+    result = four_times("apptainer_remotes", args, etc)
+    assert (result["default"], [remote["name"] for remote in result["remotes"]]) == ("site", ["DefaultRemote", "site"])
+    assert etc.read_text() == """\
+Active: site
+Remotes:
+    DefaultRemote:
+        URI: cloud.apptainer.org
+        System: true
+        Exclusive: false
+        Keyservers:
+            - URI: https://keys.openpgp.org
+              Skip: false
+              External: false
+              Insecure: false
+    site:
+        URI: //[2001:db8::1]:8443/library
+        System: true
+        Exclusive: true
+        Keyservers:
+            - URI: https://keys.example.org
+              Skip: false
+              External: true
+              Insecure: false
+            - URI: hkps://keys.openpgp.org
+              Skip: false
+              External: true
+              Insecure: true
+"""
+
+
+def test_removal_of_an_endpoint_that_is_not_there_creates_nothing(four_times, tmp_path):
+    args = {"scope": "global", "sysconfdir": str(tmp_path / "etc"), "name": "site", "state": "absent"}
+    assert four_times("apptainer_remote", args, tmp_path / "etc" / "apptainer" / "remote.yaml")["remote"] is None
+    assert not (tmp_path / "etc").exists()
+
+
+def test_login_to_a_global_endpoint_and_logout(four_times, etc, user, tmp_path):
+    etc.write_text(SITE)
+    args = {"name": "site", "sysconfdir": str(tmp_path / "etc")}
+    result = four_times("apptainer_remote", dict(args, token=TOKEN), user)
+    assert result["remote"]["logged_in"]
+    assert user.read_text() == f"""\
+Active: ""
+Remotes:
+    site:
+        URI: library.example.org
+        Token: {TOKEN}
+        System: true
+        Exclusive: true
+"""
+    assert stat.S_IMODE(user.stat().st_mode) == 0o600
+    assert not four_times("apptainer_remote", dict(args, logout=True), user)["remote"]["logged_in"]
+    assert "Token" not in user.read_text()
+    assert etc.read_text() == SITE
+
+
+def test_token_file_of_the_node(four_times, user, tmp_path):
+    (tmp_path / "token").write_bytes(TOKEN.encode() + b"\r\nsecond line\n")
+    (tmp_path / "token").chmod(0o644)
+    args = {"name": "mine", "uri": "h.example.org", "token_file": str(tmp_path / "token"), "sysconfdir": str(tmp_path)}
+    result = four_times("apptainer_remote", args, user)
+    assert f"Token: {TOKEN}\n" in user.read_text()
+    assert "it should be 0600" in result["warnings"][0]
+
+
+def test_a_token_is_not_sent_to_another_place(run_module, user, tmp_path):
+    args = {"name": "mine", "uri": "a.example.org", "sysconfdir": str(tmp_path)}
+    run_module("apptainer_remote", dict(args, token=TOKEN))
+    moved = run_module("apptainer_remote", dict(args, uri="b.example.org"), diff=True).result
+    assert "log in again" in moved["warnings"][0]
+    assert TOKEN not in user.read_text()
+
+
+def test_new_directories_and_files_whatever_the_umask(run_module, tmp_path):
+    for umask in (0o000, 0o077):
+        old = os.umask(umask)
+        try:
+            for scope, modes in (("global", (0o755, 0o644)), ("user", (0o700, 0o600))):
+                path = tmp_path / f"{scope}-{umask}" / "remote.yaml"
+                done = run_module("apptainer_remote", {"scope": scope, "config_file": str(path), "name": "x", "uri": "h.example.org"})
+                assert done.rc == 0, done.stdout
+                assert (stat.S_IMODE(path.parent.stat().st_mode), stat.S_IMODE(path.stat().st_mode)) == modes
+        finally:
+            os.umask(old)
+
+
+def test_drift_in_mode_is_drift(run_module, etc):
+    etc.write_text(SITE)
+    etc.chmod(0o600)
+    args = {"scope": "global", "config_file": str(etc), "name": "site"}
+    foreseen = run_module("apptainer_remote", args, check=True, diff=True).result
+    assert foreseen["changed"]
+    assert foreseen["diff"][1] == {"before_header": f"{etc} (attributes)", "after_header": f"{etc} (attributes)",
+                                   "before": "mode: 0600\n", "after": "mode: 0644\n"}
+    done = run_module("apptainer_remote", args, diff=True).result
+    assert (done["changed"], done["diff"]) == (True, foreseen["diff"])
+    assert stat.S_IMODE(etc.stat().st_mode) == 0o644
+    assert etc.read_text() == SITE
+    assert not run_module("apptainer_remote", args).result["changed"]
+
+
+def test_mode_and_content_at_once(four_times, etc):
+    etc.write_text(SITE)
+    etc.chmod(0o604)
+    result = four_times("apptainer_remote", {"scope": "global", "config_file": str(etc), "name": "b", "uri": "b.example.org", "mode": "0640"}, etc)
+    assert result["diff"][1]["after"] == "mode: 0640\n"
+    assert stat.S_IMODE(etc.stat().st_mode) == 0o640
+
+
+def test_comments_on_top_stay_and_a_file_in_state_is_not_touched(four_times, etc):
+    etc.write_text("# managed by hand until 2026\n\nActive: site # the default\n"
+                   "Remotes: {site: {URI: library.example.org, System: yes, Exclusive: yes}}\n")
+    args = {"scope": "global", "config_file": str(etc), "name": "site"}
+    assert not four_times("apptainer_remote", dict(args, uri="https://library.example.org/", exclusive=True), etc)["changed"]
+    four_times("apptainer_remote", dict(args, exclusive=False), etc)
+    assert etc.read_text().startswith("# managed by hand until 2026\n\nActive: site\nRemotes:\n    site:\n")
+
+
+@pytest.mark.parametrize("text", ["\n", "# nothing yet\n", "\ufeff"])
+def test_a_file_without_data_is_repaired(four_times, etc, text):
+    etc.write_text(text)
+    result = four_times("apptainer_remote", {"scope": "global", "config_file": str(etc), "name": "site", "state": "absent"}, etc)
+    assert result["changed"]
+    assert etc.read_text() == (text if "#" in text else "") + 'Active: ""\nRemotes: {}\n'
+    assert result["diff"][0]["before"] != result["diff"][0]["after"]
+
+
+def test_backup_keeps_the_old_file(run_module, etc):
+    etc.write_text(SITE)
+    args = {"scope": "global", "config_file": str(etc), "name": "site", "exclusive": False, "backup": True}
+    backup = run_module("apptainer_remote", args).result["backup_file"]
+    with open(backup, encoding="utf-8") as stream:
+        assert stream.read() == SITE
+    assert "backup_file" not in run_module("apptainer_remote", args).result
+
+
+def test_a_link_is_followed(four_times, etc):
+    real = etc.parent / "remote.yaml.real"
+    real.write_text(SITE)
+    etc.symlink_to(real.name)
+    four_times("apptainer_remote", {"scope": "global", "config_file": str(etc), "name": "site", "exclusive": False}, etc)
+    assert etc.is_symlink()
+    assert "Exclusive: true" not in real.read_text()
+
+
+def test_two_exclusive_endpoints_are_repaired_and_reported(four_times, etc):
+    etc.write_text(SITE.replace("Exclusive: false", "Exclusive: true"))
+    result = four_times("apptainer_remote", {"scope": "global", "config_file": str(etc), "name": "site"}, etc)
+    assert etc.read_text() == SITE
+    assert "were all exclusive" in result["warnings"][0]
+
+
+def test_a_broken_global_file_does_not_stop_a_user(run_module, etc, user, tmp_path):
+    etc.write_text("Active: [\n")
+    done = run_module("apptainer_remote", {"name": "mine", "uri": "h.example.org", "sysconfdir": str(tmp_path / "etc")})
+    assert done.rc == 0
+    assert "the global file is ignored" in done.result["warnings"][0]
+    assert str(etc) in done.result["warnings"][0]
+
+
+def test_a_dozen_processes_lose_nothing(run_module, etc):
+    from concurrent.futures import ThreadPoolExecutor
+
+    names = [f"r{number}" for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda name: run_module("apptainer_remote", {"scope": "global", "config_file": str(etc), "name": name, "uri": name}), names))
+    assert all(f"    {name}:\n" in etc.read_text() for name in names)
+
+
+# Bad input: one sentence, the file untouched
+
+GLOBAL = {"scope": "global", "name": "site"}
+REFUSED_OPTIONS = [
+    (dict(GLOBAL, state="absent"), 'endpoint "site": it is exclusive'),
+    (dict(GLOBAL, default=False, exclusive=True), "an exclusive endpoint is the default"),
+    (dict(GLOBAL, token=TOKEN), "log in with scope: user"),
+    (dict(GLOBAL, uri="http://h.example.org"), "needs insecure: true"),
+    (dict(GLOBAL, uri="https://h.example.org", insecure=True), "drop one of the two"),
+    (dict(GLOBAL, uri="https://"), "uri names no host"),
+    (dict(GLOBAL, uri="ftp://h.example.org"), "has the scheme ftp"),
+    (dict(GLOBAL, uri="https://h.example.org:port"), 'invalid port ":port"'),
+    (dict(GLOBAL, uri="https://h.example.org/%25"), "Apptainer would read differently"),
+    (dict(GLOBAL, name=" ", uri="h.example.org"), "must not be blank"),
+    (dict(GLOBAL, name="<<", uri="h.example.org"), "choose another"),
+    (dict(GLOBAL, name="new"), "does not exist yet, so it needs a uri"),
+    (dict(GLOBAL, name="new", uri="h.example.org", default=True), 'cannot be the default: "site" is exclusive'),
+    (dict(GLOBAL, keyservers=[{"uri": "ftp://k.example.org"}]), "keyserver uri must be like"),
+    (dict(GLOBAL, keyservers=[{"uri": "https://k.example.org"}, {"uri": "https://k.example.org/2"}]), "listed twice"),
+    (dict(GLOBAL, token=TOKEN, token_file="/x"), "mutually exclusive"),
+    (dict(GLOBAL, scope="user", exclusive=True), "use scope: global"),
+    (dict(GLOBAL, scope="user", keyservers=[]), "use scope: global"),
+    (dict(GLOBAL, scope="user", token=""), "the token is empty"),
+    (dict(GLOBAL, scope="user", token="a b"), "white space"),
+    (dict(GLOBAL, scope="user", token=TOKEN, logout=True), "contradict each other"),
+    (dict(GLOBAL, scope="user", token_file="/does/not/exist"), "does not exist on this node"),
+    ({"scope": "global"}, "missing required arguments: name"),
+]
+
+
+@pytest.mark.parametrize(("args", "words"), REFUSED_OPTIONS)
+def test_refused_options(run_module, etc, args, words):
+    etc.write_text(SITE)
+    state = snapshot(etc)
+    for check in (True, False):
+        done = run_module("apptainer_remote", dict(args, config_file=str(etc)), check=check)
+        assert done.rc != 0
+        assert done.result["failed"]
+        assert words in done.result["msg"]
+        assert "Traceback" not in done.stdout + done.stderr
+        assert TOKEN not in done.stdout + done.stderr
+    assert snapshot(etc) == state
+
+
+REFUSED_LISTS = [
+    ({"remotes": [{"name": "a", "uri": "a"}, {"name": "a"}]}, "listed twice"),
+    ({"remotes": [{"name": "a", "uri": "a", "exclusive": True}, {"name": "b", "uri": "b", "exclusive": True}]}, "only one endpoint can be exclusive"),
+    ({"remotes": [{"name": "a", "uri": "a", "default": True}, {"name": "b", "uri": "b", "default": True}]}, "only one endpoint can be default"),
+    ({"remotes": [{"name": "DefaultRemote"}], "prune": True}, 'endpoint "site" is not listed, but it is exclusive'),
+    ({"remotes": [{"name": "a", "uri": "a"}, {"name": "b", "uri": "//"}]}, 'endpoint "b": uri names no host'),
+    ({"remotes": [{"uri": "a"}]}, "missing required arguments: name found in remotes"),
+]
+
+
+@pytest.mark.parametrize(("args", "words"), REFUSED_LISTS)
+def test_refused_lists(run_module, etc, args, words):
+    etc.write_text(SITE)
+    state = snapshot(etc)
+    done = run_module("apptainer_remotes", dict(args, scope="global", config_file=str(etc)))
+    assert done.rc != 0
+    assert words in done.result["msg"]
+    assert snapshot(etc) == state
+
+
+MALFORMED = [
+    ("Active: [\n", "line "),
+    ("Active: a\nColour: red\n", 'line 2, column 1: key "Colour"'),
+    ("Active: a\nActive: b\n", "line 2"),
+    ("Remotes:\n  a:\n", "line 2"),
+    ("Remotes:\n", "line 1"),
+    ('Remotes:\n  a: {System: "true"}\n', "line 2"),
+    ("- a\n", "line 1"),
+    ("\tActive: a\n", "line 1"),
+    ("Active: \x07\n", ""),
+    (b"Active: \xff\n", ""),
+    ("Remotes: {a: {Token: " + OLD_TOKEN + ", Bogus: 1}}\n", "Bogus"),
+    ("Remotes: {a: {Token: [" + OLD_TOKEN + "]}}\n", "Token"),
+    ("Remotes: {a: {Token: " + OLD_TOKEN + "\n", "line "),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), MALFORMED)
+def test_a_file_that_is_not_understood_is_never_overwritten(run_module, etc, text, words):
+    etc.write_bytes(text if isinstance(text, bytes) else text.encode())
+    state = snapshot(etc)
+    args = {"scope": "global", "config_file": str(etc), "name": "b", "uri": "b.example.org"}
+    for check in (True, False):
+        done = run_module("apptainer_remote", args, check=check, diff=True)
+        assert done.rc != 0
+        assert done.result["msg"].startswith(str(etc))
+        assert words in done.result["msg"]
+        assert "\n" not in done.result["msg"]
+        assert "Traceback" not in done.stdout + done.stderr
+        assert OLD_TOKEN not in done.stdout + done.stderr
+    assert snapshot(etc) == state
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
+def test_what_is_no_file(run_module, etc, make):
+    make(etc)
+    done = run_module("apptainer_remote", {"scope": "global", "config_file": str(etc), "name": "b", "uri": "b.example.org"})
+    assert done.rc != 0
+    assert str(etc) in done.result["msg"]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+# Check mode predicts, whatever is declared and whatever is there
+
+NAMES = st.sampled_from(["a", "b", "c", "yes", "10"])
+PLACES = st.sampled_from([None, "https://a.example.org", "b.example.org:8443", "https://[::1]/x"])
+FLAGS = st.sampled_from([None, None, True, False])
+DECLARED = st.lists(
+    st.fixed_dictionaries({"name": NAMES, "state": st.sampled_from(["present", "present", "absent"]), "uri": PLACES, "default": FLAGS,
+                           "exclusive": FLAGS, "force": st.booleans()}),
+    max_size=3, unique_by=lambda entry: entry["name"])
+FILES = st.builds(
+    lambda active, remotes: "\n".join([f"Active: {active}", "Remotes:" if remotes else "Remotes: {}"] + [
+        f"  '{name}': {{URI: {uri}, System: {system}, Exclusive: {exclusive}}}" for name, (uri, system, exclusive) in remotes.items()] + [""]),
+    NAMES, st.dictionaries(NAMES, st.tuples(st.sampled_from(["a.example.org", "h:8443"]), st.booleans(), st.booleans()), max_size=3))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(text=FILES, remotes=DECLARED, prune=st.booleans(), mode=st.sampled_from([0o644, 0o600]))
+def test_check_mode_predicts_the_real_run(run_module, etc, text, remotes, prune, mode):
+    etc.write_text(text)
+    etc.chmod(mode)
+    args = {"scope": "global", "config_file": str(etc), "remotes": remotes, "prune": prune}
+    foreseen = run_module("apptainer_remotes", args, check=True, diff=True)
+    assert etc.read_text() == text
+    done = run_module("apptainer_remotes", args, diff=True)
+    assert (done.rc, done.result) == (foreseen.rc, {**foreseen.result, "invocation": done.result.get("invocation")})
+    if done.rc:
+        assert etc.read_text() == text
+        return
+    assert done.result["changed"] == (etc.read_text() != text or mode != 0o644)
+    assert done.result["changed"] == any(entry["before"] != entry["after"] for entry in done.result["diff"])
+    assert etc.read_text().count("Exclusive: true") <= 1
+    state = snapshot(etc)
+    assert not run_module("apptainer_remotes", args).result["changed"]
+    assert snapshot(etc) == state

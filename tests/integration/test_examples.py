@@ -1,0 +1,75 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every example in the documentation runs, with the files of a scratch directory in place of the node's."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+
+import pytest
+import yaml
+from support import envs, processes
+
+MODULES = ["apptainer_remote", "apptainer_remotes", "apptainer_remote_info"]
+PAGES = ["README.md", "docs/guide.md"]
+
+
+def module_examples(name):
+    module = importlib.import_module(f"ansible_collections.hpc.apptainer.plugins.modules.{name}")
+    return yaml.safe_load(module.EXAMPLES)
+
+
+def blocks(page):
+    return [yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```", (envs.ROOT / page).read_text(), re.MULTILINE | re.DOTALL)]
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Run plays on C(localhost), as the user who runs the tests."""
+    (tmp_path / "etc" / "apptainer").mkdir(parents=True)
+
+    def run(plays):
+        for entry in plays:
+            entry["module_defaults"] = {"group/hpc.apptainer.apptainer": {"sysconfdir": str(tmp_path / "etc")}}
+            for user in [entry, *entry.get("tasks", [])]:
+                user.pop("become", None)
+                user.pop("become_user", None)
+        text = json.dumps(plays).replace("/srv/images", str(tmp_path / "images"))
+        (tmp_path / "play.json").write_text(text)
+        variables = {"vault_site_token": "x" * 200, "apptainer_fleet_sysconfdir": str(tmp_path / "etc"), "ansible_python_interpreter": sys.executable}
+        done = processes.run(envs.core("running") / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "-e", json.dumps(variables),
+                             tmp_path / "play.json", env=processes.clean_env(tmp_path / "home"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_a_module(play, name):
+    tasks = module_examples(name)
+    assert all(f"hpc.apptainer.{name}" in task or "ansible.builtin.assert" in task for task in tasks)
+    play([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_of_a_page(play, tmp_path, page):
+    """A block of a page is a play, the variables of the role, its endpoints, or tasks; they build on each other."""
+    found = blocks(page)
+    assert found
+    for block in found:
+        if isinstance(block, dict):
+            block = [{"hosts": "localhost", "gather_facts": False, "vars": block, "roles": ["hpc.apptainer.apptainer_fleet"]}]
+        elif "hosts" in block[0]:
+            block[0]["hosts"] = "localhost"
+        elif "name" in block[0]:
+            variables = {"apptainer_fleet_remotes": block}
+            block = [{"hosts": "localhost", "gather_facts": False, "vars": variables, "roles": ["hpc.apptainer.apptainer_fleet"]}]
+        else:
+            block = [{"hosts": "localhost", "gather_facts": False, "tasks": block}]
+        play(block)
