@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import exclusives
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
-from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Keyserver, Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
     DEFAULT_ENDPOINT_URI,
     DEFAULT_KEYSERVER_URI,
@@ -46,6 +46,9 @@ class WantedRemote(NamedTuple):
     token: Optional[str] = None
     keyservers: Optional[Tuple[WantedKeyserver, ...]] = None
     force: bool = False
+
+    def __repr__(self) -> str:
+        return "WantedRemote(name=%r, present=%r, uri=%r, token=%s)" % (self.name, self.present, self.uri, self.token and HIDDEN)
 
 
 class Outcome(NamedTuple):
@@ -137,14 +140,13 @@ class _Change:
         if item.uri is None and current is None:
             raise RuleError("it does not exist yet, so it needs a uri")
         remote = (current or Remote())._replace(system=self.is_global)
+        uri, insecure = remote.uri, remote.insecure if item.insecure is None else item.insecure
         if item.uri is not None:
-            place = endpoint(item.uri, item.insecure if item.insecure is not None or "//" in item.uri else remote.insecure)
+            place = endpoint(item.uri, insecure if item.insecure is not None or "//" not in item.uri else None)
             self._warn(item, place.warnings)
-            insecure = remote.insecure if place.insecure is None else place.insecure
-            if not same_endpoint(remote.uri, remote.insecure, place.uri, insecure):
-                remote = self._moved(item, remote, place.uri)._replace(insecure=insecure)
-        elif item.insecure is not None:
-            remote = remote._replace(insecure=item.insecure)
+            uri, insecure = place.uri, insecure if place.insecure is None else place.insecure
+        if not same_endpoint(remote.uri, remote.insecure, uri, insecure):
+            remote = self._moved(item, remote)._replace(uri=uri, insecure=insecure)
         if item.token is not None:
             remote = remote._replace(token=item.token)
         if item.keyservers is not None:
@@ -155,11 +157,14 @@ class _Change:
             self._warn(item, ["insecure does not reach users who have a remote.yaml of their own: for them Apptainer uses https"])
         return remote
 
-    def _moved(self, item: WantedRemote, remote: Remote, uri: str) -> Remote:
+    def _moved(self, item: WantedRemote, remote: Remote) -> Remote:
+        """The endpoint without what belongs to its old place: the token, and the own keyserver, which Apptainer would send the token."""
         if remote.token and item.token is None:
             self._warn(item, ["it moves to another URI, so the token stored for the old one is removed; log in again"])
-            remote = remote._replace(token="")
-        return remote._replace(uri=uri)
+        external = tuple(server for server in remote.keyservers if server.external)
+        if external != remote.keyservers and item.keyservers is None:
+            self._warn(item, ["it moves to another URI, so the own keyserver of the old one is removed from its keyservers"])
+        return remote._replace(token="", keyservers=external)
 
     def _copy(self, item: WantedRemote, current: Optional[Remote], shared: Optional[Remote]) -> Optional[Remote]:
         """A global endpoint, seen from a user's file: only the token is this user's."""
@@ -167,12 +172,14 @@ class _Change:
         if item.uri is not None and not same_endpoint(known.uri, False, endpoint(item.uri, item.insecure).uri, False):
             raise RuleError("it is a global endpoint (%s); an own one of the same name would hide it and its exclusive setting. "
                             "Choose another name, or change it with scope: global" % known.uri)
-        if item.token is None:
+        if item.insecure not in (None, known.insecure):
+            raise RuleError("it is a global endpoint, and insecure is set in the global file; use scope: global")
+        if item.token is None or (current is None and not item.token):
             return current
         if current is None:
             # what Apptainer's own login leaves in a user's file
             current = Remote(known.uri, system=True, exclusive=known.exclusive, keyservers=known.keyservers)
-        return current._replace(token=item.token) if current.token or item.token else current
+        return current._replace(token=item.token)
 
     def _warn(self, item: WantedRemote, warnings: Sequence[str]) -> None:
         self.warnings.extend('endpoint "%s": %s' % (item.name, warning) for warning in warnings)
@@ -232,9 +239,11 @@ class _Change:
                 self._check_default(item.name)
                 self.active = item.name
             elif item.present and item.default is False and self.active == item.name:
+                if self.remotes[item.name].exclusive and self.is_global:
+                    raise RuleError('endpoint "%s": it is exclusive, and so the default; drop default: false or set exclusive: false' % item.name)
                 self.active = ""
-        if self.before.active and not self.active and self.remotes and not self.system.active:
-            self.warnings.append("no endpoint is the default any more, and Apptainer refuses to work without one; set default: true for one")
+        if self.remotes and not self.active and not self.system.active:
+            self.warnings.append("no endpoint is the default, and Apptainer refuses to work without one; set default: true for one")
 
     def _check_default(self, name: str) -> None:
         ruling = exclusives(self.remotes if self.is_global else self.system.remotes)

@@ -6,25 +6,23 @@
 
 """What is wrong with the files of a node, or soon will be: pure rules over what was read."""
 
-import re
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
-from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import Document
-from ansible_collections.hpc.apptainer.plugins.module_utils._uri import keyserver_identity, requested_url
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import is_usable, keyserver_identity
 
 
 class ReadFile(NamedTuple):
-    """One remote.yaml as it was found. I(document) is None if it is absent or, with I(error), unreadable."""
+    """One remote.yaml as it was found. I(document) is None if it is absent or, with I(error), unreadable; I(mode) and I(uid) if unknown."""
 
     path: str
     exists: bool = False
     document: Optional[Document] = None
     error: Optional[str] = None
-    mode: int = 0
-    uid: int = 0
+    mode: Optional[int] = None
+    uid: Optional[int] = None
     expected_uid: int = 0
 
 
@@ -52,7 +50,7 @@ def findings(shared: ReadFile, user: ReadFile, cached: Sequence[str] = ()) -> Li
     if system is not None:
         found += _global_content(shared.path, system)
     if own is not None:
-        found += _user_content(user.path, own, system)
+        found += _user_content(user.path, own, None if shared.error else system or RemoteConfig())
     found += _cache(user.path, cached, system)
     problem = effective(own, system).problem
     if problem:
@@ -69,7 +67,7 @@ def _reading(read: ReadFile) -> Iterator[Finding]:
 
 
 def _global_mode(read: ReadFile) -> Iterator[Finding]:
-    if not read.exists:
+    if read.mode is None or read.uid is None:
         return
     if read.mode & 0o444 != 0o444:
         yield Finding("mode", "error", read.path, "mode %04o: users cannot read it, so Apptainer ignores it for them; it should be 0644" % read.mode)
@@ -81,7 +79,7 @@ def _global_mode(read: ReadFile) -> Iterator[Finding]:
 
 
 def _user_mode(read: ReadFile) -> Iterator[Finding]:
-    if not read.exists:
+    if read.mode is None or read.uid is None:
         return
     config = read.document.config if read.document else RemoteConfig()
     secret = any(remote.token for remote in config.remotes.values()) or any(credential.auth for credential in config.credentials)
@@ -123,17 +121,14 @@ def _global_endpoint(path: str, remote: Remote) -> Iterator[Finding]:
 
 
 def _address(path: str, remote: Remote) -> Iterator[Finding]:
-    try:
-        usable = re.match(r"https?://[^/]*[^\W_]", requested_url(remote.uri, remote.insecure)) is not None
-    except RuleError:
-        usable = False
-    if not usable:
+    if not is_usable(remote.uri, remote.insecure):
         yield Finding("unusable-uri", "error", path, 'Apptainer from 1.1 cannot use the URI "%s"; declare the endpoint anew' % remote.uri)
     elif "//" in remote.uri:
         yield Finding("uri-not-for-1.0", "warning", path, "Apptainer 1.0 cannot use the URI %s, which 1.1 and later need for a port" % remote.uri)
 
 
 def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig]) -> Iterator[Finding]:
+    """I(system) is None if nobody knows what the global file holds."""
     shared = system.remotes if system else {}
     for name, remote in sorted(config.remotes.items()):
         original = shared.get(name)
@@ -143,7 +138,7 @@ def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig
                 yield Finding("shadowed-exclusive", "error", path, hides + ", so exclusive is not obeyed", name)
             else:
                 yield Finding("shadowed", "warning", path, hides, name)
-        if original is None and remote.system:
+        if system is not None and original is None and remote.system:
             yield Finding("stale-copy", "error" if remote.exclusive else "warning", path, "a copy of a global endpoint that is gone" + (
                 "; it is still exclusive here and locks this user out" if remote.exclusive else "") + "; remove it with state: absent", name)
         if not remote.system:

@@ -25,10 +25,10 @@ def read_file(path: str, expected_uid: int) -> ReadFile:
     try:
         state = read(resolve(path))
     except ApptainerError as error:
-        return ReadFile(path, exists=True, error=str(error), mode=0o644, uid=expected_uid, expected_uid=expected_uid)
+        return ReadFile(path, exists=True, error=str(error), expected_uid=expected_uid)
     if state.data is None:
         return ReadFile(path)
-    found = ReadFile(path, True, None, None, state.mode or 0, state.uid or 0, expected_uid)
+    found = ReadFile(path, True, None, None, state.mode, state.uid, expected_uid)
     try:
         return found._replace(document=decode(state.data, path))
     except ApptainerError as error:
@@ -59,14 +59,13 @@ def _owner(directory: str) -> int:
 
 def _file_result(found: ReadFile) -> Dict[str, Any]:
     config = found.document.config if found.document else RemoteConfig()
-    known = found.exists and (found.document is not None or found.error is not None)
     return dict(
         config_result(config),
         path=found.path,
         exists=found.exists,
         error=found.error,
-        mode="%04o" % found.mode if known else None,
-        owner=_user_name(found.uid) if known else None,
+        mode=None if found.mode is None else "%04o" % found.mode,
+        owner=None if found.uid is None else _user_name(found.uid),
     )
 
 

@@ -10,6 +10,8 @@ import os
 import pwd
 from typing import List, Optional
 
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import StoreError
+
 REMOTE_YAML = "remote.yaml"
 DISCOVERY_CACHE = "remote-cache"
 _SYSCONFDIRS = ("/etc", "/usr/local/etc")
@@ -38,7 +40,10 @@ def user_directory(flavor: str) -> str:
             return os.environ[variable]
     home = os.environ.get("HOME", "") if flavor == "apptainer" else ""
     if not (home and os.path.isdir(home) and os.stat(home).st_uid == os.geteuid()):
-        home = pwd.getpwuid(os.geteuid()).pw_dir
+        try:
+            home = pwd.getpwuid(os.geteuid()).pw_dir
+        except KeyError:
+            raise StoreError("user %d is not in the user database of this node, so it has no home; give config_file" % os.geteuid()) from None
     return os.path.join(home, "." + flavor)
 
 

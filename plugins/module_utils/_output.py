@@ -6,22 +6,35 @@
 
 """Model values as results, info output and diffs show them: the only place where they leave, and no secret passes it."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Keyserver, Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Credential, Keyserver, Remote, RemoteConfig
 
 HIDDEN_CHANGED = "(hidden, changed)"
 
 
 def redacted(config: RemoteConfig, before: Optional[RemoteConfig] = None) -> RemoteConfig:
     """I(config) with words in place of its secrets; a secret that differs from the one in I(before) is said to be changed."""
-    old_remotes = before.remotes if before else config.remotes
-    old_auth = {credential.uri: credential.auth for credential in (before or config).credentials}
-    remotes = {name: remote._replace(token=_word(remote.token, old_remotes.get(name, remote).token)) if remote.token else remote
+    before = before or config
+    remotes = {name: remote._replace(token=_word(remote.token, before.remotes.get(name, remote).token)) if remote.token else remote
                for name, remote in config.remotes.items()}
-    credentials = tuple(credential._replace(auth=_word(credential.auth, old_auth.get(credential.uri, credential.auth)))
-                        for credential in config.credentials)
+    old = _Occurrences(before.credentials)
+    credentials = tuple(credential._replace(auth=_word(credential.auth, old.next_auth(credential))) for credential in config.credentials)
     return config._replace(remotes=remotes, credentials=credentials)
+
+
+class _Occurrences:
+    """The secrets of logins by URI, in order: a file may hold several logins of one URI."""
+
+    def __init__(self, credentials: Sequence[Credential]) -> None:
+        self.waiting: Dict[str, List[str]] = {}
+        for credential in reversed(credentials):
+            self.waiting.setdefault(credential.uri, []).append(credential.auth)
+
+    def next_auth(self, credential: Credential) -> str:
+        """The secret that the next login of the same URI had, or this one's own if it is new."""
+        known = self.waiting.get(credential.uri)
+        return known.pop() if known else credential.auth
 
 
 def _word(secret: str, before: str) -> str:

@@ -63,9 +63,10 @@ def parse(text: str) -> Url:
     if rest.startswith("//") and (scheme or not rest.startswith("///")):
         authority, slash, path = rest[2:].partition("/")
         userinfo, _at, host = authority.rpartition("@")
+        host = _host(host)
         if not _USERINFO.match(userinfo):
             raise RuleError("invalid userinfo")
-        host = _host(host)
+        _check_escapes(userinfo)
         rest = slash + path
     return Url(scheme, "", userinfo, host, _unescape(rest), query, fragment)
 
@@ -153,8 +154,23 @@ def requested_url(stored: str, insecure: bool) -> str:
     scheme = "http" if insecure else "https"
     if url.opaque:
         return "%s:%s" % (scheme, url.opaque)
-    separator = "/" if url.host and url.path and not url.path.startswith("/") else ""
-    return "%s://%s%s%s" % (scheme, url.host, separator, url.path) + ("?" + url.query if url.query else "")
+    login = url.userinfo + "@" if url.userinfo else ""
+    query = "?" + url.query if "?" in stored.partition("#")[0] else ""
+    fragment = "#" + url.fragment if url.fragment else ""
+    return "%s://%s%s%s%s%s" % (scheme, login, url.host, url.path, query, fragment)
+
+
+def names_host(url: Url) -> bool:
+    """Whether there is a host to talk to, more than a port."""
+    return re.search(r"[^\W_]", re.sub(r":[0-9]*\Z", "", url.host)) is not None
+
+
+def is_usable(stored: str, insecure: bool) -> bool:
+    """Whether Apptainer from 1.1 can find the services of an endpoint with the stored URI."""
+    try:
+        return names_host(parse(requested_url(stored, insecure)))
+    except RuleError:
+        return False
 
 
 class Endpoint(NamedTuple):
@@ -188,8 +204,10 @@ def endpoint(uri: str, insecure: Optional[bool] = None) -> Endpoint:
         raise RuleError("uri says https, insecure: true says http; drop one of the two")
     if url.scheme == "http" and not insecure:
         raise RuleError("uri says http, which needs insecure: true; better use https")
-    if not re.search(r"[^\W_]", url.host):
+    if not names_host(url):
         raise RuleError("uri names no host; write it like https://library.example.org")
+    if not url.host.startswith("[") and url.host.count(":") > 1:
+        raise RuleError("uri has an IPv6 address without brackets; write it like https://[2001:db8::1]")
     stored = _clean(url.host + _clean("/" + url.path))
     return Endpoint(_working_spelling(stored, bool(insecure)), False if url.scheme == "https" else insecure, _dropped(url))
 
@@ -251,7 +269,7 @@ def check_keyserver(uri: str) -> str:
         url = parse(uri)
     except RuleError:
         raise RuleError("keyserver uri cannot be read; write it like https://keys.example.org") from None
-    if url.scheme not in _KEYSERVER_SCHEMES or not url.host:
+    if url.scheme not in _KEYSERVER_SCHEMES or not names_host(url):
         raise RuleError("keyserver uri must be like https://keys.example.org (schemes: %s); Apptainer would store it, "
                         "but could neither use it nor remove it" % ", ".join(_KEYSERVER_SCHEMES))
     if url.userinfo:

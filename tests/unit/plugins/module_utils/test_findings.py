@@ -1,0 +1,233 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedRemote, converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
+from ansible_collections.hpc.apptainer.plugins.module_utils._findings import ReadFile, findings
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Keyserver, Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import Document, Quirk
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+SHARED = "/etc/apptainer/remote.yaml"
+USER = "/home/alice/.apptainer/remote.yaml"
+ALICE = 1000
+SECRET = "hunter2"
+
+
+def config(active="", credentials=(), **remotes):
+    return RemoteConfig(active, remotes, tuple(credentials))
+
+
+def document(content, *quirks):
+    return None if content is None else Document(content, "", True, quirks)
+
+
+def shared_file(content=None, *quirks, error=None, mode=0o644, uid=0):
+    exists = content is not None or error is not None
+    return ReadFile(SHARED, exists, document(content, *quirks), error, mode if exists else None, uid if exists else None, 0)
+
+
+def user_file(content=None, *quirks, error=None, mode=0o600, uid=ALICE):
+    exists = content is not None or error is not None
+    return ReadFile(USER, exists, document(content, *quirks), error, mode if exists else None, uid if exists else None, ALICE if exists else 0)
+
+
+def shared(uri="lib.example", **fields):
+    return Remote(uri, system=True, **fields)
+
+
+def own(uri="own.example", **fields):
+    return Remote(uri, **fields)
+
+
+def error(kind, path, words, remote=None):
+    return kind, "error", path, remote, words
+
+
+def warning(kind, path, words, remote=None):
+    return kind, "warning", path, remote, words
+
+
+GOOD = config("a", a=shared("a.example"), b=shared("b.example"))
+RULED = config("a", a=shared("a.example", exclusive=True), b=shared("b.example"))
+NO_FILE = shared_file()
+NO_USER = user_file()
+
+
+def of_shared(**fields):
+    """A good global file but for one endpoint, x."""
+    return shared_file(config("a", a=shared("a.example"), x=shared(**fields)))
+
+
+def of_user(**fields):
+    """A good user's file but for one endpoint, x."""
+    return user_file(config("mine", mine=own(), x=Remote(**fields)))
+
+
+def with_keyserver(uri):
+    return of_shared(keyservers=(Keyserver(uri, external=True),))
+
+
+UNUSABLE = 'Apptainer from 1.1 cannot use the URI "%s"; declare the endpoint anew'
+ONLY_FROM_1_1 = "Apptainer 1.0 cannot use the URI %s, which 1.1 and later need for a port"
+NO_DEFAULT = "Apptainer refuses to work: no default endpoint set: use 'apptainer remote use …'"
+IN_THE_GLOBAL_FILE = "credentials in the global file are readable by everyone and work only for users without a file"
+
+FINDINGS = [  # what, global file, user's file, cached documents, the findings
+    ("a new node", NO_FILE, NO_USER, [], []),
+    ("empty files", shared_file(config()), user_file(config()), [], []),
+    ("good files", shared_file(RULED),
+     user_file(config("a", [Credential("https://k", SECRET)], a=shared("a.example", exclusive=True, token=SECRET), own=own())), [], []),
+    # reading
+    ("an unreadable global file", shared_file(error="line 3, column 1: broken"), NO_USER, [],
+     [error("unreadable", SHARED, "Apptainer ignores this whole file without a message: line 3, column 1: broken")]),
+    ("an unreadable user's file", NO_FILE, user_file(error="broken"), [],
+     [error("unreadable", USER, "Apptainer ignores this whole file without a message: broken")]),
+    ("refused by some versions",
+     shared_file(GOOD, Quirk(4, "a quoted boolean", ("1.0", "1.1", "1.2")), Quirk(9, "the endpoint key Insecure", ("1.0",))), NO_USER, [],
+     [warning("refused-by-versions", SHARED, "Apptainer 1.0, 1.1, 1.2 cannot read this file: a quoted boolean"),
+      warning("refused-by-versions", SHARED, "Apptainer 1.0 cannot read this file: the endpoint key Insecure")]),
+    ("a user's file too", NO_FILE, user_file(config(), Quirk(1, "no data", ("1.3",))), [],
+     [warning("refused-by-versions", USER, "Apptainer 1.3 cannot read this file: no data")]),
+    # mode and owner of the global file
+    ("0444 is enough", shared_file(GOOD, mode=0o444), NO_USER, [], []),
+    ("users can't read it", shared_file(GOOD, mode=0o600), NO_USER, [],
+     [error("mode", SHARED, "mode 0600: users cannot read it, so Apptainer ignores it for them; it should be 0644")]),
+    ("its group can, but not all", shared_file(GOOD, mode=0o640), NO_USER, [], [error("mode", SHARED, "mode 0640: users cannot read it")]),
+    ("all but its group can", shared_file(GOOD, mode=0o604), NO_USER, [], [error("mode", SHARED, "mode 0604: users cannot read it")]),
+    ("its group can write", shared_file(GOOD, mode=0o664), NO_USER, [],
+     [error("mode", SHARED, "mode 0664: others than its owner can change it for everyone; it should be 0644")]),
+    ("all can write", shared_file(GOOD, mode=0o646), NO_USER, [], [error("mode", SHARED, "mode 0646: others than its owner can change it")]),
+    ("both", shared_file(GOOD, mode=0o622), NO_USER, [],
+     [error("mode", SHARED, "mode 0622: users cannot read it"), error("mode", SHARED, "mode 0622: others than its owner can change it")]),
+    ("somebody else's", shared_file(GOOD, uid=ALICE), NO_USER, [],
+     [error("owner", SHARED, "it belongs to uid 1000, who can change it for everyone; it should belong to uid 0")]),
+    ("unreadable and open", shared_file(error="broken", mode=0o666), NO_USER, [],
+     [error("unreadable", SHARED, "broken"), error("mode", SHARED, "mode 0666: others than its owner can change it")]),
+    # mode and owner of the user's file
+    ("others can read it", NO_FILE, user_file(config(), mode=0o644), [], [warning("mode", USER, "mode 0644; it should be 0600")]),
+    ("with a token", NO_FILE, user_file(config("mine", mine=own(token=SECRET)), mode=0o640), [],
+     [error("mode", USER, "mode 0640: others can read the secrets in it; it should be 0600")]),
+    ("with a password", NO_FILE, user_file(config(credentials=[Credential("https://k", SECRET)]), mode=0o604), [],
+     [error("mode", USER, "mode 0604: others can read the secrets in it; it should be 0600")]),
+    ("with a login without its secret", NO_FILE, user_file(config(credentials=[Credential("docker://r")]), mode=0o604), [],
+     [warning("mode", USER, "mode 0604; it should be 0600")]),
+    ("not even readable, and open", NO_FILE, user_file(error="broken", mode=0o644), [],
+     [error("unreadable", USER, "broken"), warning("mode", USER, "mode 0644; it should be 0600")]),
+    ("made by root", NO_FILE, user_file(config(), uid=0), [],
+     [error("owner", USER, "it belongs to uid 0, its directory to uid 1000; every apptainer command of that user fails")]),
+    # the whole global file
+    ("two exclusive endpoints", shared_file(config("b", a=shared(exclusive=True), b=shared(exclusive=True))), NO_USER, [],
+     [error("two-exclusives", SHARED, "the endpoints a, b are all exclusive; Apptainer obeys any of them, by chance")]),
+    ("exclusive, but not the default", shared_file(RULED._replace(active="b")), NO_USER, [],
+     [error("exclusive-not-default", SHARED, 'users without a file get "b", the others the exclusive one', "a")]),
+    ("a password for everyone", shared_file(config("a", [Credential("https://k", SECRET)], a=shared())), NO_USER, [],
+     [error("global-secret", SHARED, IN_THE_GLOBAL_FILE)]),
+    ("a login for everyone", shared_file(config("a", [Credential("docker://r")], a=shared())), NO_USER, [],
+     [warning("global-secret", SHARED, IN_THE_GLOBAL_FILE)]),
+    # its endpoints
+    ("insecure", of_shared(insecure=True), NO_USER, [],
+     [warning("insecure-not-synced", SHARED, "insecure (http) does not reach users who have a file; Apptainer uses https for them", "x")]),
+    ("a token for everyone", of_shared(token=SECRET), NO_USER, [],
+     [error("global-secret", SHARED, "a token in the global file is readable by everyone; remove it and log in per user", "x")]),
+    ("not System", shared_file(config("x", x=own())), NO_USER, [],
+     [warning("not-system", SHARED, "System is false in the global file, so keyserver commands refuse this endpoint", "x")]),
+    ("an ftp keyserver", with_keyserver("ftp://k"), NO_USER, [],
+     [error("unusable-keyserver", SHARED, "Apptainer can neither use nor remove the keyserver ftp://k", "x")]),
+    ("a keyserver without a scheme", with_keyserver("k"), NO_USER, [], [error("unusable-keyserver", SHARED, "the keyserver k", "x")]),
+    ("a good keyserver", with_keyserver("hkp://k"), NO_USER, [], []),
+    ("no URI", of_shared(uri=""), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "", "x")]),
+    ("a port", of_shared(uri="h:8443"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "h:8443", "x")]),
+    ("a port of an address", of_shared(uri="127.0.0.1:8443"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "127.0.0.1:8443", "x")]),
+    ("only a port", of_shared(uri="//:8443"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "//:8443", "x")]),
+    ("only a dot", of_shared(uri="."), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % ".", "x")]),
+    ("only a path", of_shared(uri="/h"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "/h", "x")]),
+    ("only a query", of_shared(uri="?h"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "?h", "x")]),
+    ("a port with //", of_shared(uri="//h:8443"), NO_USER, [], [warning("uri-not-for-1.0", SHARED, ONLY_FROM_1_1 % "//h:8443", "x")]),
+    ("a port with a scheme", of_shared(uri="https://h:8443"), NO_USER, [],
+     [warning("uri-not-for-1.0", SHARED, ONLY_FROM_1_1 % "https://h:8443", "x")]),
+    ("all endpoints, by name", shared_file(config("a", b=shared(token=SECRET), a=shared(insecure=True), c=shared(uri=""))), NO_USER, [],
+     [error("global-secret", SHARED, "", "b"), error("unusable-uri", SHARED, "", "c"), warning("insecure-not-synced", SHARED, "", "a")]),
+    # the user's endpoints
+    ("a shadow", shared_file(GOOD), user_file(config("b", b=own())), [],
+     [warning("shadowed", USER, "an own endpoint hides the global one of the same name", "b")]),
+    ("a shadow of the exclusive one", shared_file(RULED), user_file(config("a", a=own())), [],
+     [error("shadowed-exclusive", USER, "an own endpoint hides the global one of the same name, so exclusive is not obeyed", "a")]),
+    ("a stale copy", shared_file(GOOD), user_file(config("a", gone=shared())), [],
+     [warning("stale-copy", USER, "a copy of a global endpoint that is gone; remove it with state: absent", "gone")]),
+    ("a stale exclusive copy", shared_file(GOOD), user_file(config("a", gone=shared(exclusive=True))), [],
+     [error("stale-copy", USER, "a copy of a global endpoint that is gone; it is still exclusive here and locks this user out; "
+            "remove it with state: absent", "gone")]),
+    ("a stale copy without a global file", NO_FILE, user_file(config("gone", gone=shared())), [],
+     [warning("stale-copy", USER, "that is gone", "gone")]),
+    ("a copy of an unreadable file is not stale", shared_file(error="broken"), user_file(config("a", a=shared())), [],
+     [error("unreadable", SHARED, "broken")]),
+    ("an own endpoint that can't be used", shared_file(GOOD), of_user(uri="h:80"), [], [error("unusable-uri", USER, UNUSABLE % "h:80", "x")]),
+    ("an own endpoint with //", shared_file(GOOD), of_user(uri="//h:80"), [], [warning("uri-not-for-1.0", USER, ONLY_FROM_1_1 % "//h:80", "x")]),
+    ("the URI of a copy is the global file's affair", shared_file(GOOD), user_file(config("a", a=shared("h:80"))), [], []),
+    ("an own endpoint may be insecure and hold a token", shared_file(GOOD), of_user(uri="h", insecure=True, token=SECRET), [], []),
+    # the cache
+    ("a cached document", shared_file(GOOD), NO_USER, ["https-a.json", "https-b.json"],
+     [warning("seeded-cache", USER, "discovery documents were put into remote-cache by hand (https-a.json, https-b.json); Apptainer believes them")]),
+    ("for the exclusive endpoint", shared_file(RULED), NO_USER, ["x.json"],
+     [error("seeded-cache", USER, "by hand (x.json); Apptainer believes them, also for the exclusive endpoint")]),
+    ("without a global file", NO_FILE, NO_USER, ["x.json"], [warning("seeded-cache", USER, "Apptainer believes them")]),
+    # no default
+    ("no global default", shared_file(config(a=shared())), NO_USER, [], [error("no-usable-default", SHARED, NO_DEFAULT)]),
+    ("no default of either", shared_file(config(a=shared())), user_file(config()), [], [error("no-usable-default", USER, NO_DEFAULT)]),
+    ("a default that is gone", shared_file(GOOD), user_file(config("gone")), [],
+     [error("no-usable-default", USER, "Apptainer refuses to work: unable to load remote configuration: gone is not a remote")]),
+    ("the user has one", shared_file(config(a=shared())), user_file(config("mine", mine=own())), [], []),
+    # order
+    ("errors come first", shared_file(config("a", a=shared(insecure=True)), mode=0o600), user_file(config(), mode=0o644), ["x.json"],
+     [error("mode", SHARED, ""), warning("mode", USER, ""), warning("insecure-not-synced", SHARED, "", "a"), warning("seeded-cache", USER, "")]),
+]
+
+
+@pytest.mark.parametrize(("shared_read", "user_read", "cached", "expected"), [pytest.param(*row[1:], id=row[0]) for row in FINDINGS])
+def test_findings(shared_read, user_read, cached, expected):
+    found = findings(shared_read, user_read, cached)
+    assert [(item.id, item.severity, item.path, item.remote) for item in found] == [row[:4] for row in expected]
+    for item, row in zip(found, expected, strict=True):
+        assert row[4] in item.message
+        assert SECRET not in repr(item)
+
+
+def test_a_quirk_keeps_its_line_and_versions():
+    (found,) = findings(shared_file(GOOD, Quirk(4, "a quoted boolean", ("1.0", "1.1", "1.2"))), NO_USER)
+    assert (found.line, found.refused_by) == (4, ("1.0", "1.1", "1.2"))
+
+
+@pytest.mark.parametrize("before", [
+    config("b", a=shared(exclusive=True), b=shared(exclusive=True)),
+    RULED._replace(active="b"),
+    config("x", x=shared("h:8443")),
+    config("x", x=own()),
+])  # fmt: skip
+def test_declaring_the_endpoint_mends_what_was_found(before):
+    name = "x" if "x" in before.remotes else "a"
+    assert any(item.severity == "error" or item.id == "not-system" for item in findings(shared_file(before), NO_USER))
+    outcome = converge(before, [WantedRemote(name, uri=before.remotes[name].uri, exclusive=True)])
+    assert [item for item in findings(shared_file(outcome.config), NO_USER) if item.id != "uri-not-for-1.0"] == []
+
+
+NAMES = st.sampled_from(["a", "b"])
+URIS = st.none() | st.sampled_from(["h", "h:8443", "https://h/a//b", "[::1]", "127.0.0.1:80", "//h", "é.example", "h/..", "http://h", "x:y"])
+
+
+MAYBE = st.sampled_from([None, False, True])
+
+
+@given(st.lists(st.tuples(NAMES, st.just(True), URIS, MAYBE, st.sampled_from([None, True]), MAYBE), max_size=2, unique_by=lambda fields: fields[0]))
+def test_what_is_written_has_no_errors(declared):
+    wanted = [WantedRemote(*fields) for fields in declared]
+    try:
+        after = converge(RULED, wanted).config
+    except RuleError:
+        assume(False)
+    assert [item for item in findings(shared_file(after), NO_USER) if item.severity == "error"] == []

@@ -1,0 +1,205 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+
+import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import inspect, read_file
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Remote, RemoteConfig
+
+ME = os.geteuid()
+
+SHARED = """\
+Active: lab
+Remotes:
+    lab:
+        URI: lab.example
+        System: true
+        Exclusive: true
+"""
+USER = """\
+Active: mine
+Remotes:
+    mine:
+        URI: own.example
+        Token: hunter2
+        System: false
+        Exclusive: false
+Credentials:
+    - URI: https://keys.example
+      Auth: Basic aHVudGVyMg==
+      Insecure: false
+"""
+LAB = {"name": "lab", "uri": "lab.example", "insecure": False, "exclusive": True, "system": True, "logged_in": False, "keyservers": []}
+MINE = {"name": "mine", "uri": "own.example", "insecure": False, "exclusive": False, "system": False, "logged_in": True, "keyservers": []}
+LOGIN = {"uri": "https://keys.example", "insecure": False, "has_secret": True}
+NOTHING = {"default": "", "remotes": [], "credentials": []}
+ABSENT = {**NOTHING, "exists": False, "error": None, "mode": None, "owner": None}
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch):
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: pwd.struct_passwd(("alice" if uid == ME else "bob", "x", uid, uid, "", "/", "/bin/sh")))
+
+
+@pytest.fixture
+def shared(tmp_path):
+    return tmp_path / "etc" / "remote.yaml"
+
+
+@pytest.fixture
+def user(tmp_path):
+    return tmp_path / "home" / ".apptainer" / "remote.yaml"
+
+
+def write(path, text, mode):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def ids(answer):
+    """The findings, but for the one that others than root always get: their global file is not root's."""
+    return [found["id"] for found in answer["findings"] if (found["id"], found["path"]) != ("owner", answer["global"]["path"])]
+
+
+def test_read_file(user):
+    write(user, USER, 0o640)
+    found = read_file(str(user), ME + 1)
+    assert found[:2] == (str(user), True)
+    assert found[3:] == (None, 0o640, ME, ME + 1)
+    assert found.document.config.remotes == {"mine": Remote("own.example", "hunter2")}
+
+
+def test_read_file_absent(user):
+    assert read_file(str(user), 0) == (str(user), False, None, None, None, None, 0)
+
+
+def test_read_file_empty(user):
+    write(user, "", 0o600)
+    found = read_file(str(user), ME)
+    assert found.exists
+    assert found.document.config == RemoteConfig()
+
+
+def test_read_file_that_apptainer_would_refuse(user):
+    write(user, "Active: lab\nActiv: hunter2\n", 0o604)
+    found = read_file(str(user), ME)
+    assert (found.exists, found.document, found.mode, found.uid, found.expected_uid) == (True, None, 0o604, ME, ME)
+    assert str(user) in found.error
+    assert "line 2" in found.error
+    assert "hunter2" not in found.error
+
+
+def test_read_file_that_is_none(user):
+    user.mkdir(parents=True)
+    found = read_file(str(user), ME)
+    assert (found.exists, found.document) == (True, None)
+    assert found.error.startswith(str(user))
+
+
+def test_inspect_a_new_node(shared, user):
+    answer = inspect(str(shared), str(user))
+    assert answer["global"] == {**ABSENT, "path": str(shared)}
+    assert answer["user"] == {**ABSENT, "path": str(user)}
+    assert answer["effective"]["source"] == "built-in"
+    assert answer["effective"]["default"] == "DefaultRemote"
+    assert [remote["uri"] for remote in answer["effective"]["remotes"]] == ["cloud.apptainer.org"]
+    assert (answer["effective"]["problem"], answer["effective"]["exclusive"]) == (None, None)
+    assert answer["findings"] == []
+
+
+def test_inspect_both_files(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    answer = inspect(str(shared), str(user))
+    assert answer["global"] == {
+        "path": str(shared), "exists": True, "error": None, "mode": "0644", "owner": "alice",
+        "default": "lab", "remotes": [{**LAB, "default": True}], "credentials": [],
+    }  # fmt: skip
+    assert answer["user"] == {
+        "path": str(user), "exists": True, "error": None, "mode": "0600", "owner": "alice",
+        "default": "mine", "remotes": [{**MINE, "default": True}], "credentials": [LOGIN],
+    }  # fmt: skip
+    assert answer["effective"] == {
+        "source": "user and global", "problem": None, "exclusive": "lab",
+        "default": "lab", "remotes": [{**LAB, "default": True}, {**MINE, "default": False}], "credentials": [LOGIN],
+    }  # fmt: skip
+    assert ids(answer) == []
+
+
+def test_inspect_expects_the_global_file_to_be_roots(shared, user):
+    write(shared, SHARED, 0o644)
+    assert [found["id"] for found in inspect(str(shared), str(user))["findings"]] == ([] if ME == 0 else ["owner"])
+
+
+def test_inspect_is_plain_data_without_secrets(shared, user):
+    write(shared, SHARED.replace("Exclusive", "Token: hunter2\n        Exclusive"), 0o600)
+    write(user, USER, 0o644)
+    text = json.dumps(inspect(str(shared), str(user)))
+    assert "hunter2" not in text
+    assert "aHVudGVyMg" not in text
+
+
+def test_inspect_says_what_is_wrong(shared, user):
+    write(shared, SHARED.replace("URI: lab.example", "URI: lab.example\n        Insecure: true"), 0o600)
+    write(user, USER, 0o644)
+    (user.parent / "remote-cache").mkdir()
+    (user.parent / "remote-cache" / "https-lab-example.json").touch()
+    answer = inspect(str(shared), str(user))
+    assert ids(answer) == ["mode", "mode", "seeded-cache", "refused-by-versions", "insecure-not-synced"]
+    quirk = next(found for found in answer["findings"] if found["id"] == "refused-by-versions")
+    assert quirk["refused_by"] == ["1.0"]
+    assert set(quirk) == {"id", "severity", "path", "message", "remote", "line", "refused_by"}
+
+
+def test_inspect_a_broken_global_file_as_apptainer_would(shared, user):
+    write(shared, SHARED + "    unknown: 1\n", 0o644)
+    write(user, USER, 0o600)
+    answer = inspect(str(shared), str(user))
+    assert "line 7" in answer["global"]["error"]
+    assert {**answer["global"], "error": None} == {**NOTHING, "path": str(shared), "exists": True, "error": None, "mode": "0644", "owner": "alice"}
+    assert (answer["effective"]["source"], answer["effective"]["default"], answer["effective"]["exclusive"]) == ("user", "mine", None)
+    assert ids(answer) == ["unreadable"]
+
+
+def test_inspect_does_not_invent_the_mode_of_what_it_could_not_read(shared, user):
+    user.mkdir(parents=True)
+    answer = inspect(str(shared), str(user))
+    assert answer["user"]["mode"] is None
+    assert ids(answer) == ["unreadable"]
+
+
+def test_inspect_compares_the_owner_of_a_users_file_with_that_of_its_directory(shared, user, monkeypatch):
+    write(user, USER, 0o600)
+    stat = os.stat
+
+    def stat_of_another(path, **options):
+        found = stat(path, **options)
+        return os.stat_result((*found[:4], ME + 1, *found[5:])) if path == str(user.parent) else found
+
+    monkeypatch.setattr(os, "stat", stat_of_another)
+    answer = inspect(str(shared), str(user))
+    assert ids(answer) == ["owner"]
+    assert f"it belongs to uid {ME}, its directory to uid {ME + 1}" in answer["findings"][0]["message"]
+
+
+def test_inspect_an_owner_without_a_name(shared, user, monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    write(shared, SHARED, 0o644)
+    assert inspect(str(shared), str(user))["global"]["owner"] == str(ME)
+
+
+def test_inspect_writes_nothing(shared, user, tmp_path):
+    write(shared, SHARED, 0o644)
+    before = sorted(tmp_path.rglob("*"))
+    inspect(str(shared), str(user))
+    assert sorted(tmp_path.rglob("*")) == before

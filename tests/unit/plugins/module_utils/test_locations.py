@@ -1,0 +1,108 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import pwd
+
+import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils import _locations as locations
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError
+
+PASSWD_HOME = "/passwd/home"
+
+
+@pytest.fixture(autouse=True)
+def node(monkeypatch, tmp_path):
+    """No variable but HOME, which is this user's; a user database; and two directories in place of /etc and /usr/local/etc."""
+    for variable in ("APPTAINER_CONFIGDIR", "SINGULARITY_CONFIGDIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: pwd.struct_passwd(("alice", "x", 1000, 1000, "", PASSWD_HOME, "/bin/sh")))
+    monkeypatch.setattr(locations, "_SYSCONFDIRS", (str(tmp_path / "etc"), str(tmp_path / "local")))
+    return tmp_path
+
+
+GLOBAL_FILES = [  # what exists, flavor, the file
+    ([], "apptainer", "etc/apptainer/remote.yaml"),
+    (["etc/apptainer"], "apptainer", "etc/apptainer/remote.yaml"),
+    (["local/apptainer"], "apptainer", "local/apptainer/remote.yaml"),
+    (["etc/apptainer", "local/apptainer"], "apptainer", "etc/apptainer/remote.yaml"),
+    (["local/apptainer"], "singularity", "etc/singularity/remote.yaml"),
+    (["local/singularity"], "singularity", "local/singularity/remote.yaml"),
+]
+
+CONFIGDIRS = [  # flavor, variables, the directory
+    ("apptainer", {"APPTAINER_CONFIGDIR": "/a"}, "/a"),
+    ("apptainer", {"SINGULARITY_CONFIGDIR": "/s"}, "/s"),
+    ("apptainer", {"APPTAINER_CONFIGDIR": "/a", "SINGULARITY_CONFIGDIR": "/s"}, "/a"),
+    ("apptainer", {"APPTAINER_CONFIGDIR": "", "SINGULARITY_CONFIGDIR": "/s"}, "/s"),
+    ("singularity", {"APPTAINER_CONFIGDIR": "/a", "SINGULARITY_CONFIGDIR": "/s"}, "/s"),
+    ("singularity", {"APPTAINER_CONFIGDIR": "/a"}, PASSWD_HOME + "/.singularity"),
+    ("singularity", {}, PASSWD_HOME + "/.singularity"),
+]
+
+
+@pytest.mark.parametrize(("existing", "flavor", "path"), GLOBAL_FILES)
+def test_global_file_is_where_the_program_was_installed(node, existing, flavor, path):
+    for directory in existing:
+        (node / directory).mkdir(parents=True)
+    assert locations.global_file(flavor) == str(node / path)
+
+
+def test_global_file_below_a_given_sysconfdir(node):
+    (node / "etc/apptainer").mkdir(parents=True)
+    assert locations.global_file("apptainer", "/opt/etc") == "/opt/etc/apptainer/remote.yaml"
+
+
+@pytest.mark.parametrize(("flavor", "variables", "directory"), CONFIGDIRS)
+def test_user_directory_by_variable(monkeypatch, flavor, variables, directory):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert locations.user_directory(flavor) == directory
+    assert locations.user_file(flavor) == directory + "/remote.yaml"
+
+
+def test_user_directory_in_the_home_of_the_environment(node):
+    assert locations.user_directory("apptainer") == str(node / ".apptainer")
+
+
+@pytest.mark.parametrize("home", [None, "", "/does/not/exist", os.devnull])
+def test_user_directory_without_a_usable_home(monkeypatch, home):
+    if home is None:
+        monkeypatch.delenv("HOME")
+    else:
+        monkeypatch.setenv("HOME", home)
+    assert locations.user_directory("apptainer") == PASSWD_HOME + "/.apptainer"
+
+
+def test_a_home_that_su_left_behind_is_not_believed(monkeypatch, node):
+    stranger = node.stat().st_uid + 1
+    monkeypatch.setattr(os, "geteuid", lambda: stranger)
+    assert locations.user_directory("apptainer") == PASSWD_HOME + "/.apptainer"
+
+
+def test_a_user_without_an_entry_is_told_so(monkeypatch):
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setenv("HOME", "/does/not/exist")
+    with pytest.raises(ApptainerError):
+        locations.user_directory("apptainer")
+
+
+def test_cached_discoveries(node):
+    cache = node / "remote-cache"
+    cache.mkdir()
+    for name in ("https-b.json", "https-a.json", "notes.txt"):
+        (cache / name).touch()
+    assert locations.cached_discoveries(str(node)) == ["https-a.json", "https-b.json"]
+
+
+def test_cached_discoveries_without_a_cache(node):
+    assert locations.cached_discoveries(str(node)) == []
+    (node / "remote-cache").touch()
+    assert locations.cached_discoveries(str(node)) == []
