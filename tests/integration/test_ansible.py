@@ -60,7 +60,8 @@ def remote_yaml(tmp_path, name):
 
 @pytest.mark.parametrize("module", ["apptainer_remote", "hpc.apptainer.apptainer_remote"])
 def test_ad_hoc_from_the_checkout(ansible, tmp_path, module):
-    done = ansible("ansible", "localhost", "-m", module, "-a", f"scope=global sysconfdir={tmp_path}/etc name=site uri=https://library.example.org")
+    arguments = f"scope=global sysconfdir={tmp_path}/etc name=site uri=https://library.example.org default=true"
+    done = ansible("ansible", "localhost", "-m", module, "-a", arguments)
     assert "changed: true" in done.stdout
     assert "uri: library.example.org" in done.stdout
     assert done.stderr == ""
@@ -155,7 +156,7 @@ def test_nothing_leaks(ansible, tmp_path, node_python):
     for mode in (("--check",), ()):
         done = ansible("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"@{secrets}", "-vvvv", "--diff", *mode, tmp_path / "leak.yml",
                        node=node_python)
-        assert "ignored=6" in done.stdout
+        assert "ignored=7" in done.stdout
         for secret in (TOKEN, OLD_TOKEN, PASSWORD):
             for form in forms(secret):
                 assert form not in done.stdout + done.stderr

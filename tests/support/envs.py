@@ -55,7 +55,7 @@ def find_python(minor: int) -> Path | None:
     if sys.version_info[:2] == (3, minor):
         candidates.insert(0, Path(sys._base_executable))
     probe = "import ensurepip, ssl, venv, sys; print(sys.implementation.name, *sys.version_info[:2])"
-    for candidate in filter(Path.exists, candidates):
+    for candidate in (path for path in candidates if os.access(path, os.X_OK)):
         answer = subprocess.run([candidate, "-c", probe], capture_output=True, text=True, check=False)
         if answer.stdout.split() == ["cpython", "3", str(minor)]:
             return candidate
@@ -91,6 +91,20 @@ def node(kind: str) -> Node:
     controller = core(kind)
     base = subprocess.check_output([controller / "bin" / "python", "-c", "import sys; print(sys._base_executable)"], text=True).strip()
     return Node(controller, _ensure(f"node-{kind}", Path(base), ["PyYAML"]) / "bin" / "python")
+
+
+def ensure_programs() -> None:
+    """Install what the tests want of the system, where this is Debian and we are root; else those who want it say so and are skipped."""
+    wanted = {"strace": "strace", "unshare": "util-linux"}
+    missing = [package for program, package in wanted.items() if shutil.which(program) is None]
+    if find_python(sys.version_info.minor) is None:
+        missing.append("python3-venv")
+        find_python.cache_clear()
+    if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    print(f"Installing {', '.join(missing)} ...", file=sys.stderr, flush=True)
+    _run("apt-get", "-qq", "update")
+    _run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "install", "--no-install-recommends", *missing)
 
 
 def ensure_main() -> None:
@@ -142,6 +156,7 @@ def _run(*command: str | Path) -> None:
 
 if __name__ == "__main__":
     try:
+        ensure_programs()
         ensure_main()
     except (MissingInterpreterError, RuntimeError) as exc:
         sys.exit(f"make: the test environment: {exc}")

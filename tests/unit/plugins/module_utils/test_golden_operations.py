@@ -21,7 +21,6 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._go_yaml import enco
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Keyserver, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import decode
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import DEFAULT_ENDPOINT_URI, DEFAULT_KEYSERVER_URI, requested_url
-
 from support.golden import cases
 
 RECORDINGS = ("remote_ops", "keyserver_ops", "merge")
