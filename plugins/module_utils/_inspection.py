@@ -37,6 +37,7 @@ def read_file(path: str, expected_uid: int) -> ReadFile:
 
 def inspect(global_path: str, user_path: str) -> Dict[str, Any]:
     """Everything about the two files: what each holds, what Apptainer computes from both, and findings."""
+    global_path, user_path = os.path.abspath(global_path), os.path.abspath(user_path)
     shared = read_file(global_path, 0)
     user = read_file(user_path, _owner(os.path.dirname(user_path)))
     result = effective(*(read.document.config if read.document else None for read in (user, shared)))

@@ -20,7 +20,6 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import 
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import Outcome, WantedKeyserver, WantedRemote, converge
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, FormatError
 from ansible_collections.hpc.apptainer.plugins.module_utils._go_yaml import encode
-from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import inspect
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import global_file, user_file
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result, redacted, remote_result
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import RemoteConfig
@@ -101,14 +100,6 @@ def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]], p
     name = entries[0]["name"]
     shown = update.config if system is None or entries[0]["state"] == "absent" else sync(update.config, system)
     return dict(result, remote=remote_result(shown._replace(active=update.config.active or shown.active), name))
-
-
-def inspect_remotes(module: AnsibleModule) -> Dict[str, Any]:
-    """Show both files, the effective configuration and findings."""
-    params = module.params
-    return inspect(
-        os.path.abspath(params["global_config_file"] or global_file(params["flavor"], params["sysconfdir"])),
-        os.path.abspath(params["config_file"] or user_file(params["flavor"])))
 
 
 def config_file(module: AnsibleModule) -> str:

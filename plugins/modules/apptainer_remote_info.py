@@ -143,7 +143,9 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import LOCATION_SPEC, inspect_remotes, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import inspect
+from ansible_collections.hpc.apptainer.plugins.module_utils._locations import global_file, user_file
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import LOCATION_SPEC, run
 
 
 def main():
@@ -151,7 +153,11 @@ def main():
         argument_spec=dict(LOCATION_SPEC, config_file={"type": "path"}, global_config_file={"type": "path"}),
         supports_check_mode=True,
     )
-    run(module, lambda: inspect_remotes(module))
+    params = module.params
+    run(module, lambda: inspect(
+        params["global_config_file"] or global_file(params["flavor"], params["sysconfdir"]),
+        params["config_file"] or user_file(params["flavor"]),
+    ))
 
 
 if __name__ == "__main__":
