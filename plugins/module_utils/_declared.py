@@ -125,7 +125,7 @@ class _Change:
             raise RuleError("the name << makes Apptainer before 1.5 write a file that no version can read; choose another")
         if item.exclusive and item.default is False:
             raise RuleError("an exclusive endpoint is the default; drop default: false or exclusive: true")
-        if self.is_global and item.token is not None:
+        if self.is_global and item.token:
             raise RuleError("a token in the global file would be readable by everyone and work only for users without a file of their own; "
                             "log in with scope: user")
         if item.token and not re.match(r"[\x21-\x7e]+\Z", item.token):
@@ -242,8 +242,10 @@ class _Change:
                 if self.remotes[item.name].exclusive and self.is_global:
                     raise RuleError('endpoint "%s": it is exclusive, and so the default; drop default: false or set exclusive: false' % item.name)
                 self.active = ""
-        if self.remotes and not self.active and not self.system.active:
-            self.warnings.append("no endpoint is the default, and Apptainer refuses to work without one; set default: true for one")
+        active = self.active or self.system.active
+        if self.remotes and active not in self.remotes and active not in self.system.remotes:
+            missing = 'the default endpoint "%s" does not exist' % active if active else "no endpoint is the default"
+            self.warnings.append(missing + ", and Apptainer refuses to work without one; set default: true for one")
 
     def _check_default(self, name: str) -> None:
         ruling = exclusives(self.remotes if self.is_global else self.system.remotes)

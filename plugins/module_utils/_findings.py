@@ -6,9 +6,11 @@
 
 """What is wrong with the files of a node, or soon will be: pure rules over what was read."""
 
+import posixpath
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
+from ansible_collections.hpc.apptainer.plugins.module_utils._locations import DISCOVERY_CACHE
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import Document
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import is_usable, keyserver_identity
@@ -51,7 +53,7 @@ def findings(shared: ReadFile, user: ReadFile, cached: Sequence[str] = ()) -> Li
         found += _global_content(shared.path, system)
     if own is not None:
         found += _user_content(user.path, own, None if shared.error else system or RemoteConfig())
-    found += _cache(user.path, cached, system)
+    found += _cache(posixpath.join(posixpath.dirname(user.path), DISCOVERY_CACHE), cached, system)
     problem = effective(own, system).problem
     if problem:
         found.append(Finding("no-usable-default", "error", user.path if own else shared.path, "Apptainer refuses to work: " + problem))
@@ -112,7 +114,8 @@ def _global_endpoint(path: str, remote: Remote) -> Iterator[Finding]:
     if remote.insecure:
         yield Finding("insecure-not-synced", "warning", path, "insecure (http) does not reach users who have a file; Apptainer uses https for them")
     if remote.token:
-        yield Finding("global-secret", "error", path, "a token in the global file is readable by everyone; remove it and log in per user")
+        yield Finding("global-secret", "error", path,
+                      "a token in the global file is readable by everyone; remove it (logout: true), revoke it, and log in per user")
     if not remote.system:
         yield Finding("not-system", "warning", path, "System is false in the global file, so keyserver commands refuse this endpoint")
     for server in remote.keyservers:
@@ -149,5 +152,5 @@ def _cache(path: str, cached: Sequence[str], system: Optional[RemoteConfig]) -> 
     if cached:
         ruled = bool(system and exclusives(system.remotes))
         yield Finding("seeded-cache", "error" if ruled else "warning", path,
-                      "discovery documents were put into remote-cache by hand (%s); Apptainer believes them%s"
+                      "discovery documents were put here by hand (%s); Apptainer believes them%s"
                       % (", ".join(cached), ", also for the exclusive endpoint" if ruled else ""))

@@ -112,9 +112,10 @@ def config_file(module: AnsibleModule) -> str:
 
 
 def _wanted_remote(module: AnsibleModule, entry: Dict[str, Any]) -> WantedRemote:
-    if entry["uri"] and "@" in entry["uri"]:
-        # a password in a URI is not asked for, but must not show up in the invocation either
-        module.no_log_values.add(entry["uri"].rpartition("@")[0].rpartition("/")[2].partition(":")[2] or entry["uri"])
+    for uri in [entry["uri"], *(item["uri"] for item in entry["keyservers"] or [])]:
+        if uri and "@" in uri:
+            # a password in a URI is not asked for, but must not show up in the invocation either
+            module.no_log_values.add(uri.rpartition("@")[0].rpartition("/")[2].partition(":")[2] or uri)
     token = entry["token"]
     if entry["token_file"]:
         token = _read_token(module, entry["token_file"])
@@ -132,7 +133,7 @@ def _wanted_remote(module: AnsibleModule, entry: Dict[str, Any]) -> WantedRemote
 
 def _read_token(module: AnsibleModule, path: str) -> str:
     """The first line of a token file on this node, as C(apptainer remote login --tokenfile) takes it, but without a CR."""
-    state = read(path)
+    state = read(resolve(path))
     if state.data is None:
         raise ApptainerError("token_file %s does not exist on this node" % path)
     if (state.mode or 0) & 0o077:

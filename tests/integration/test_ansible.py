@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -180,3 +182,21 @@ def test_without_pyyaml(run_module, tmp_path):
     done = run_module("apptainer_remote", {"name": "mine", "uri": "h", "sysconfdir": str(tmp_path)}, env={"PYTHONPATH": tmp_path / "empty"})
     assert done.rc != 0
     assert "Failed to import the required Python library (PyYAML)" in done.result["msg"]
+
+
+def test_respawn_into_a_python_with_pyyaml(run_module, tmp_path):
+    """The Python that Ansible found has no PyYAML, the system's (on a node of our own making) has: the module moves there."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("puts an interpreter into /usr/libexec of a private mount namespace: needs root and unshare")
+    processes.run(sys._base_executable, "-m", "venv", "--without-pip", tmp_path / "bare", env=processes.clean_env(tmp_path / "home"))
+    system = tmp_path / "platform-python"
+    system.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    mount = f"mount -t tmpfs none /usr/libexec && cp -p {system} /usr/libexec/"
+    found = tmp_path / "python"
+    found.write_text(f"#!/bin/sh\nexec unshare --mount sh -c '{mount} && exec \"$@\"' sh {tmp_path}/bare/bin/python \"$@\"\n")
+    for script in (system, found):
+        script.chmod(0o755)
+    args = {"name": "mine", "uri": "h.example.org", "token": TOKEN, "sysconfdir": str(tmp_path)}
+    done = run_module("apptainer_remote", args, python=envs.Node(envs.core("running"), found))
+    assert done.result["changed"], done.stdout + done.stderr
+    assert TOKEN in (tmp_path / "home" / ".apptainer" / "remote.yaml").read_text()

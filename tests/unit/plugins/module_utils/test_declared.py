@@ -97,6 +97,7 @@ GLOBAL = [  # what, before, wanted, after, words of each warning
     # a token that should not be there
     ("a move drops it", one(token="t"), [present(uri="new.example")], one("new.example"), [LOGGED_OUT]),
     ("so does http", one(token="t"), [present(uri="lib.example", insecure=True)], one(insecure=True), [LOGGED_OUT, HTTP_FOR_SOME]),
+    ("a token for everyone can be removed", one(token="t"), [present(token="")], one(), []),
     ("also if only that is declared", one(token="t"), [present(insecure=True)], one(insecure=True), [LOGGED_OUT, HTTP_FOR_SOME]),
     ("a mere other spelling doesn't", one(token="t"), [present(uri="https://lib.example/")], one(token="t"), []),
     # default

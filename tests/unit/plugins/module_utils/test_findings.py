@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 SHARED = "/etc/apptainer/remote.yaml"
 USER = "/home/alice/.apptainer/remote.yaml"
+CACHE = "/home/alice/.apptainer/remote-cache"
 ALICE = 1000
 SECRET = "hunter2"
 
@@ -134,7 +135,7 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
     ("insecure", of_shared(insecure=True), NO_USER, [],
      [warning("insecure-not-synced", SHARED, "insecure (http) does not reach users who have a file; Apptainer uses https for them", "x")]),
     ("a token for everyone", of_shared(token=SECRET), NO_USER, [],
-     [error("global-secret", SHARED, "a token in the global file is readable by everyone; remove it and log in per user", "x")]),
+     [error("global-secret", SHARED, "a token in the global file is readable by everyone; remove it (logout: true), revoke it", "x")]),
     ("not System", shared_file(config("x", x=own())), NO_USER, [],
      [warning("not-system", SHARED, "System is false in the global file, so keyserver commands refuse this endpoint", "x")]),
     ("an ftp keyserver", with_keyserver("ftp://k"), NO_USER, [],
@@ -173,10 +174,10 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
     ("an own endpoint may be insecure and hold a token", shared_file(GOOD), of_user(uri="h", insecure=True, token=SECRET), [], []),
     # the cache
     ("a cached document", shared_file(GOOD), NO_USER, ["https-a.json", "https-b.json"],
-     [warning("seeded-cache", USER, "discovery documents were put into remote-cache by hand (https-a.json, https-b.json); Apptainer believes them")]),
+     [warning("seeded-cache", CACHE, "discovery documents were put here by hand (https-a.json, https-b.json); Apptainer believes them")]),
     ("for the exclusive endpoint", shared_file(RULED), NO_USER, ["x.json"],
-     [error("seeded-cache", USER, "by hand (x.json); Apptainer believes them, also for the exclusive endpoint")]),
-    ("without a global file", NO_FILE, NO_USER, ["x.json"], [warning("seeded-cache", USER, "Apptainer believes them")]),
+     [error("seeded-cache", CACHE, "by hand (x.json); Apptainer believes them, also for the exclusive endpoint")]),
+    ("without a global file", NO_FILE, NO_USER, ["x.json"], [warning("seeded-cache", CACHE, "Apptainer believes them")]),
     # no default
     ("no global default", shared_file(config(a=shared())), NO_USER, [], [error("no-usable-default", SHARED, NO_DEFAULT)]),
     ("no default of either", shared_file(config(a=shared())), user_file(config()), [], [error("no-usable-default", USER, NO_DEFAULT)]),
@@ -185,7 +186,7 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
     ("the user has one", shared_file(config(a=shared())), user_file(config("mine", mine=own())), [], []),
     # order
     ("errors come first", shared_file(config("a", a=shared(insecure=True)), mode=0o600), user_file(config(), mode=0o644), ["x.json"],
-     [error("mode", SHARED, ""), warning("mode", USER, ""), warning("insecure-not-synced", SHARED, "", "a"), warning("seeded-cache", USER, "")]),
+     [error("mode", SHARED, ""), warning("mode", USER, ""), warning("insecure-not-synced", SHARED, "", "a"), warning("seeded-cache", CACHE, "")]),
 ]
 
 
