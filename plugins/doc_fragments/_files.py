@@ -50,12 +50,12 @@ options:
   owner:
     description:
       - The user that the file should belong to.
-      - By default the owner is left alone. A new file belongs to the owner of its directory.
+      - By default the owner of its directory, if the task runs as root. A user's file of another owner makes every Apptainer command fail.
     type: str
   group:
     description:
       - The group that the file should belong to.
-      - By default the group is left alone.
+      - By default the group is left alone. A new file that root makes gets that of its directory.
     type: str
   mode:
     description:

@@ -152,6 +152,13 @@ def replace(path: str, data: bytes, prepare: Callable[[str], object], before: Op
             _settle(parent, prefix)
 
 
+def owner_of(path: str) -> int:
+    """The uid of the owner of C(path), which is no link, or for a missing one of its nearest existing parent. Raises StoreError."""
+    with _explained(path, "find the owner"):
+        status = _status(path)
+    return owner_of(os.path.dirname(path)) if status is None else status.st_uid
+
+
 @contextlib.contextmanager
 def _explained(path: str, action: str, outcome: str = "") -> Iterator[None]:
     """Turns what the system says into a StoreError."""
@@ -188,7 +195,7 @@ def _behind(path: str, links: List[str], is_file: bool) -> str:
     target = _real(os.path.join(directory, os.readlink(path)), links, is_file)
     trusted = not is_file and status.st_uid in (0, os.geteuid())
     inside = (os.path.dirname(target) + "/").startswith(directory.rstrip("/") + "/") and not os.stat(directory).st_mode & stat.S_ISVTX
-    owner = _owner(target)
+    owner = owner_of(target)
     if trusted or inside or owner == status.st_uid:
         return target
     raise StoreError(
@@ -204,12 +211,6 @@ def _status(path: str, parent: Optional[int] = None) -> Optional[os.stat_result]
         return None
     except ValueError as exc:  # a null byte, or a letter that Python 3.6 cannot encode in the C locale
         raise StoreError("%r: is not a possible path on this node (%s). Correct it, or set a UTF-8 locale." % (path, exc)) from exc
-
-
-def _owner(path: str) -> int:
-    """Whose C(path) is, or for a missing one its nearest existing parent."""
-    status = _status(path)
-    return _owner(os.path.dirname(path)) if status is None else status.st_uid
 
 
 def _user(uid: int) -> str:

@@ -11,7 +11,7 @@ import pwd
 from typing import Any, Dict
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
-from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import read, resolve
+from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import owner_of, read, resolve
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError
 from ansible_collections.hpc.apptainer.plugins.module_utils._findings import ReadFile, findings
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import cached_discoveries
@@ -39,7 +39,7 @@ def inspect(global_path: str, user_path: str) -> Dict[str, Any]:
     """Everything about the two files: what each holds, what Apptainer computes from both, and findings."""
     global_path, user_path = os.path.abspath(global_path), os.path.abspath(user_path)
     shared = read_file(global_path, 0)
-    user = read_file(user_path, _owner(os.path.dirname(user_path)))
+    user = read_file(user_path, _expected_uid(user_path))
     result = effective(*(read.document.config if read.document else None for read in (user, shared)))
     ruling = exclusives(result.config.remotes)
     return {
@@ -51,11 +51,11 @@ def inspect(global_path: str, user_path: str) -> Dict[str, Any]:
     }
 
 
-def _owner(directory: str) -> int:
+def _expected_uid(path: str) -> int:
     try:
-        return os.stat(directory).st_uid
-    except OSError:
-        return os.geteuid()
+        return owner_of(os.path.realpath(os.path.dirname(path)))
+    except ApptainerError:
+        return os.geteuid()  # it can't be read either, which is the finding
 
 
 def _file_result(found: ReadFile) -> Dict[str, Any]:

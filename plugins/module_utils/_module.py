@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import sync
-from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import locked, make_directory, read, replace, resolve
+from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import locked, make_directory, owner_of, read, replace, resolve
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import Outcome, WantedKeyserver, WantedRemote, converge
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, FormatError
 from ansible_collections.hpc.apptainer.plugins.module_utils._go_yaml import encode
@@ -193,6 +193,8 @@ class _Step:
         self.attributes: Dict[str, Any] = dict(module.load_file_common_arguments(module.params, path=path))
         if self.attributes["mode"] is None:
             self.attributes["mode"] = "0644" if module.params["scope"] == "global" else "0600"
+        if self.attributes["owner"] is None and os.geteuid() == 0:
+            self.attributes["owner"] = str(owner_of(os.path.dirname(path)))
 
     def run(self, write: bool) -> Update:
         state = read(self.path)

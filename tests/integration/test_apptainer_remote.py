@@ -197,6 +197,26 @@ def test_drift_in_mode_is_drift(run_module, etc):
     assert not run_module("apptainer_remote", args).result["changed"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users: needs root")
+@pytest.mark.parametrize("directory", [0, 65534], ids=["root", "a user"])
+def test_drift_in_owner_is_drift(run_module, user, directory):
+    """Root keeps a file with the owner of its directory: of a file that root had made, a user's Apptainer could not even set the mode."""
+    user.write_text(SITE)
+    user.chmod(0o600)
+    os.chown(user.parent, directory, directory)
+    os.chown(user, 65534 - directory, 0)
+    args = {"config_file": str(user), "name": "mine", "uri": "h.example.org"}
+    foreseen = run_module("apptainer_remote", args, check=True, diff=True).result
+    done = run_module("apptainer_remote", args, diff=True).result
+    assert done["diff"] == foreseen["diff"]
+    assert done["diff"][1]["after"] == f"owner: {directory}\n"
+    assert user.stat().st_uid == directory
+    os.chown(user, 65534 - directory, 0)
+    assert run_module("apptainer_remote", args).result["changed"]
+    assert user.stat().st_uid == directory
+    assert not run_module("apptainer_remote", args).result["changed"]
+
+
 def test_mode_and_content_at_once(four_times, etc):
     etc.write_text(SITE)
     etc.chmod(0o604)

@@ -203,3 +203,9 @@ def test_inspect_writes_nothing(shared, user, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     inspect(str(shared), str(user))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_inspect_below_a_file(shared, tmp_path):
+    (tmp_path / "file").touch()
+    answer = inspect(str(shared), str(tmp_path / "file" / ".apptainer" / "remote.yaml"))
+    assert (answer["user"]["mode"], answer["user"]["owner"], ids(answer)) == (None, None, ["unreadable"])
