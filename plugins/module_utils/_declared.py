@@ -13,8 +13,8 @@ refused or repaired here; what Apptainer would do is in C(_apptainer.py).
 import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import exclusives
-from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
     DEFAULT_ENDPOINT_URI,
@@ -23,6 +23,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
     endpoint,
     same_endpoint,
     same_keyserver,
+    without_login,
 )
 
 
@@ -89,18 +90,20 @@ class _Change:
                 else:
                     self._remove(item.name, item.force)
             except RuleError as error:
-                raise RuleError('endpoint "%s": %s' % (item.name, error)) from None
+                raise RuleError("endpoint %s: %s" % (quoted(item.name), error)) from None
         if prune:
             self._prune()
         self._set_exclusive()
         self._set_default()
-        return Outcome(self.before._replace(active=self.active, remotes=self.remotes), tuple(self.warnings))
+        config = self.before._replace(active=self.active, remotes=self.remotes)
+        self._check_usable(config)
+        return Outcome(config, tuple(self.warnings))
 
     def _check_list(self) -> None:
         seen = set()
         for item in self.wanted:
             if item.name in seen:
-                raise RuleError('endpoint "%s" is listed twice; merge the two entries' % item.name)
+                raise RuleError("endpoint %s is listed twice; merge the two entries" % quoted(item.name))
             seen.add(item.name)
         for option in ("default", "exclusive"):
             chosen = [item.name for item in self.wanted if getattr(item, option) and item.present]
@@ -159,30 +162,32 @@ class _Change:
 
     def _moved(self, item: WantedRemote, remote: Remote) -> Remote:
         """The endpoint without what belongs to its old place: the token, and the own keyserver, which Apptainer would send the token."""
-        if remote.token and item.token is None:
-            self._warn(item, ["it moves to another URI, so the token stored for the old one is removed; log in again"])
         external = tuple(server for server in remote.keyservers if server.external)
         if external != remote.keyservers and item.keyservers is None:
             self._warn(item, ["it moves to another URI, so the own keyserver of the old one is removed from its keyservers"])
-        return remote._replace(token="", keyservers=external)
+        return self._logged_out(item, remote)._replace(keyservers=external)
+
+    def _logged_out(self, item: WantedRemote, remote: Remote) -> Remote:
+        if remote.token and item.token is None:
+            self._warn(item, ["it moves to another URI, so the token stored for the old one is removed; log in again"])
+        return remote._replace(token="")
 
     def _copy(self, item: WantedRemote, current: Optional[Remote], shared: Optional[Remote]) -> Optional[Remote]:
-        """A global endpoint, seen from a user's file: only the token is this user's."""
+        """A global endpoint, seen from a user's file: only token and insecure are this user's; Apptainer takes the rest from the global file."""
         known = shared or current or Remote()
         if item.uri is not None and not same_endpoint(known.uri, False, endpoint(item.uri, item.insecure).uri, False):
             raise RuleError("it is a global endpoint (%s); an own one of the same name would hide it and its exclusive setting. "
-                            "Choose another name, or change it with scope: global" % known.uri)
-        if item.insecure not in (None, known.insecure):
-            raise RuleError("it is a global endpoint, and insecure is set in the global file; use scope: global")
-        if item.token is None or (current is None and not item.token):
-            return current
-        if current is None:
-            # what Apptainer's own login leaves in a user's file
-            current = Remote(known.uri, system=True, exclusive=known.exclusive, keyservers=known.keyservers)
-        return current._replace(token=item.token)
+                            "Choose another name, or change it with scope: global" % without_login(known.uri, HIDDEN))
+        if current is None and not item.token and not item.insecure:
+            return None
+        # a new copy is what Apptainer's own login leaves in a user's file
+        copy = current or Remote(known.uri, system=True, exclusive=known.exclusive, keyservers=known.keyservers)
+        if item.insecure not in (None, copy.insecure):
+            copy = self._logged_out(item, copy)._replace(insecure=bool(item.insecure))
+        return copy if item.token is None else copy._replace(token=item.token)
 
     def _warn(self, item: WantedRemote, warnings: Sequence[str]) -> None:
-        self.warnings.extend('endpoint "%s": %s' % (item.name, warning) for warning in warnings)
+        self.warnings.extend("endpoint %s: %s" % (quoted(item.name), warning) for warning in warnings)
 
     # removal
 
@@ -205,7 +210,7 @@ class _Change:
             try:
                 self._remove(name, False)
             except RuleError as error:
-                raise RuleError('endpoint "%s" is not listed, but %s' % (name, error)) from None
+                raise RuleError("endpoint %s is not listed, but %s" % (quoted(name), error)) from None
 
     # the whole file
 
@@ -228,7 +233,7 @@ class _Change:
                             "Say which one it is: exclusive: true" % _listed(many))
         for name in many:
             self._mark(name, name == self.active)
-        self.warnings.append("the endpoints %s were all exclusive; only the default one, %s, still is" % (_listed(many), self.active))
+        self.warnings.append("the endpoints %s were all exclusive; only the default one, %s, still is" % (_listed(many), quoted(self.active)))
 
     def _mark(self, name: str, exclusive: bool) -> None:
         self.remotes[name] = self.remotes[name]._replace(exclusive=exclusive)
@@ -239,19 +244,23 @@ class _Change:
                 self._check_default(item.name)
                 self.active = item.name
             elif item.present and item.default is False and self.active == item.name:
-                if self.remotes[item.name].exclusive and self.is_global:
-                    raise RuleError('endpoint "%s": it is exclusive, and so the default; drop default: false or set exclusive: false' % item.name)
+                if self.is_global and self.remotes[item.name].exclusive:
+                    raise RuleError("endpoint %s: it is exclusive, and so the default; drop default: false or set exclusive: false"
+                                    % quoted(item.name))
                 self.active = ""
-        active = self.active or self.system.active
-        if self.remotes and active not in self.remotes and active not in self.system.remotes:
-            missing = 'the default endpoint "%s" does not exist' % active if active else "no endpoint is the default"
+
+    def _check_usable(self, config: RemoteConfig) -> None:
+        """Warn if Apptainer would refuse to work."""
+        seen = effective(None, config) if self.is_global else effective(config, self.system)
+        if seen.problem:
+            missing = "the default endpoint %s does not exist" % quoted(seen.config.active) if seen.config.active else "no endpoint is the default"
             self.warnings.append(missing + ", and Apptainer refuses to work without one; set default: true for one")
 
     def _check_default(self, name: str) -> None:
         ruling = exclusives(self.remotes if self.is_global else self.system.remotes)
         if ruling and name not in ruling:
-            raise RuleError('endpoint "%s" cannot be the default: "%s" is exclusive; release that one first (exclusive: false)'
-                            % (name, ruling[0]))
+            raise RuleError("endpoint %s cannot be the default: %s is exclusive; release that one first (exclusive: false)"
+                            % (quoted(name), quoted(ruling[0])))
 
 
 def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver]) -> Tuple[Keyserver, ...]:
@@ -283,4 +292,4 @@ def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver]) -> Tuple[K
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join('"%s"' % name for name in sorted(names))
+    return ", ".join(quoted(name) for name in sorted(names))

@@ -4,7 +4,14 @@
 
 # Private to this collection: may change in any release.
 
-"""The one exception family below the modules."""
+"""The one exception family below the modules, and how its messages show what a user or a file named."""
+
+import json
+
+
+def quoted(text: str) -> str:
+    """A name in quotes, in one line whatever is in it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 class ApptainerError(Exception):

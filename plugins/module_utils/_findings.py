@@ -10,10 +10,11 @@ import posixpath
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import DISCOVERY_CACHE
-from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import Document
-from ansible_collections.hpc.apptainer.plugins.module_utils._uri import is_usable, keyserver_identity
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import is_usable, keyserver_identity, without_login
 
 
 class ReadFile(NamedTuple):
@@ -97,10 +98,10 @@ def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:
     ruling = exclusives(config.remotes)
     if len(ruling) > 1:
         yield Finding("two-exclusives", "error", path, "the endpoints %s are all exclusive; Apptainer obeys any of them, by chance"
-                      % ", ".join(ruling))
+                      % ", ".join(map(quoted, ruling)))
     elif ruling and config.active != ruling[0]:
-        yield Finding("exclusive-not-default", "error", path, 'users without a file get "%s", the others the exclusive one'
-                      % config.active, ruling[0])
+        yield Finding("exclusive-not-default", "error", path, "users without a file get %s, the others the exclusive one"
+                      % quoted(config.active), ruling[0])
     for name, remote in sorted(config.remotes.items()):
         for finding in _global_endpoint(path, remote):
             yield finding._replace(remote=name)
@@ -120,14 +121,17 @@ def _global_endpoint(path: str, remote: Remote) -> Iterator[Finding]:
         yield Finding("not-system", "warning", path, "System is false in the global file, so keyserver commands refuse this endpoint")
     for server in remote.keyservers:
         if keyserver_identity(server.uri) is None:
-            yield Finding("unusable-keyserver", "error", path, "Apptainer can neither use nor remove the keyserver %s" % server.uri)
+            yield Finding("unusable-keyserver", "error", path, "Apptainer can neither use nor remove the keyserver %s"
+                          % without_login(server.uri, HIDDEN))
 
 
 def _address(path: str, remote: Remote) -> Iterator[Finding]:
     if not is_usable(remote.uri, remote.insecure):
-        yield Finding("unusable-uri", "error", path, 'Apptainer from 1.1 cannot use the URI "%s"; declare the endpoint anew' % remote.uri)
+        yield Finding("unusable-uri", "error", path, "Apptainer from 1.1 cannot use the URI %s; declare the endpoint anew"
+                      % quoted(without_login(remote.uri, HIDDEN)))
     elif "//" in remote.uri:
-        yield Finding("uri-not-for-1.0", "warning", path, "Apptainer 1.0 cannot use the URI %s, which 1.1 and later need for a port" % remote.uri)
+        yield Finding("uri-not-for-1.0", "warning", path, "Apptainer 1.0 cannot use the URI %s, which 1.1 and later need for a port"
+                      % without_login(remote.uri, HIDDEN))
 
 
 def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig]) -> Iterator[Finding]:

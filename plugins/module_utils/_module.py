@@ -18,7 +18,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import locked, make_directory, owner_of, read, replace, resolve
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import Outcome, WantedKeyserver, WantedRemote, converge
-from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, FormatError
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, FormatError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._go_yaml import encode
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import global_file, user_file
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result, redacted, remote_result
@@ -86,6 +86,7 @@ def _require_yaml(module: AnsibleModule) -> None:
 
 def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]], prune: bool = False) -> Dict[str, Any]:
     """Put the declared endpoints, options of REMOTE_SPEC each, into the file that FILE_SPEC's options name."""
+    _hide_passwords(module, entries)
     wanted = [_wanted_remote(module, entry) for entry in entries]
     system = None if module.params["scope"] == "global" else _read_global(module)
 
@@ -111,18 +112,22 @@ def config_file(module: AnsibleModule) -> str:
     return global_file(params["flavor"], params["sysconfdir"]) if params["scope"] == "global" else user_file(params["flavor"])
 
 
+def _hide_passwords(module: AnsibleModule, entries: Sequence[Dict[str, Any]]) -> None:
+    """A password in a URI is not asked for, but must not show up in the invocation either."""
+    for entry in entries:
+        for uri in [entry["uri"], *(item["uri"] for item in entry["keyservers"] or [])]:
+            if uri and "@" in uri:
+                module.no_log_values.add(uri.rpartition("@")[0].rpartition("/")[2].partition(":")[2] or uri)
+
+
 def _wanted_remote(module: AnsibleModule, entry: Dict[str, Any]) -> WantedRemote:
-    for uri in [entry["uri"], *(item["uri"] for item in entry["keyservers"] or [])]:
-        if uri and "@" in uri:
-            # a password in a URI is not asked for, but must not show up in the invocation either
-            module.no_log_values.add(uri.rpartition("@")[0].rpartition("/")[2].partition(":")[2] or uri)
     token = entry["token"]
     if entry["token_file"]:
         token = _read_token(module, entry["token_file"])
     if token is not None and not token.strip():
-        raise ApptainerError('endpoint "%s": the token is empty; use logout: true to remove a stored one' % entry["name"])
+        raise ApptainerError("endpoint %s: the token is empty; use logout: true to remove a stored one" % quoted(entry["name"]))
     if token is not None and entry["logout"]:
-        raise ApptainerError('endpoint "%s": logout: true and a token contradict each other; drop one of the two' % entry["name"])
+        raise ApptainerError("endpoint %s: logout: true and a token contradict each other; drop one of the two" % quoted(entry["name"]))
     keyservers = entry["keyservers"]
     return WantedRemote(
         entry["name"], entry["state"] == "present", entry["uri"], entry["insecure"], entry["default"], entry["exclusive"],

@@ -9,6 +9,7 @@
 from typing import Any, Dict, List, Optional, Sequence
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Credential, Keyserver, Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import without_login
 
 HIDDEN_CHANGED = "(hidden, changed)"
 
@@ -16,11 +17,23 @@ HIDDEN_CHANGED = "(hidden, changed)"
 def redacted(config: RemoteConfig, before: Optional[RemoteConfig] = None) -> RemoteConfig:
     """I(config) with words in place of its secrets; a secret that differs from the one in I(before) is said to be changed."""
     before = before or config
-    remotes = {name: remote._replace(token=_word(remote.token, before.remotes.get(name, remote).token)) if remote.token else remote
-               for name, remote in config.remotes.items()}
+    remotes = {name: _redacted_remote(remote, before.remotes.get(name, remote)) for name, remote in config.remotes.items()}
     old = _Occurrences(before.credentials)
-    credentials = tuple(credential._replace(auth=_word(credential.auth, old.next_auth(credential))) for credential in config.credentials)
+    credentials = tuple(credential._replace(uri=_place(credential.uri), auth=_word(credential.auth, old.next_auth(credential)))
+                        for credential in config.credentials)
     return config._replace(remotes=remotes, credentials=credentials)
+
+
+def _redacted_remote(remote: Remote, before: Remote) -> Remote:
+    return remote._replace(
+        uri=_place(remote.uri, before.uri),
+        token=_word(remote.token, before.token),
+        keyservers=tuple(server._replace(uri=_place(server.uri)) for server in remote.keyservers))
+
+
+def _place(uri: str, before: Optional[str] = None) -> str:
+    """A URI without the password that somebody may have written into it by hand."""
+    return without_login(uri, HIDDEN if before in (None, uri) else HIDDEN_CHANGED)
 
 
 class _Occurrences:
@@ -46,7 +59,7 @@ def _word(secret: str, before: str) -> str:
 def remote_result(config: RemoteConfig, name: str) -> Optional[Dict[str, Any]]:
     """One endpoint as results and info show it, or None if there is none of that name."""
     remote = config.remotes.get(name)
-    return None if remote is None else _remote(name, remote, config.active)
+    return None if remote is None else _remote(name, _redacted_remote(remote, remote), config.active)
 
 
 def _remote(name: str, remote: Remote, active: str) -> Dict[str, Any]:
@@ -68,6 +81,7 @@ def _keyserver(server: Keyserver) -> Dict[str, Any]:
 
 def config_result(config: RemoteConfig) -> Dict[str, Any]:
     """A whole configuration as results and info show it."""
+    config = redacted(config)
     remotes: List[Dict[str, Any]] = [_remote(name, config.remotes[name], config.active) for name in sorted(config.remotes)]
     credentials = [{"uri": item.uri, "insecure": item.insecure, "has_secret": bool(item.auth)} for item in config.credentials]
     return {"default": config.active, "remotes": remotes, "credentials": credentials}

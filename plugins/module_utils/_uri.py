@@ -232,6 +232,12 @@ def _dropped(url: Url) -> Tuple[str, ...]:
     return tuple(parts)
 
 
+def without_login(uri: str, word: str) -> str:
+    """A URI that may be shown: with I(word) in place of a user name and password, however broken the rest is."""
+    head, at, tail = uri.rpartition("@")
+    return head[:head.find("//") + 2 if "//" in head else 0] + word + at + tail if at else uri
+
+
 def same_endpoint(stored: str, insecure: bool, other: str, other_insecure: bool) -> bool:
     """Whether two stored URIs make Apptainer request the same URL."""
     try:

@@ -21,6 +21,7 @@ from support import envs, processes
 TOKEN = "tok-" + "s3cretS3CRET" * 20
 OLD_TOKEN = "old-" + "0therS3CRET0" * 20
 PASSWORD = "pa55-in-the-uri"
+OLD_PASSWORD = "0ld-pa55-in-the-uri"
 
 SITE = {"name": "site", "uri": "https://library.example.org", "exclusive": True, "keyservers": [{"uri": "https://keys.example.org"}]}
 
@@ -131,7 +132,8 @@ def test_nothing_leaks(ansible, tmp_path, node_python):
     user = tmp_path / "home" / ".apptainer" / "remote.yaml"
     user.parent.mkdir(parents=True)
     auth = base64.b64encode(OLD_TOKEN.encode()).decode()
-    user.write_text(f"Active: mine\nRemotes:\n  mine: {{URI: h.example.org, Token: {OLD_TOKEN}}}\n"
+    user.write_text(f"# {OLD_TOKEN}\nActive: mine\nRemotes:\n  mine: {{URI: h.example.org, Token: {OLD_TOKEN}}}\n"
+                    f"  old: {{URI: 'https://u:{OLD_PASSWORD}@h.example.org', Keyservers: [{{URI: 'https://u:{OLD_PASSWORD}@k.example.org'}}]}}\n"
                     f"Credentials:\n- URI: https://keys.example.org\n  Auth: Basic {auth}\n  Insecure: false\n")
     user.chmod(0o644)
     (tmp_path / "token").write_text(TOKEN)
@@ -150,6 +152,8 @@ def test_nothing_leaks(ansible, tmp_path, node_python):
         ("apptainer_remote", {"name": "mine", "token": "{{ token }}", "scope": "global"}),
         ("apptainer_remote", {"name": "mine", "token": "{{ token }} x"}),
         ("apptainer_remote", {"name": "mine", "logout": True}),
+        ("apptainer_remote", {"name": "old", "uri": "h.example.org"}),
+        ("apptainer_remote", {"name": "old", "state": "absent"}),
         ("apptainer_remote", {"name": "mine", "state": "absent"}),
         ("apptainer_remote_info", {}),
     ]
@@ -159,7 +163,7 @@ def test_nothing_leaks(ansible, tmp_path, node_python):
         done = ansible("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"@{secrets}", "-vvvv", "--diff", *mode, tmp_path / "leak.yml",
                        node=node_python)
         assert "ignored=7" in done.stdout
-        for secret in (TOKEN, OLD_TOKEN, PASSWORD):
+        for secret in (TOKEN, OLD_TOKEN, PASSWORD, OLD_PASSWORD):
             for form in forms(secret):
                 assert form not in done.stdout + done.stderr
 

@@ -9,7 +9,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import ef
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedKeyserver, WantedRemote, converge, keyserver_list
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Keyserver, Remote, RemoteConfig
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 
@@ -57,6 +57,7 @@ def assert_said(words, warnings):
 
 
 KEYS = (Keyserver("https://keys.example", external=True),)
+OLD_KEYS = (Keyserver("https://old.example"), *KEYS)
 LOGIN = Credential("docker://registry.example", "c2VjcmV0")
 FULL = shared(token="t", exclusive=True, insecure=True, keyservers=KEYS)
 OTHER = {"b": shared("b.example"), "c": own("c.example:80", token="t")}
@@ -69,6 +70,7 @@ BOTH = config("b", a=shared("a.example", exclusive=True), b=shared("b.example", 
 
 NO_DEFAULT = "no endpoint is the default, and Apptainer refuses to work without one; set default: true for one"
 HTTP_FOR_SOME = 'endpoint "a": insecure does not reach users who have a remote.yaml of their own: for them Apptainer uses https'
+KEYSERVER_LOST = 'endpoint "a": it moves to another URI, so the own keyserver of the old one is removed from its keyservers'
 LOGGED_OUT = 'endpoint "a": it moves to another URI, so the token stored for the old one is removed; log in again'
 
 GLOBAL = [  # what, before, wanted, after, words of each warning
@@ -100,6 +102,12 @@ GLOBAL = [  # what, before, wanted, after, words of each warning
     ("a token for everyone can be removed", one(token="t"), [present(token="")], one(), []),
     ("also if only that is declared", one(token="t"), [present(insecure=True)], one(insecure=True), [LOGGED_OUT, HTTP_FOR_SOME]),
     ("a mere other spelling doesn't", one(token="t"), [present(uri="https://lib.example/")], one(token="t"), []),
+    # an own keyserver that is the old place's
+    ("a move drops it", one(keyservers=OLD_KEYS), [present(uri="new.example")], one("new.example", keyservers=KEYS), [KEYSERVER_LOST]),
+    ("if it was the only one", one(keyservers=OLD_KEYS[:1]), [present(uri="new.example")], one("new.example"), [KEYSERVER_LOST]),
+    ("not said if the new ones are declared", one(keyservers=OLD_KEYS), [present(uri="new.example", keyservers=(WantedKeyserver(KEYS[0].uri),))],
+     one("new.example", keyservers=KEYS), []),
+    ("a mere other spelling keeps it", one(keyservers=OLD_KEYS), [present(uri="https://lib.example/")], one(keyservers=OLD_KEYS), []),
     # default
     ("made the default", TWO, [present("b", default=True)], TWO._replace(active="b"), []),
     ("added as the default", TWO, [present("c", uri="c.example", default=True)], config("c", c=shared("c.example"), **TWO.remotes), []),
@@ -108,6 +116,8 @@ GLOBAL = [  # what, before, wanted, after, words of each warning
     ("it never was", TWO, [present("b", default=False)], TWO, []),
     ("another one in its place", TWO, [present(default=False), present("b", default=True)], TWO._replace(active="b"), []),
     ("in any order", TWO, [present("b", default=True), present(default=False)], TWO._replace(active="b"), []),
+    ("a broken default is said", config("gone", a=shared()), [present()], config("gone", a=shared()),
+     ['the default endpoint "gone" does not exist, and Apptainer refuses to work without one; set default: true for one']),
     ("a broken default is mended", config("gone", a=shared()), [present(default=True)], one(), []),
     # exclusive
     ("made exclusive, and so the default", TWO, [present("b", exclusive=True)],
@@ -126,7 +136,7 @@ GLOBAL = [  # what, before, wanted, after, words of each warning
     ("exclusive, but not the default", OVERRULED, [present(exclusive=True)], RULED, []),
     ("that is left alone if not declared", OVERRULED, [present()], OVERRULED, []),
     ("two are repaired by the default", BOTH, [], config("b", a=shared("a.example"), b=shared("b.example", exclusive=True)),
-     ['the endpoints "a", "b" were all exclusive; only the default one, b, still is']),
+     ['the endpoints "a", "b" were all exclusive; only the default one, "b", still is']),
     ("two are repaired by releasing one", BOTH, [present("b", exclusive=False)], OVERRULED, []),
     ("two are repaired by removing one", BOTH, [absent("a", force=True)], config("b", b=shared("b.example", exclusive=True)), []),
     # absent
@@ -135,6 +145,8 @@ GLOBAL = [  # what, before, wanted, after, words of each warning
     ("an impossible name was absent", TWO, [absent(" ")], TWO, []),
     ("even that can be removed", RemoteConfig("a", {"a": shared(), "<<": shared()}), [absent("<<")], one(), []),
     ("other options don't count then", TWO, [absent("b", uri="%zz", default=True, exclusive=True, token="t")], one("a.example"), []),
+    ("nor beside another one's", TWO, [present(default=True, exclusive=True), absent("b", default=True, exclusive=True)],
+     one("a.example", exclusive=True), []),
     ("the default is removed", TWO, [absent("a")], config("", b=shared("b.example")), [NO_DEFAULT]),
     ("the last one is removed", one(), [absent("a")], EMPTY, []),
     ("exclusive, by force", RULED, [absent("a", force=True)], config("", b=shared("b.example")), [NO_DEFAULT]),
@@ -174,11 +186,18 @@ USER = [  # what, before, wanted, system, after, words of each warning
     ("an own default", config(a=own()), [present(default=True)], SYSTEM, config("a", a=own()), []),
     ("a global default, without a copy", config("a", a=own()), [present("lab", default=True)], SYSTEM, config("lab", a=own()), []),
     ("no own default: the global one counts", config("a", a=own()), [present(default=False)], SYSTEM, config("", a=own()), []),
+    ("a global default without a copy is given up", config("lab"), [present("lab", default=False)], SYSTEM, EMPTY, []),
+    ("a copy is given up, whatever its mark", config("lab", lab=shared(exclusive=True)), [present("lab", default=False)], SYSTEM,
+     config("", lab=shared(exclusive=True)), []),
     ("no default at all", config("a", a=own()), [present(default=False)], EMPTY, config("", a=own()), [NO_DEFAULT]),
     ("the exclusive default", config("a", a=own()), [present("lab", default=True)], EXCLUSIVE, config("lab", a=own()), []),
     ("a global endpoint is simply there", EMPTY, [present("lab")], SYSTEM, EMPTY, []),
     ("also with its URI", EMPTY, [present("lab", uri="https://lib.example/")], SYSTEM, EMPTY, []),
     ("whatever its spelling", EMPTY, [present("site", uri="site.example:8443")], SYSTEM, EMPTY, []),
+    ("a copy is left alone", config(lab=shared("old.example", token="t")), [present("lab", uri="lib.example")], SYSTEM,
+     config(lab=shared("old.example", token="t")), []),
+    ("two exclusive copies are left alone", config("a", a=own(), x=shared(exclusive=True), y=shared(exclusive=True)), [present()], SYSTEM,
+     config("a", a=own(), x=shared(exclusive=True), y=shared(exclusive=True)), []),
     ("login to a global endpoint leaves a copy", EMPTY, [present("lab", token="t")], SYSTEM, config(lab=shared(token="t", keyservers=KEYS)), []),
     ("of its exclusive mark too", EMPTY, [present("lab", token="t")], EXCLUSIVE, config(lab=shared(token="t", exclusive=True)), []),
     ("login where there is a copy", config(lab=shared("old.example", insecure=True)), [present("lab", token="t")], SYSTEM,
@@ -286,7 +305,8 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_said(token):
 
 
 def test_a_token_is_not_in_the_text_form_of_what_is_wanted():
-    assert "hunter2" not in repr(present(token="hunter2"))
+    assert repr(present(token="hunter2")) == "WantedRemote(name='a', present=True, uri=None, token=(hidden))"
+    assert repr(present(uri="h")) == "WantedRemote(name='a', present=True, uri='h', token=None)"
 
 
 @pytest.mark.parametrize("system", [None, EMPTY, SYSTEM], ids=["global", "user without a global file", "user"])
@@ -316,12 +336,21 @@ def test_the_first_endpoint_without_a_default_is_warned_of(system):
     assert_said(["set default: true"], outcome.warnings)
 
 
-def test_insecure_for_a_users_copy_is_not_silently_ignored():
+INSECURE_COPIES = [  # what, before, wanted; Apptainer never syncs Insecure: what the copy says counts
+    ("a secure copy made insecure", config(lab=shared()), present("lab", insecure=True)),
+    ("no copy, but made insecure", EMPTY, present("lab", insecure=True)),
+    ("an insecure copy made secure", config(lab=shared(insecure=True)), present("lab", insecure=False)),
+    ("the same with the global setting", config(site=shared("//site.example:8443")), present("site", insecure=True)),
+]
+
+
+@pytest.mark.parametrize(("before", "wanted"), table(INSECURE_COPIES))
+def test_insecure_for_a_users_copy_is_not_silently_ignored(before, wanted):
     try:
-        outcome = converge(EMPTY, [present("lab", insecure=True)], SYSTEM)
+        outcome = converge(before, [wanted], SYSTEM)
     except RuleError:
         return
-    assert outcome.warnings or outcome.config.remotes.get("lab", Remote()).insecure
+    assert outcome.warnings or sync(outcome.config, SYSTEM).remotes[wanted.name].insecure is wanted.insecure
 
 
 def test_the_input_is_not_changed():
@@ -512,6 +541,16 @@ def test_nothing_becomes_the_default_unasked(run):
 
 
 @given(RUNS)
+@example((config("gone", a=own()), [], EXCLUSIVE, False))
+@example((config("a"), [], None, False))
+def test_warned_if_and_only_if_apptainer_would_refuse_to_work(run):
+    system = run[2]
+    outcome = accepted(run)
+    problem = effective(None, outcome.config).problem if system is None else effective(outcome.config, system).problem
+    assert any("Apptainer refuses to work" in warning for warning in outcome.warnings) == bool(problem)
+
+
+@given(RUNS)
 def test_what_is_declared_is_so(run):
     _before, wanted, system, _prune = run
     after = accepted(run).config
@@ -524,6 +563,7 @@ def test_what_is_declared_is_so(run):
         assert item.exclusive is None or remote.exclusive is item.exclusive
         assert item.token is None or remote.token == item.token
         assert item.default is None or (after.active == item.name) is item.default
+        assert item.insecure is None or remote.insecure is item.insecure
         assert item.uri is None or remote.uri.lstrip("/") == item.uri.removeprefix("https://").strip("/")
         if item.keyservers is not None:
             assert [server.uri for server in remote.keyservers if not server.skip] == [server.uri for server in item.keyservers]

@@ -97,6 +97,7 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
      [warning("refused-by-versions", USER, "Apptainer 1.3 cannot read this file: no data")]),
     # mode and owner of the global file
     ("0444 is enough", shared_file(GOOD, mode=0o444), NO_USER, [], []),
+    ("0755 is odd, but harmless", shared_file(GOOD, mode=0o755), NO_USER, [], []),
     ("users can't read it", shared_file(GOOD, mode=0o600), NO_USER, [],
      [error("mode", SHARED, "mode 0600: users cannot read it, so Apptainer ignores it for them; it should be 0644")]),
     ("its group can, but not all", shared_file(GOOD, mode=0o640), NO_USER, [], [error("mode", SHARED, "mode 0640: users cannot read it")]),
@@ -124,7 +125,7 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
      [error("owner", USER, "it belongs to uid 0, its directory to uid 1000; every apptainer command of that user fails")]),
     # the whole global file
     ("two exclusive endpoints", shared_file(config("b", a=shared(exclusive=True), b=shared(exclusive=True))), NO_USER, [],
-     [error("two-exclusives", SHARED, "the endpoints a, b are all exclusive; Apptainer obeys any of them, by chance")]),
+     [error("two-exclusives", SHARED, 'the endpoints "a", "b" are all exclusive; Apptainer obeys any of them, by chance')]),
     ("exclusive, but not the default", shared_file(RULED._replace(active="b")), NO_USER, [],
      [error("exclusive-not-default", SHARED, 'users without a file get "b", the others the exclusive one', "a")]),
     ("a password for everyone", shared_file(config("a", [Credential("https://k", SECRET)], a=shared())), NO_USER, [],
@@ -197,6 +198,12 @@ def test_findings(shared_read, user_read, cached, expected):
     for item, row in zip(found, expected, strict=True):
         assert row[4] in item.message
         assert SECRET not in repr(item)
+
+
+@pytest.mark.parametrize("content", [GOOD, None], ids=["nothing exclusive", "no global file"])
+def test_a_cached_document_is_only_then_called_a_bypass(content):
+    (found,) = findings(shared_file(content), NO_USER, ["x.json"])
+    assert "exclusive" not in found.message
 
 
 def test_a_quirk_keeps_its_line_and_versions():

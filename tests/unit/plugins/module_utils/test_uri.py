@@ -18,6 +18,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
     added_uri,
     check_keyserver,
     endpoint,
+    is_usable,
     keyserver_identity,
     parse,
     requested_url,
@@ -75,6 +76,8 @@ PARSED = [
     ("https://:80", Url("https", host=":80")),
     ("https://h%C3%A9", Url("https", host="hé")),
     ("https://h%25", Url("https", host="h%")),
+    ("https://h%C2%80", Url("https", host="h\x80")),
+    ("https://h\x80", Url("https", host="h\x80")),
     ("https://é.example", Url("https", host="é.example")),
     ("https://a_b.example", Url("https", host="a_b.example")),
     ("https://h/%41b", Url("https", host="h", path="/Ab")),
@@ -99,6 +102,7 @@ UNPARSABLE = [
     ("https://h/%4x/y", 'invalid URL escape "%4x"'),
     ("https://h%zz/", 'invalid URL escape "%zz"'),
     ("https://h%41/", 'invalid URL escape "%41"'),
+    ("https://h%7F", 'invalid URL escape "%7F"'),
     ("https://h%2Fx", 'invalid URL escape "%2F"'),
     ("h#%zz", 'invalid URL escape "%zz"'),
     ("https://u:%zz@h", 'invalid URL escape "%zz"'),
@@ -106,6 +110,7 @@ UNPARSABLE = [
     ("https://h h/", 'invalid character " " in host name'),
     ("https://{h}", 'invalid character "{" in host name'),
     ("https://h:port", 'invalid port ":port" after host'),
+    ("https://:x", 'invalid port ":x" after host'),
     ("https://h:80x/", 'invalid port ":80x" after host'),
     ("https://[::1]8443", 'invalid port "8443" after host'),
     ("https://[::1", "missing ']' in host"),
@@ -188,6 +193,21 @@ REQUESTED = [
 ]
 
 NOT_REQUESTED = ["127.0.0.1:8080", "[::1]", "[::1]:8443", ":8443", "%zz"]
+
+USABLE = [
+    ("h.example", True),
+    ("h.example/a", True),
+    ("//h.example:8443", True),
+    ("https://h.example:8443", True),
+    ("//[::1]", True),
+    ("", False),
+    (".", False),
+    ("/h.example", False),
+    ("//:8443", False),
+    ("h.example:8443", False),
+    ("127.0.0.1:8443", False),
+    ("%zz", False),
+]
 
 SAME_ENDPOINT = [
     (("h.example", False), ("h.example", False), True),
@@ -287,6 +307,12 @@ def test_requested_url(stored, insecure, url):
 def test_requested_url_refuses_what_apptainer_fails_to_parse(stored):
     with pytest.raises(RuleError):
         requested_url(stored, False)
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+@pytest.mark.parametrize(("stored", "usable"), USABLE)
+def test_is_usable(stored, usable, insecure):
+    assert is_usable(stored, insecure) is usable
 
 
 @pytest.mark.parametrize(("one", "other", "same"), SAME_ENDPOINT, ids=str)
