@@ -7,7 +7,8 @@
 """What Apptainer itself does to a remote.yaml, hazards included.
 
 Every function is "as Apptainer" 1.1.6 to 1.5: it predicts the real command (recorded runs remote_ops, keyserver_ops and merge). What our
-modules write is decided in C(_declared.py), by safer rules. Messages of RuleError here are Apptainer's own.
+modules write is decided in C(_declared.py), by safer rules; of these here they call what computes the effective configuration, and the
+commands are the reference that the recordings judge. Messages of RuleError here are Apptainer's own.
 """
 
 from typing import List, Mapping, NamedTuple, Optional, Tuple
@@ -16,7 +17,11 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleE
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import DEFAULT_ENDPOINT_URI, added_insecure, added_uri, same_keyserver
 
-BUILT_IN = RemoteConfig("DefaultRemote", {"DefaultRemote": Remote(uri=DEFAULT_ENDPOINT_URI, system=True)})
+# What is used where no file says anything, by flavor
+BUILT_IN = {
+    "apptainer": RemoteConfig("DefaultRemote", {"DefaultRemote": Remote(uri=DEFAULT_ENDPOINT_URI, system=True)}),
+    "singularity": RemoteConfig("SylabsCloud", {"SylabsCloud": Remote(uri="cloud.sylabs.io", system=True)}),
+}
 
 
 def exclusives(remotes: Mapping[str, Remote]) -> List[str]:
@@ -108,9 +113,15 @@ class Effective(NamedTuple):
     problem: Optional[str] = None  # Apptainer's reason to refuse every command that needs an endpoint
 
 
-def effective(user: Optional[RemoteConfig], system: Optional[RemoteConfig]) -> Effective:
+def shadows(user: RemoteConfig, system: RemoteConfig) -> List[str]:
+    """Names of a user's own endpoints that global ones have too, sorted."""
+    return sorted(name for name, remote in user.remotes.items() if name in system.remotes and not remote.system)
+
+
+def effective(user: Optional[RemoteConfig], system: Optional[RemoteConfig], flavor: str = "apptainer") -> Effective:
     """The configuration that Apptainer computes; None stands for a file that is absent or that it silently ignores.
 
+    SingularityCE (4.5) does the same, but for its built-in endpoint and for a name in both files, which is fatal there.
     Source: C(cmd/internal/cli/apptainer.go) getRemote, the same from 1.0.3 to 1.5.3.
     """
     if user is not None and system is not None:
@@ -120,9 +131,11 @@ def effective(user: Optional[RemoteConfig], system: Optional[RemoteConfig]) -> E
     elif system is not None:
         config, source = system, "global"
     else:
-        config, source = BUILT_IN, "built-in"
+        config, source = BUILT_IN[flavor], "built-in"
     if not config.active and not config.remotes:
-        return Effective(BUILT_IN, "built-in")
+        return Effective(BUILT_IN[flavor], "built-in")
+    if flavor == "singularity" and user is not None and system is not None and shadows(user, system):
+        return Effective(config, source, "name collision while syncing: %s" % shadows(user, system)[0])
     if not config.active:
         return Effective(config, source, "no default endpoint set: use 'apptainer remote use …'")
     if config.active not in config.remotes:

@@ -122,13 +122,24 @@ def make_directory(path: str, mode: int) -> bool:
         return _make(_real(path, [], False), mode)
 
 
-def replace(path: str, data: bytes, prepare: Callable[[str], object], before: Optional[FileState] = None) -> None:
+def check_writable(path: str) -> None:
+    """Raises StoreError if a file at the resolved C(path) could not be replaced or made, as far as that can be told without trying."""
+    directory = os.path.dirname(path)
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory)
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        raise StoreError("%s: cannot write %s: this directory is not writable. %s" % (directory, os.path.basename(path), _NOT_PERMITTED))
+
+
+def replace(path: str, data: bytes, prepare: Callable[[str], object], before: Optional[FileState] = None, backup: str = "") -> None:
     """Puts a new file with C(data) at the resolved C(path): whoever looks, at any instant, sees the old or the new file, whole.
 
     C(prepare) gets the path of the finished temporary file, in the same directory, still 0600, and sets mode, owner and security context.
     The owner is kept before that, or it fails. So is the group; if that is not permitted, it fails only where the old
     mode gave the group rights of its own. A new file that root makes belongs to the owner of its directory. ACLs and other extended
     attributes are not kept: Apptainer's chmod 0600 disables an ACL on a user's file, and everybody may read the global one.
+
+    With C(backup), the name of a file that does not exist yet, the old file stays in the same directory under that name.
 
     With C(before), as read when the change was planned, it fails if the file is no longer like that: Apptainer itself takes no locks.
 
@@ -143,6 +154,8 @@ def replace(path: str, data: bytes, prepare: Callable[[str], object], before: Op
             _fill(parent, path, temporary, data, prepare)
             if before is not None and read(path) != before:
                 raise StoreError("%s: was changed by someone else while this task ran, so it is left as it is now. Run again." % path)
+            if backup:
+                os.link(name, backup, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
             os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
             with contextlib.suppress(OSError):

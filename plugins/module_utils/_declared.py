@@ -23,6 +23,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
     endpoint,
     same_endpoint,
     same_keyserver,
+    same_place,
     without_login,
 )
 
@@ -59,24 +60,32 @@ class Outcome(NamedTuple):
     warnings: Tuple[str, ...] = ()
 
 
-def converge(config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig] = None, prune: bool = False) -> Outcome:
+def converge(
+    config: RemoteConfig,
+    wanted: Sequence[WantedRemote],
+    system: Optional[RemoteConfig] = None,
+    prune: bool = False,
+    system_known: bool = True,
+) -> Outcome:
     """Put the declared endpoints onto I(config).
 
-    I(config) is the global file's content if I(system) is None, else a user's, and I(system) what the global file says (empty if there is
-    none). I(prune) removes what is not listed; copies of global endpoints in a user's file stay, as Apptainer would make them anew.
+    I(config) is the global file's content if I(system) is None, else a user's, and I(system) what the global file says: empty if there is
+    none, or, with I(system_known) false, if it can't be read. I(prune) removes what is not listed; copies of global endpoints in a user's
+    file stay, as Apptainer would make them anew.
     Raises RuleError with the endpoint's name, the reason and the way out. Linear in the number of endpoints.
     """
-    return _Change(config, wanted, system).run(prune)
+    return _Change(config, wanted, system, system_known).run(prune)
 
 
 class _Change:
     """One run of converge(): working copies of what changes, so that ten thousand endpoints cost ten thousand steps."""
 
-    def __init__(self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig]) -> None:
+    def __init__(self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig], system_known: bool) -> None:
         self.before = config
         self.wanted = wanted
         self.is_global = system is None
         self.system = system or RemoteConfig()
+        self.system_known = system_known
         self.remotes: Dict[str, Remote] = dict(config.remotes)
         self.active = config.active
         self.warnings: List[str] = []
@@ -142,6 +151,9 @@ class _Change:
         """An endpoint that belongs to this very file."""
         if item.uri is None and current is None:
             raise RuleError("it does not exist yet, so it needs a uri")
+        if current is None and not self.system_known:
+            raise RuleError("the global file cannot be read, so nobody knows whether it is a global endpoint, which an own one would hide; "
+                            "mend that file first")
         remote = (current or Remote())._replace(system=self.is_global)
         uri, insecure = remote.uri, remote.insecure if item.insecure is None else item.insecure
         if item.uri is not None:
@@ -149,7 +161,8 @@ class _Change:
             self._warn(item, place.warnings)
             uri, insecure = place.uri, insecure if place.insecure is None else place.insecure
         if not same_endpoint(remote.uri, remote.insecure, uri, insecure):
-            remote = self._moved(item, remote)._replace(uri=uri, insecure=insecure)
+            stays = same_place(remote.uri, remote.insecure, uri, insecure)
+            remote = (remote if stays else self._moved(item, remote))._replace(uri=uri, insecure=insecure)
         if item.token is not None:
             remote = remote._replace(token=item.token)
         if item.keyservers is not None:
@@ -176,12 +189,16 @@ class _Change:
         """A global endpoint, seen from a user's file: only token and insecure are this user's; Apptainer takes the rest from the global file."""
         known = shared or current or Remote()
         if item.uri is not None and not same_endpoint(known.uri, False, endpoint(item.uri, item.insecure).uri, False):
+            if shared is None:
+                raise RuleError("it is a copy of a global endpoint that is gone; remove it first (state: absent)")
             raise RuleError("it is a global endpoint (%s); an own one of the same name would hide it and its exclusive setting. "
                             "Choose another name, or change it with scope: global" % without_login(known.uri, HIDDEN))
         if current is None and not item.token and not item.insecure:
             return None
         # a new copy is what Apptainer's own login leaves in a user's file
         copy = current or Remote(known.uri, system=True, exclusive=known.exclusive, keyservers=known.keyservers)
+        if known.insecure and not copy.insecure and item.insecure is None:
+            self._warn(item, ["the global endpoint is insecure (http), but Apptainer uses https for users with a file; set insecure: true here too"])
         if item.insecure not in (None, copy.insecure):
             copy = self._logged_out(item, copy)._replace(insecure=bool(item.insecure))
         return copy if item.token is None else copy._replace(token=item.token)
@@ -192,8 +209,9 @@ class _Change:
     # removal
 
     def _remove(self, name: str, force: bool) -> None:
-        current = self.remotes.get(name)
-        if current is None:
+        if name not in self.remotes:
+            if name in self.system.remotes:
+                self.warnings.append("endpoint %s: it is a global endpoint, which a user cannot remove" % quoted(name))
             return
         if self.is_global and self.before.remotes[name].exclusive and not force:
             raise RuleError("it is exclusive, and users who hold a copy would be locked out if it were removed now. "
@@ -205,7 +223,7 @@ class _Change:
     def _prune(self) -> None:
         listed = {item.name for item in self.wanted}
         for name in [name for name in self.remotes if name not in listed]:
-            if not self.is_global and self.remotes[name].system and name in self.system.remotes:
+            if not self.is_global and self.remotes[name].system and (name in self.system.remotes or not self.system_known):
                 continue
             try:
                 self._remove(name, False)
@@ -248,6 +266,8 @@ class _Change:
                     raise RuleError("endpoint %s: it is exclusive, and so the default; drop default: false or set exclusive: false"
                                     % quoted(item.name))
                 self.active = ""
+            if item.present and item.default is False and not self.active and self.system.active == item.name:
+                self.warnings.append("endpoint %s: it stays the default, because the global file says so" % quoted(item.name))
 
     def _check_usable(self, config: RemoteConfig) -> None:
         """Warn if Apptainer would refuse to work."""

@@ -27,6 +27,7 @@ class ReadFile(NamedTuple):
     mode: Optional[int] = None
     uid: Optional[int] = None
     expected_uid: int = 0
+    directory_mode: Optional[int] = None
 
 
 class Finding(NamedTuple):
@@ -41,7 +42,7 @@ class Finding(NamedTuple):
     refused_by: Tuple[str, ...] = ()
 
 
-def findings(shared: ReadFile, user: ReadFile, cached: Sequence[str] = ()) -> List[Finding]:
+def findings(shared: ReadFile, user: ReadFile, cached: Sequence[str] = (), flavor: str = "apptainer") -> List[Finding]:
     """All findings for the global file I(shared), a user's file and the names of its cached discovery documents; errors first."""
     found: List[Finding] = []
     for read in (shared, user):
@@ -55,15 +56,15 @@ def findings(shared: ReadFile, user: ReadFile, cached: Sequence[str] = ()) -> Li
     if own is not None:
         found += _user_content(user.path, own, None if shared.error else system or RemoteConfig())
     found += _cache(posixpath.join(posixpath.dirname(user.path), DISCOVERY_CACHE), cached, system)
-    problem = effective(own, system).problem
+    problem = effective(own, system, flavor).problem
     if problem:
-        found.append(Finding("no-usable-default", "error", user.path if own else shared.path, "Apptainer refuses to work: " + problem))
+        found.append(Finding("no-usable-default", "error", user.path if own is not None else shared.path, "Apptainer refuses to work: " + problem))
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
 def _reading(read: ReadFile) -> Iterator[Finding]:
     if read.error:
-        yield Finding("unreadable", "error", read.path, "Apptainer ignores this whole file without a message: " + read.error)
+        yield Finding("unreadable", "error", read.path, read.error)
     for quirk in read.document.quirks if read.document else ():
         yield Finding("refused-by-versions", "warning", read.path, "Apptainer %s cannot read this file: %s"
                       % (", ".join(quirk.refused_by), quirk.message), line=quirk.line, refused_by=quirk.refused_by)
@@ -72,6 +73,12 @@ def _reading(read: ReadFile) -> Iterator[Finding]:
 def _global_mode(read: ReadFile) -> Iterator[Finding]:
     if read.mode is None or read.uid is None:
         return
+    if (read.directory_mode or 0o755) & 0o011 != 0o011:
+        yield Finding("mode", "error", posixpath.dirname(read.path), "mode %04o: users cannot reach the global file in it, so Apptainer ignores "
+                      "that for them; it should be 0755" % (read.directory_mode or 0))
+    if (read.directory_mode or 0) & 0o022:
+        yield Finding("mode", "error", posixpath.dirname(read.path), "mode %04o: others than its owner can replace the global file in it; "
+                      "it should be 0755" % (read.directory_mode or 0))
     if read.mode & 0o444 != 0o444:
         yield Finding("mode", "error", read.path, "mode %04o: users cannot read it, so Apptainer ignores it for them; it should be 0644" % read.mode)
     if read.mode & 0o022:

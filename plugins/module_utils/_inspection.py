@@ -8,6 +8,7 @@
 
 import os
 import pwd
+import stat
 from typing import Any, Dict
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
@@ -28,26 +29,27 @@ def read_file(path: str, expected_uid: int) -> ReadFile:
         return ReadFile(path, exists=True, error=str(error), expected_uid=expected_uid)
     if state.data is None:
         return ReadFile(path)
-    found = ReadFile(path, True, None, None, state.mode, state.uid, expected_uid)
+    found = ReadFile(path, True, None, None, state.mode, state.uid, expected_uid, stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode))
     try:
         return found._replace(document=decode(state.data, path))
     except ApptainerError as error:
         return found._replace(error=str(error))
 
 
-def inspect(global_path: str, user_path: str) -> Dict[str, Any]:
+def inspect(global_path: str, user_path: str, flavor: str = "apptainer") -> Dict[str, Any]:
     """Everything about the two files: what each holds, what Apptainer computes from both, and findings."""
     global_path, user_path = os.path.abspath(global_path), os.path.abspath(user_path)
-    shared = read_file(global_path, 0)
+    shared = read_file(global_path, _expected_uid(global_path))
     user = read_file(user_path, _expected_uid(user_path))
-    result = effective(*(read.document.config if read.document else None for read in (user, shared)))
+    own, system = (read.document.config if read.document else None for read in (user, shared))
+    result = effective(own, system, flavor)
     ruling = exclusives(result.config.remotes)
     return {
         "global": _file_result(shared),
         "user": _file_result(user),
         "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=ruling[0] if ruling else None),
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
-                     for finding in findings(shared, user, cached_discoveries(os.path.dirname(user_path)))],
+                     for finding in findings(shared, user, cached_discoveries(os.path.dirname(user_path)), flavor)],
     }
 
 

@@ -23,7 +23,7 @@ def global_file(flavor: str, sysconfdir: Optional[str] = None) -> str:
 
     Source: C(internal/pkg/remote/remote.go) SystemConfigPath; no environment variable moves it.
     """
-    if sysconfdir is None:
+    if not sysconfdir:
         installed = [base for base in _SYSCONFDIRS if os.path.isdir(os.path.join(base, flavor))]
         sysconfdir = (installed or _SYSCONFDIRS)[0]
     return os.path.join(sysconfdir, flavor, REMOTE_YAML)

@@ -11,12 +11,24 @@ The documentation of the options here is in C(plugins/doc_fragments).
 """
 
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+import stat
+import tempfile
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import sync
-from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import locked, make_directory, owner_of, read, replace, resolve
+from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import (
+    FileState,
+    check_writable,
+    locked,
+    make_directory,
+    owner_of,
+    read,
+    replace,
+    resolve,
+)
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import Outcome, WantedKeyserver, WantedRemote, converge
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, FormatError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._go_yaml import encode
@@ -86,30 +98,31 @@ def _require_yaml(module: AnsibleModule) -> None:
 
 def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]], prune: bool = False) -> Dict[str, Any]:
     """Put the declared endpoints, options of REMOTE_SPEC each, into the file that FILE_SPEC's options name."""
+    if prune and not entries:
+        raise ApptainerError("prune: true with an empty list of remotes would remove every endpoint; list those that should stay")
     _hide_passwords(module, entries)
     wanted = [_wanted_remote(module, entry) for entry in entries]
-    system = None if module.params["scope"] == "global" else _read_global(module)
+    system, system_known = (None, True) if module.params["scope"] == "global" else _read_global(module)
 
     def plan(config: RemoteConfig) -> Outcome:
-        return converge(config, wanted, system, prune)
+        return converge(config, wanted, system, prune, system_known)
 
     path = config_file(module)
     update = update_file(module, path, plan)
     result = dict(update.result, config_file=path)
     if "remotes" in module.params:
         return dict(result, **config_result(update.config))
-    name = entries[0]["name"]
-    shown = update.config if system is None or entries[0]["state"] == "absent" else sync(update.config, system)
-    return dict(result, remote=remote_result(shown._replace(active=update.config.active or shown.active), name))
+    name, state = entries[0]["name"], entries[0]["state"]
+    # for a user a global endpoint exists without a copy in the user's file; what is the default, the file says
+    shown = update.config if system is None or state == "absent" else sync(update.config, system)._replace(active=update.config.active)
+    return dict(result, remote=remote_result(shown, name))
 
 
 def config_file(module: AnsibleModule) -> str:
     """The path of the remote.yaml that the options name."""
     params = module.params
-    given: Optional[str] = params["config_file"]
-    if given:
-        return os.path.abspath(given)
-    return global_file(params["flavor"], params["sysconfdir"]) if params["scope"] == "global" else user_file(params["flavor"])
+    usual = global_file(params["flavor"], params["sysconfdir"]) if params["scope"] == "global" else user_file(params["flavor"])
+    return os.path.abspath(str(params["config_file"] or usual))
 
 
 def _hide_passwords(module: AnsibleModule, entries: Sequence[Dict[str, Any]]) -> None:
@@ -122,7 +135,7 @@ def _hide_passwords(module: AnsibleModule, entries: Sequence[Dict[str, Any]]) ->
 
 def _wanted_remote(module: AnsibleModule, entry: Dict[str, Any]) -> WantedRemote:
     token = entry["token"]
-    if entry["token_file"]:
+    if entry["token_file"] and entry["state"] == "present":
         token = _read_token(module, entry["token_file"])
     if token is not None and not token.strip():
         raise ApptainerError("endpoint %s: the token is empty; use logout: true to remove a stored one" % quoted(entry["name"]))
@@ -155,14 +168,15 @@ def read_document(path: str) -> Optional[Document]:
     return None if data is None else decode(data, path)
 
 
-def _read_global(module: AnsibleModule) -> RemoteConfig:
+def _read_global(module: AnsibleModule) -> Tuple[RemoteConfig, bool]:
+    """What the global file says, for a user's, and whether that is known."""
     path = global_file(module.params["flavor"], module.params["sysconfdir"])
     try:
         document = read_document(path)
     except ApptainerError as error:
         module.warn("the global file is ignored, by Apptainer too: %s" % error)
-        document = None
-    return document.config if document else RemoteConfig()
+        return RemoteConfig(), False
+    return document.config if document else RemoteConfig(), True
 
 
 class Update(NamedTuple):
@@ -170,6 +184,7 @@ class Update(NamedTuple):
 
     config: RemoteConfig
     result: Dict[str, Any]
+    warnings: Tuple[str, ...]
 
 
 def update_file(module: AnsibleModule, path: str, plan: Callable[[RemoteConfig], Outcome]) -> Update:
@@ -178,14 +193,14 @@ def update_file(module: AnsibleModule, path: str, plan: Callable[[RemoteConfig],
     Raises ApptainerError where the file can't be read, understood, locked or written, or the rule refuses; the file is then as it was.
     """
     path = resolve(path)
-    directory = os.path.dirname(path)
-    if module.check_mode or not os.path.isdir(directory):
-        update = _Step(module, path, plan).run(write=False)
-        if module.check_mode or not update.result["changed"]:
-            return update
-        make_directory(directory, 0o755 if module.params["scope"] == "global" else 0o700)
-    with locked(path):
-        return _Step(module, path, plan).run(write=True)
+    update = _Step(module, path, plan).run(write=False)
+    if update.result["changed"] and not module.check_mode:
+        make_directory(os.path.dirname(path), 0o755 if module.params["scope"] == "global" else 0o700)
+        with locked(path):
+            update = _Step(module, path, plan).run(write=True)
+    for warning in update.warnings:
+        module.warn(warning)
+    return update
 
 
 class _Step:
@@ -195,33 +210,62 @@ class _Step:
         self.module = module
         self.path = path
         self.plan = plan
-        self.attributes: Dict[str, Any] = dict(module.load_file_common_arguments(module.params, path=path))
-        if self.attributes["mode"] is None:
-            self.attributes["mode"] = "0644" if module.params["scope"] == "global" else "0600"
-        if self.attributes["owner"] is None and os.geteuid() == 0:
-            self.attributes["owner"] = str(owner_of(os.path.dirname(path)))
+        self.is_global: bool = module.params["scope"] == "global"
 
     def run(self, write: bool) -> Update:
         state = read(self.path)
         document = decode(state.data or b"", self.path)
         outcome = self.plan(document.config)
-        for warning in outcome.warnings if write or self.module.check_mode else ():
-            self.module.warn(warning)
         differs = outcome.config != document.config or not document.has_data
-        attribute_diff = self._attribute_changes() if state.data is not None else {}
+        data = self._encoded(outcome.config, document.header) if differs else state.data
+        attributes = self._attributes(state)
+        attribute_diff: Dict[str, Any] = {}
+        if state.data is not None:
+            self._in_check_mode(True, self._set_attributes, self.path, attributes, attribute_diff)
         result: Dict[str, Any] = {"changed": differs or bool(attribute_diff)}
-        if differs:
-            data = self._encoded(outcome.config, document.header)
-            if write:
-                if self.module.params["backup"] and state.data is not None:
-                    result["backup_file"] = self.module.backup_local(self.path)
-                replace(self.path, data, self._set_attributes, state)
-        elif attribute_diff and write:
-            self._set_attributes(self.path)
+        if result["changed"]:
+            check_writable(self.path)
+        if result["changed"] and write and data is not None:
+            backup = ""
+            if self.module.params["backup"] and state.data is not None:
+                backup = "%s.%d.%s~" % (os.path.basename(self.path), os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S"))
+                result["backup_file"] = os.path.join(os.path.dirname(self.path), backup)
+            replace(self.path, data, lambda temporary: self._set_attributes(temporary, attributes), state, backup)
         if self.module._diff:
             before = document.config if state.data is not None and document.has_data else None
             result["diff"] = self._diff(before, outcome.config if differs or before is not None else None, attribute_diff)
-        return Update(outcome.config, result)
+        return Update(outcome.config, result, outcome.warnings)
+
+    def _attributes(self, state: FileState) -> Dict[str, Any]:
+        """Mode, owner and context as they should be, proven on a file of our own: what can't be is refused before anything is made.
+
+        A symbolic mode is resolved against that of the file, or what it would be without one, and not against that of a temporary file.
+        """
+        attributes: Dict[str, Any] = dict(self.module.load_file_common_arguments(self.module.params, path=self.path))
+        usual = 0o644 if self.is_global else 0o600
+        mode = attributes["mode"] or "%04o" % usual
+        if isinstance(mode, bool):
+            raise ApptainerError("mode must be like '0644' in quotes, or symbolic like 'go-w'")
+        with tempfile.NamedTemporaryFile() as probe:
+            os.chmod(probe.name, usual if state.mode is None else state.mode)
+            self._in_check_mode(False, self.module.set_mode_if_different, probe.name, mode, False)
+            attributes["mode"] = "%04o" % stat.S_IMODE(os.stat(probe.name).st_mode)
+            self._in_check_mode(True, self._set_attributes, probe.name, attributes)
+        directory_uid = owner_of(os.path.dirname(self.path))
+        if attributes["owner"] is None and os.geteuid() == 0 and (directory_uid or self.is_global):
+            attributes["owner"] = str(directory_uid)
+        return attributes
+
+    def _in_check_mode(self, check_mode: bool, ask: Callable[..., object], *arguments: object) -> None:
+        """Ask Ansible something as in check mode, or not: in both modes the same way, so that both say the same."""
+        usual, self.module.check_mode = self.module.check_mode, check_mode
+        try:
+            ask(*arguments)
+        finally:
+            self.module.check_mode = usual
+
+    def _set_attributes(self, path: str, attributes: Dict[str, Any], diff: Optional[Dict[str, Any]] = None) -> None:
+        self.module.set_fs_attributes_if_different(dict(attributes, path=path), False, diff=diff)
 
     def _encoded(self, config: RemoteConfig, header: str) -> bytes:
         """The bytes to write, proven to read back as the same: a file that Apptainer refuses would fail open."""
@@ -229,19 +273,6 @@ class _Step:
         if decode(data, self.path).config != config:
             raise FormatError("%s: what would be written does not read back as meant; the file is unchanged. Please report this" % self.path)
         return data
-
-    def _attribute_changes(self) -> Dict[str, Dict[str, Any]]:
-        """What is to change in the file's mode, owner and context: asked of Ansible as in check mode, so that both modes say the same."""
-        diff: Dict[str, Dict[str, Any]] = {}
-        check_mode, self.module.check_mode = self.module.check_mode, True
-        try:
-            changed = self._set_attributes(self.path, diff)
-        finally:
-            self.module.check_mode = check_mode
-        return diff if changed else {}
-
-    def _set_attributes(self, path: str, diff: Optional[Dict[str, Any]] = None) -> bool:
-        return bool(self.module.set_fs_attributes_if_different(dict(self.attributes, path=path), False, diff=diff))
 
     def _diff(self, before: Optional[RemoteConfig], after: Optional[RemoteConfig], attributes: Dict[str, Any]) -> List[Dict[str, str]]:
         """What C(--diff) shows: the contents, without secrets (None: no file, or one without data), and what changes in mode and owner."""

@@ -6,48 +6,43 @@
 
 """Model values as results, info output and diffs show them: the only place where they leave, and no secret passes it."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Credential, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import without_login
 
 HIDDEN_CHANGED = "(hidden, changed)"
 
+_Item = TypeVar("_Item", Keyserver, Credential)
+
 
 def redacted(config: RemoteConfig, before: Optional[RemoteConfig] = None) -> RemoteConfig:
     """I(config) with words in place of its secrets; a secret that differs from the one in I(before) is said to be changed."""
     before = before or config
     remotes = {name: _redacted_remote(remote, before.remotes.get(name, remote)) for name, remote in config.remotes.items()}
-    old = _Occurrences(before.credentials)
-    credentials = tuple(credential._replace(uri=_place(credential.uri), auth=_word(credential.auth, old.next_auth(credential)))
-                        for credential in config.credentials)
-    return config._replace(remotes=remotes, credentials=credentials)
+    return config._replace(remotes=remotes, credentials=tuple(
+        credential._replace(uri=_place(credential.uri, old.uri), auth=_word(credential.auth, old.auth))
+        for credential, old in _paired(config.credentials, before.credentials)))
 
 
 def _redacted_remote(remote: Remote, before: Remote) -> Remote:
-    return remote._replace(
-        uri=_place(remote.uri, before.uri),
-        token=_word(remote.token, before.token),
-        keyservers=tuple(server._replace(uri=_place(server.uri)) for server in remote.keyservers))
+    keyservers = tuple(server._replace(uri=_place(server.uri, old.uri)) for server, old in _paired(remote.keyservers, before.keyservers))
+    return remote._replace(uri=_place(remote.uri, before.uri), token=_word(remote.token, before.token), keyservers=keyservers)
 
 
-def _place(uri: str, before: Optional[str] = None) -> str:
+def _paired(items: Sequence[_Item], before: Sequence[_Item]) -> Iterator[Tuple[_Item, _Item]]:
+    """Each item with the one of the same URI, but for a password, that was there before, in order; a new one with itself."""
+    waiting: Dict[str, List[_Item]] = {}
+    for old in reversed(before):
+        waiting.setdefault(without_login(old.uri, ""), []).append(old)
+    for item in items:
+        known = waiting.get(without_login(item.uri, ""))
+        yield item, known.pop() if known else item
+
+
+def _place(uri: str, before: str) -> str:
     """A URI without the password that somebody may have written into it by hand."""
-    return without_login(uri, HIDDEN if before in (None, uri) else HIDDEN_CHANGED)
-
-
-class _Occurrences:
-    """The secrets of logins by URI, in order: a file may hold several logins of one URI."""
-
-    def __init__(self, credentials: Sequence[Credential]) -> None:
-        self.waiting: Dict[str, List[str]] = {}
-        for credential in reversed(credentials):
-            self.waiting.setdefault(credential.uri, []).append(credential.auth)
-
-    def next_auth(self, credential: Credential) -> str:
-        """The secret that the next login of the same URI had, or this one's own if it is new."""
-        known = self.waiting.get(credential.uri)
-        return known.pop() if known else credential.auth
+    return without_login(uri, HIDDEN if uri == before or "@" not in before else HIDDEN_CHANGED)
 
 
 def _word(secret: str, before: str) -> str:

@@ -228,14 +228,28 @@ def _dropped(url: Url) -> Tuple[str, ...]:
     parts: List[str] = []
     for name, value in (("user name and password", url.userinfo), ("query", url.query), ("fragment", url.fragment)):
         if value:
-            parts.append("the %s in uri is not stored: Apptainer has no place for it" % name)
+            parts.append("Apptainer has no place for the %s in uri, so it is not stored" % name)
     return tuple(parts)
+
+
+def same_place(one: str, one_insecure: bool, other: str, other_insecure: bool) -> bool:
+    """Whether two stored URIs mean the same server and path, however they are spelled, also if Apptainer could not use one of them."""
+    return one_insecure == other_insecure and _place(one) == _place(other)
+
+
+def _place(stored: str) -> Tuple[str, str]:
+    try:
+        url = parse(stored if "//" in stored else "//" + stored)
+    except RuleError:
+        return "", stored
+    return url.host.lower(), url.path.rstrip("/")
 
 
 def without_login(uri: str, word: str) -> str:
     """A URI that may be shown: with I(word) in place of a user name and password, however broken the rest is."""
-    head, at, tail = uri.rpartition("@")
-    return head[:head.find("//") + 2 if "//" in head else 0] + word + at + tail if at else uri
+    _login, at, tail = uri.rpartition("@")
+    start = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|", uri)
+    return (start.group() if start else "") + word + at + tail if at else uri
 
 
 def same_endpoint(stored: str, insecure: bool, other: str, other_insecure: bool) -> bool:

@@ -43,7 +43,7 @@ EXAMPLES = r"""
 
 - name: Fail if something needs mending
   ansible.builtin.assert:
-    that: remotes.findings | length == 0
+    that: remotes.findings | selectattr('severity', 'eq', 'error') | length == 0
     fail_msg: "{{ remotes.findings | map(attribute='message') | join(', ') }}"
 """
 
@@ -72,7 +72,7 @@ global:
       description: The name of the default endpoint. Empty if there is none.
       type: str
     remotes:
-      description: Its endpoints, in the shape of RV(hpc.apptainer.apptainer_remote#module:remote).
+      description: Its endpoints, in the shape of RV(hpc.apptainer.apptainer_remote#module:remote). Empty if it cannot be read.
       type: list
       elements: dict
     credentials:
@@ -100,7 +100,7 @@ effective:
       description: The name of the exclusive endpoint, or V(null). If several are exclusive, Apptainer obeys any of them.
       type: str
     default:
-      description: The name of the endpoint in use.
+      description: The name of the endpoint in use. Empty if there is none, which is a problem.
       type: str
     remotes:
       description: The endpoints, in the shape of RV(hpc.apptainer.apptainer_remote#module:remote).
@@ -157,6 +157,7 @@ def main():
     run(module, lambda: inspect(
         params["global_config_file"] or global_file(params["flavor"], params["sysconfdir"]),
         params["config_file"] or user_file(params["flavor"]),
+        params["flavor"],
     ))
 
 

@@ -85,9 +85,10 @@ def test_role_from_a_clean_node_to_drift_and_back(rollout, tmp_path, node_python
     assert rollout("--check", "--diff", **wanted)[0] == {"n1": 1, "n2": 1}
     assert not (tmp_path / "n1").exists()
     assert rollout(**wanted)[0] == {"n1": 1, "n2": 1}
-    written = remote_yaml(tmp_path, "n1").read_bytes()
+    written, times = remote_yaml(tmp_path, "n1").read_bytes(), [remote_yaml(tmp_path, name).stat().st_mtime_ns for name in ("n1", "n2")]
     assert remote_yaml(tmp_path, "n2").read_bytes() == written
     assert rollout(**wanted)[0] == {"n1": 0, "n2": 0}
+    assert [remote_yaml(tmp_path, name).stat().st_mtime_ns for name in ("n1", "n2")] == times
     remote_yaml(tmp_path, "n2").write_bytes(written.replace(b"keys.example.org", b"keys.example.com"))
     changed, output = rollout("--check", "--diff", **wanted)
     assert changed == {"n1": 0, "n2": 1}
@@ -114,6 +115,9 @@ def test_role_releases_before_it_removes(rollout, tmp_path):
     ({"apptainer_fleet_remotes": [{"name": "a", "exclusiv": True}]}, "exclusiv"),
     ({"apptainer_fleet_prune": "perhaps"}, "is not a valid boolean"),
     ({"apptainer_fleet_flavor": "docker"}, "must be one of"),
+    ({"apptainer_fleet_prune": True, "apptainer_fleet_remote": [SITE]}, "would remove every endpoint"),
+    ({"apptainer_fleet_remotes": [SITE], "apptainer_fleet_config_root": ""}, "must be an absolute path"),
+    ({"apptainer_fleet_remotes": [SITE], "apptainer_fleet_config_root": "images/n1"}, "must be an absolute path"),
 ])
 def test_role_refuses_a_slip_before_it_does_anything(rollout, tmp_path, variables, words):
     changed, output = rollout(check=False, **variables)

@@ -198,14 +198,14 @@ def test_drift_in_mode_is_drift(run_module, etc):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users: needs root")
-@pytest.mark.parametrize("directory", [0, 65534], ids=["root", "a user"])
-def test_drift_in_owner_is_drift(run_module, user, directory):
+@pytest.mark.parametrize(("scope", "directory"), [("global", 0), ("user", 65534)])
+def test_drift_in_owner_is_drift(run_module, user, scope, directory):
     """Root keeps a file with the owner of its directory: of a file that root had made, a user's Apptainer could not even set the mode."""
     user.write_text(SITE)
-    user.chmod(0o600)
+    user.chmod(0o644 if scope == "global" else 0o600)
     os.chown(user.parent, directory, directory)
     os.chown(user, 65534 - directory, 0)
-    args = {"config_file": str(user), "name": "mine", "uri": "h.example.org"}
+    args = {"scope": scope, "config_file": str(user), "name": "mine", "uri": "h.example.org"}
     foreseen = run_module("apptainer_remote", args, check=True, diff=True).result
     done = run_module("apptainer_remote", args, diff=True).result
     assert done["diff"] == foreseen["diff"]
@@ -268,12 +268,40 @@ def test_two_exclusive_endpoints_are_repaired_and_reported(four_times, etc):
     assert "were all exclusive" in result["warnings"][0]
 
 
-def test_a_broken_global_file_does_not_stop_a_user(run_module, etc, user, tmp_path):
+def test_a_broken_global_file(run_module, etc, user, tmp_path):
+    """What a user has can be changed, but nothing is added or removed that a global endpoint may be concerned by."""
     etc.write_text("Active: [\n")
-    done = run_module("apptainer_remote", {"name": "mine", "uri": "h.example.org", "sysconfdir": str(tmp_path / "etc")})
-    assert done.rc == 0
+    user.write_text(SITE.replace("    DefaultRemote:", "    mine: {URI: h.example.org, System: false}\n    DefaultRemote:"))
+    done = run_module("apptainer_remotes", {"remotes": [{"name": "mine", "token": TOKEN}], "prune": True, "sysconfdir": str(tmp_path / "etc")})
+    assert done.rc == 0, done.stdout
     assert "the global file is ignored" in done.result["warnings"][0]
     assert str(etc) in done.result["warnings"][0]
+    assert [remote["name"] for remote in done.result["remotes"]] == ["DefaultRemote", "mine", "site"]
+    refused = run_module("apptainer_remote", {"name": "new", "uri": "h.example.org", "sysconfdir": str(tmp_path / "etc")})
+    assert "mend that file first" in refused.result["msg"]
+
+
+def test_a_symbolic_mode_is_that_of_the_file(four_times, etc):
+    """Not that of the temporary file, which is 0600: a global file like that fails open."""
+    etc.write_text(SITE)
+    etc.chmod(0o664)
+    args = {"scope": "global", "config_file": str(etc), "name": "site", "exclusive": False, "mode": "go-w"}
+    four_times("apptainer_remote", args, etc)
+    assert stat.S_IMODE(etc.stat().st_mode) == 0o644
+    new = etc.with_name("new.yaml")
+    four_times("apptainer_remote", dict(args, config_file=str(new), uri="h", default=True), new)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o644
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_is_not_writable(run_module, etc):
+    etc.write_text(SITE)
+    etc.chmod(0o644)
+    etc.parent.chmod(0o555)
+    args = {"scope": "global", "config_file": str(etc), "name": "site"}
+    assert not run_module("apptainer_remote", args).result["changed"]
+    for check in (True, False):
+        assert "not writable" in run_module("apptainer_remote", dict(args, exclusive=False), check=check).result["msg"]
 
 
 def test_a_dozen_processes_lose_nothing(run_module, etc):
@@ -312,6 +340,10 @@ REFUSED_OPTIONS = [
     (dict(GLOBAL, scope="user", token=TOKEN, logout=True), "contradict each other"),
     (dict(GLOBAL, scope="user", token_file="/does/not/exist"), "does not exist on this node"),
     ({"scope": "global"}, "missing required arguments: name"),
+    (dict(GLOBAL, mode="rubbish"), "mode must be"),
+    (dict(GLOBAL, mode=True), "mode must be"),
+    (dict(GLOBAL, owner="no-such-user"), "failed to look up user no-such-user"),
+    (dict(GLOBAL, group="no-such-group"), "failed to look up group no-such-group"),
 ]
 
 
@@ -329,12 +361,21 @@ def test_refused_options(run_module, etc, args, words):
     assert snapshot(etc) == state
 
 
+@pytest.mark.parametrize("args", [{"mode": "rubbish"}, {"owner": "no-such-user"}, {"group": "no-such-group"}, {"token": TOKEN}])
+@pytest.mark.parametrize("check", [True, False])
+def test_refused_options_make_nothing(run_module, tmp_path, args, check):
+    done = run_module("apptainer_remote", {"scope": "global", "sysconfdir": str(tmp_path / "etc"), "name": "a", "uri": "h", **args}, check=check)
+    assert done.rc != 0
+    assert not (tmp_path / "etc").exists()
+
+
 REFUSED_LISTS = [
     ({"remotes": [{"name": "a", "uri": "a"}, {"name": "a"}]}, "listed twice"),
     ({"remotes": [{"name": "a", "uri": "a", "exclusive": True}, {"name": "b", "uri": "b", "exclusive": True}]}, "only one endpoint can be exclusive"),
     ({"remotes": [{"name": "a", "uri": "a", "default": True}, {"name": "b", "uri": "b", "default": True}]}, "only one endpoint can be default"),
     ({"remotes": [{"name": "DefaultRemote"}], "prune": True}, 'endpoint "site" is not listed, but it is exclusive'),
     ({"remotes": [{"name": "a", "uri": "a"}, {"name": "b", "uri": "//"}]}, 'endpoint "b": uri names no host'),
+    ({"remotes": [], "prune": True}, "would remove every endpoint"),
     ({"remotes": [{"uri": "a"}]}, "missing required arguments: name found in remotes"),
 ]
 

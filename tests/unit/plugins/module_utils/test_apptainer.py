@@ -200,10 +200,21 @@ SYNC = [
 NO_DEFAULT = "no default endpoint set: use 'apptainer remote use …'"
 NOT_A_REMOTE = "unable to load remote configuration: gone is not a remote"
 
+DEFAULT = config("DefaultRemote", DefaultRemote=shared("cloud.apptainer.org"))
+
+SINGULARITY = [
+    (None, None, (BUILT_IN["singularity"], "built-in", None)),
+    (EMPTY, EMPTY, (BUILT_IN["singularity"], "built-in", None)),
+    (config("mine", mine=own()), TWO, (config("mine", mine=own(), **TWO.remotes), "user and global", None)),
+    (config("a", a=own(), b=own()), RULED, (config("a", a=own(), b=own()), "user and global", "name collision while syncing: a")),
+    (config("a", a=own()), None, (config("a", a=own()), "user", None)),
+    (config("a", a=shared("old.example")), TWO, (TWO, "user and global", None)),
+]
+
 EFFECTIVE = [
-    ("no files", None, None, BUILT_IN, "built-in", None),
-    ("empty files", EMPTY, EMPTY, BUILT_IN, "built-in", None),
-    ("only logins", config(credentials=[LOGIN]), None, BUILT_IN, "built-in", None),
+    ("no files", None, None, DEFAULT, "built-in", None),
+    ("empty files", EMPTY, EMPTY, DEFAULT, "built-in", None),
+    ("only logins", config(credentials=[LOGIN]), None, DEFAULT, "built-in", None),
     ("only the user's", config("a", a=own()), None, config("a", a=own()), "user", None),
     ("only the global one, as it is", None, config("a", a=shared(token="t", insecure=True)), config("a", a=shared(token="t", insecure=True)),
      "global", None),
@@ -218,8 +229,13 @@ EFFECTIVE = [
 ]
 
 
-def test_the_built_in_configuration():
-    assert config("DefaultRemote", DefaultRemote=shared("cloud.apptainer.org")) == BUILT_IN
+def test_the_built_in_configurations():
+    assert {"apptainer": DEFAULT, "singularity": config("SylabsCloud", SylabsCloud=shared("cloud.sylabs.io"))} == BUILT_IN
+
+
+@pytest.mark.parametrize(("user", "system", "answer"), SINGULARITY)
+def test_effective_for_singularity(user, system, answer):
+    assert effective(user, system, "singularity") == answer
 
 
 @pytest.mark.parametrize(("user", "system", "merged"), [pytest.param(*row[1:], id=row[0]) for row in SYNC])

@@ -919,3 +919,38 @@ class TestMakeDirectory:
         link_of(directory_of(place / "home", BOB) / ".apptainer", str(place / "etc/apptainer"), BOB)
         assert "so it is not followed" in message_of(store.make_directory, str(place / "home/.apptainer"), 0o700)
         assert names(place) == ["home"]
+
+
+def test_replace_keeps_the_old_file_as_a_backup(place):
+    path = place / "remote.yaml"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    store.replace(str(path), b"new", lambda temporary: None, store.read(str(path)), "remote.yaml.1~")
+    assert path.read_bytes() == b"new"
+    assert (place / "remote.yaml.1~").read_bytes() == b"old"
+    assert stat.S_IMODE((place / "remote.yaml.1~").stat().st_mode) == 0o640
+
+
+def test_replace_overwrites_nothing_with_a_backup(place):
+    for name in ("remote.yaml", "remote.yaml.1~"):
+        (place / name).write_bytes(name.encode())
+    with pytest.raises(StoreError, match="File exists"):
+        store.replace(str(place / "remote.yaml"), b"new", lambda temporary: None, None, "remote.yaml.1~")
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == {name: name.encode() for name in ("remote.yaml", "remote.yaml.1~")}
+
+
+def test_check_writable_looks_at_what_exists(place, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "access", lambda path, mode, effective_ids: asked.append(path) or path == str(place))
+    store.check_writable(str(place / "not" / "yet" / "remote.yaml"))
+    assert asked == [str(place)]
+    (place / "no").mkdir()
+    with pytest.raises(StoreError, match=r"no: cannot write remote\.yaml: this directory is not writable"):
+        store.check_writable(str(place / "no" / "remote.yaml"))
+
+
+@needs_root
+def test_check_writable_asks_as_who_will_write(place):
+    store.check_writable(str(place / "remote.yaml"))
+    with acting_as(ALICE), pytest.raises(StoreError, match="not writable"):
+        store.check_writable(str(place / "remote.yaml"))

@@ -71,6 +71,7 @@ BOTH = config("b", a=shared("a.example", exclusive=True), b=shared("b.example", 
 NO_DEFAULT = "no endpoint is the default, and Apptainer refuses to work without one; set default: true for one"
 HTTP_FOR_SOME = 'endpoint "a": insecure does not reach users who have a remote.yaml of their own: for them Apptainer uses https'
 KEYSERVER_LOST = 'endpoint "a": it moves to another URI, so the own keyserver of the old one is removed from its keyservers'
+STAYS = 'endpoint "lab": it stays the default, because the global file says so'
 LOGGED_OUT = 'endpoint "a": it moves to another URI, so the token stored for the old one is removed; log in again'
 
 GLOBAL = [  # what, before, wanted, after, words of each warning
@@ -84,7 +85,8 @@ GLOBAL = [  # what, before, wanted, after, words of each warning
     ("one that doesn't is mended", one("h.example:80"), [present(uri="h.example:80")], one("//h.example:80"), []),
     ("nor does this one", one("127.0.0.1:80"), [present(uri="127.0.0.1:80")], one("//127.0.0.1:80"), []),
     ("what can't be stored is said", config("b", **OTHER), [present(uri="u:p@a.example?q")], config("b", a=shared("a.example"), **OTHER),
-     ['endpoint "a": the user name and password in uri is not stored', 'endpoint "a": the query in uri is not stored']),
+     ['endpoint "a": Apptainer has no place for the user name and password in uri, so it is not stored',
+      'endpoint "a": Apptainer has no place for the query in uri, so it is not stored']),
     ("System is mended", config("a", a=own("a.example", keyservers=KEYS)), [present()], one("a.example", keyservers=KEYS), []),
     # insecure
     ("added as insecure", config("b", **OTHER), [present(uri="http://a.example", insecure=True)],
@@ -186,9 +188,9 @@ USER = [  # what, before, wanted, system, after, words of each warning
     ("an own default", config(a=own()), [present(default=True)], SYSTEM, config("a", a=own()), []),
     ("a global default, without a copy", config("a", a=own()), [present("lab", default=True)], SYSTEM, config("lab", a=own()), []),
     ("no own default: the global one counts", config("a", a=own()), [present(default=False)], SYSTEM, config("", a=own()), []),
-    ("a global default without a copy is given up", config("lab"), [present("lab", default=False)], SYSTEM, EMPTY, []),
+    ("a global default without a copy is given up", config("lab"), [present("lab", default=False)], SYSTEM, EMPTY, [STAYS]),
     ("a copy is given up, whatever its mark", config("lab", lab=shared(exclusive=True)), [present("lab", default=False)], SYSTEM,
-     config("", lab=shared(exclusive=True)), []),
+     config("", lab=shared(exclusive=True)), [STAYS]),
     ("no default at all", config("a", a=own()), [present(default=False)], EMPTY, config("", a=own()), [NO_DEFAULT]),
     ("the exclusive default", config("a", a=own()), [present("lab", default=True)], EXCLUSIVE, config("lab", a=own()), []),
     ("a global endpoint is simply there", EMPTY, [present("lab")], SYSTEM, EMPTY, []),
@@ -209,7 +211,8 @@ USER = [  # what, before, wanted, system, after, words of each warning
     ("a copy can be removed", config("lab", lab=shared(token="t", exclusive=True)), [absent("lab")], SYSTEM, EMPTY, []),
     ("also one without an original", config("gone", gone=shared(exclusive=True), a=own()), [absent("gone")], EMPTY, config("", a=own()),
      [NO_DEFAULT]),
-    ("a global endpoint is not in the file", config("lab", a=own()), [absent("lab")], SYSTEM, config("lab", a=own()), []),
+    ("a global endpoint is not in the file", config("lab", a=own()), [absent("lab")], SYSTEM, config("lab", a=own()),
+     ["it is a global endpoint, which a user cannot remove"]),
     ("a shadow that exists is kept, and said", config(lab=own()), [present("lab", uri="other.example")], SYSTEM, config(lab=own("other.example")),
      [SHADOWS]),
 ]
@@ -589,3 +592,24 @@ def test_ten_thousand_endpoints_take_some_ten_thousand_steps(system):
     outcome = converge(before, wanted, system, prune=True)
     assert len(outcome.config.remotes) == 2 * number
     assert Name.steps < 30 * number
+
+
+def test_a_new_endpoint_is_refused_where_nobody_knows_whether_it_is_global():
+    with pytest.raises(RuleError, match="mend that file first"):
+        converge(EMPTY, [present("lab", uri="lib.example")], EMPTY, system_known=False)
+
+
+def test_prune_keeps_copies_where_nobody_knows_whether_they_are_stale():
+    before = config("a", a=own(), lab=shared(token="t"))
+    assert converge(before, [present()], EMPTY, prune=True, system_known=False).config == before
+
+
+@pytest.mark.parametrize("stored", ["h.example:8443", "https://h.example:8443/", "//H.example:8443"])
+def test_another_spelling_of_the_same_place_keeps_the_token(stored):
+    outcome = converge(config("a", a=own(stored, token="t")), [present(uri="https://h.example:8443")], EMPTY)
+    assert outcome.config.remotes["a"].token == "t"
+
+
+def test_a_stale_copy_cannot_be_moved():
+    with pytest.raises(RuleError, match="a copy of a global endpoint that is gone"):
+        converge(config("gone", gone=shared()), [present("gone", uri="new.example")], EMPTY)

@@ -86,9 +86,9 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
      user_file(config("a", [Credential("https://k", SECRET)], a=shared("a.example", exclusive=True, token=SECRET), own=own())), [], []),
     # reading
     ("an unreadable global file", shared_file(error="line 3, column 1: broken"), NO_USER, [],
-     [error("unreadable", SHARED, "Apptainer ignores this whole file without a message: line 3, column 1: broken")]),
+     [error("unreadable", SHARED, "line 3, column 1: broken")]),
     ("an unreadable user's file", NO_FILE, user_file(error="broken"), [],
-     [error("unreadable", USER, "Apptainer ignores this whole file without a message: broken")]),
+     [error("unreadable", USER, "broken")]),
     ("refused by some versions",
      shared_file(GOOD, Quirk(4, "a quoted boolean", ("1.0", "1.1", "1.2")), Quirk(9, "the endpoint key Insecure", ("1.0",))), NO_USER, [],
      [warning("refused-by-versions", SHARED, "Apptainer 1.0, 1.1, 1.2 cannot read this file: a quoted boolean"),
@@ -239,3 +239,14 @@ def test_what_is_written_has_no_errors(declared):
     except RuleError:
         assume(False)
     assert [item for item in findings(shared_file(after), NO_USER) if item.severity == "error"] == []
+
+
+@pytest.mark.parametrize(("mode", "words"), [(0o700, "users cannot reach"), (0o777, "can replace"), (0o775, "can replace")])
+def test_the_directory_of_the_global_file(mode, words):
+    (found,) = findings(shared_file(GOOD)._replace(directory_mode=mode), NO_USER)
+    assert (found.id, found.severity, found.path) == ("mode", "error", "/etc/apptainer")
+    assert found.message.startswith(f"mode {mode:04o}: ") and words in found.message
+
+
+def test_a_good_directory_of_the_global_file():
+    assert findings(shared_file(GOOD)._replace(directory_mode=0o755), NO_USER) == []

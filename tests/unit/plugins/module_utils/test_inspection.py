@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import stat
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import inspect, read_file
@@ -72,12 +73,12 @@ def test_read_file(user):
     write(user, USER, 0o640)
     found = read_file(str(user), ME + 1)
     assert found[:2] == (str(user), True)
-    assert found[3:] == (None, 0o640, ME, ME + 1)
+    assert found[3:] == (None, 0o640, ME, ME + 1, stat.S_IMODE(user.parent.stat().st_mode))
     assert found.document.config.remotes == {"mine": Remote("own.example", "hunter2")}
 
 
 def test_read_file_absent(user):
-    assert read_file(str(user), 0) == (str(user), False, None, None, None, None, 0)
+    assert read_file(str(user), 0) == (str(user), False, None, None, None, None, 0, None)
 
 
 def test_read_file_empty(user):
@@ -209,3 +210,8 @@ def test_inspect_below_a_file(shared, tmp_path):
     (tmp_path / "file").touch()
     answer = inspect(str(shared), str(tmp_path / "file" / ".apptainer" / "remote.yaml"))
     assert (answer["user"]["mode"], answer["user"]["owner"], ids(answer)) == (None, None, ["unreadable"])
+
+
+def test_inspect_knows_the_built_in_endpoint_of_each_program(shared, user):
+    answers = [inspect(str(shared), str(user), flavor) for flavor in ("apptainer", "singularity")]
+    assert [answer["effective"]["default"] for answer in answers] == ["DefaultRemote", "SylabsCloud"]

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result, redacted, remote_result
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Keyserver, Remote, RemoteConfig
@@ -76,19 +78,25 @@ def test_config_result(value, shown):
 
 NAMES = st.sampled_from(["a", "b"])
 SECRETS = st.sampled_from(["", "hunter2", "hunter3", "hunter4"])
-KEYSERVERS = st.builds(Keyserver, st.sampled_from(["https://k", "hkp://l"]), st.booleans(), st.booleans(), st.booleans())
+MARK = st.booleans()
+KEYSERVERS = st.builds(Keyserver, st.sampled_from(["https://k", "https://u:hunter2@k", "https://u:hunter3@k"]), MARK, MARK, MARK)
 REMOTES = st.builds(
-    Remote, st.sampled_from(["h", "i"]), SECRETS, st.booleans(), st.booleans(), st.booleans(), st.lists(KEYSERVERS, max_size=1).map(tuple))
-LOGIN_URIS = st.sampled_from(["https://k", "docker://r"])
+    Remote, st.sampled_from(["h", "i", "//u:hunter2@h", "//u:hunter3@h"]), SECRETS, MARK, MARK, MARK, st.lists(KEYSERVERS, max_size=1).map(tuple))
+LOGIN_URIS = st.sampled_from(["https://k", "docker://r", "docker://u:hunter2@r", "docker://u:hunter3@r"])
 CREDENTIALS = st.lists(st.builds(Credential, LOGIN_URIS, SECRETS, st.booleans()), max_size=3).map(tuple)
 CONFIGS = st.builds(RemoteConfig, NAMES | st.just(""), st.dictionaries(NAMES, REMOTES), CREDENTIALS)
+
+
+def place(uri):
+    return re.sub(r"//.*@", "//", uri)
 
 
 def without_secrets(value):
     return (
         value.active,
-        {name: remote._replace(token=bool(remote.token)) for name, remote in value.remotes.items()},
-        [credential._replace(auth=bool(credential.auth)) for credential in value.credentials])
+        {name: remote._replace(uri=place(remote.uri), token=bool(remote.token), keyservers=[
+            server._replace(uri=place(server.uri)) for server in remote.keyservers]) for name, remote in value.remotes.items()},
+        [credential._replace(uri=place(credential.uri), auth=bool(credential.auth)) for credential in value.credentials])
 
 
 @st.composite
@@ -131,8 +139,13 @@ def test_what_did_not_change_is_not_called_changed(value):
     assert CHANGED not in words
 
 
+def one_keyserver(uri):
+    return RemoteConfig(remotes={"a": Remote("h", keyservers=(Keyserver(uri),))})
+
+
 @given(changed())
 @example((two_logins("hunter2", "hunter3"), two_logins("hunter4", "hunter3")))
+@example((one_keyserver("https://u:hunter2@k"), one_keyserver("https://u:hunter3@k")))
 def test_what_changed_and_only_that_is_in_the_diff(pair):
     before, after = pair
     assert (redacted(after, before) == redacted(before)) == (after == before)

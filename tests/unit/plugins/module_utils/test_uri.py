@@ -24,6 +24,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
     requested_url,
     same_endpoint,
     same_keyserver,
+    same_place,
+    without_login,
 )
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -334,7 +336,7 @@ def test_same_keyserver(one, other, same):
 
 # safe
 
-DROPPED = "the %s in uri is not stored: Apptainer has no place for it"
+DROPPED = "Apptainer has no place for the %s in uri, so it is not stored"
 
 DECLARED = [
     # the scheme and I(insecure) together
@@ -441,7 +443,21 @@ PASSWORDS = [  # "hun" and "ter2" are the two halves of it
     "http://user:hunter2@h.example",
     "user:hunter2@h.example",
     "user:hun/ter2@h.example",
+    "user:hun//ter2@h.example",
     "user:hun\x01ter2@h.example",
+]
+
+WITHOUT_LOGIN = [
+    ("", ""),
+    ("h.example/a?b#c", "h.example/a?b#c"),
+    ("https://h.example:8443", "https://h.example:8443"),
+    ("https://u:p@h.example/a", "https://***@h.example/a"),
+    ("//u@h.example", "//***@h.example"),
+    ("u:p@h.example", "***@h.example"),
+    ("docker://u:p@h.example", "docker://***@h.example"),
+    ("https:u:p@h.example", "***@h.example"),
+    ("https://u:p/q@r@h.example", "https://***@h.example"),
+    ("https://@h.example", "https://***@h.example"),
 ]
 
 KEYSERVERS = [
@@ -501,6 +517,17 @@ def test_endpoint_never_says_or_stores_a_part_of_a_password(uri):
         said = str(error)
     for part in ("hun", "ter2", "user:"):
         assert part not in said
+
+
+@pytest.mark.parametrize(("uri", "shown"), WITHOUT_LOGIN)
+def test_without_login(uri, shown):
+    assert without_login(uri, "***") == shown
+
+
+@pytest.mark.parametrize("uri", PASSWORDS)
+def test_without_login_leaves_no_part_of_a_password(uri):
+    for part in ("hun", "ter2", "user:"):
+        assert part not in without_login(uri, "***")
 
 
 @pytest.mark.parametrize("uri", KEYSERVERS)
@@ -587,3 +614,15 @@ def test_an_accepted_keyserver_can_be_told_apart_and_removed(uri):
     except RuleError:
         assume(False)
     assert same_keyserver(uri, uri)
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [
+    ("h.example:8443", "//h.example:8443", True),
+    ("https://H.example/x/", "h.example/x", True),
+    ("h.example", "h.example/x", False),
+    ("%zz", "%zz", True),
+    ("%zz", "h.example", False),
+])  # fmt: skip
+def test_same_place(one, other, same):
+    assert same_place(one, False, other, False) is same
+    assert not same_place(one, False, other, True)
