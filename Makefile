@@ -9,12 +9,12 @@ BIN := .venv/main/bin
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint unit integration demo build clean venv
+.PHONY: help test lint unit integration demo build clean programs venv
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 
-test: venv ## Lint and all tests, as CI runs them
+test: programs venv ## Lint and all tests, as CI runs them
 	$(PYTEST) tests --cov
 
 lint: venv ## Sanity tests of ansible-core and all linters
@@ -23,7 +23,7 @@ lint: venv ## Sanity tests of ansible-core and all linters
 unit: venv ## Unit tests, with coverage
 	$(PYTEST) tests/unit --cov
 
-integration: venv ## Tests with real processes
+integration: programs venv ## Tests with real processes
 	$(PYTEST) tests/integration
 
 demo: venv ## Show the collection at work on this machine
@@ -35,5 +35,8 @@ build: venv ## Build the tarball for Galaxy in dist/
 clean: ## Remove all that these targets made
 	rm -rf .ansible .cache .venv dist tests/output
 
+programs:
+	@$(PYTHON) tests/support/envs.py programs
+
 venv:
-	@$(PYTHON) tests/support/envs.py
+	@$(PYTHON) tests/support/envs.py venv

@@ -33,7 +33,10 @@ attributes:
     support: full
   safe_file_operations:
     description: Uses Ansible's strict file operation functions to ensure proper permissions and avoid data corruption.
-    support: full
+    support: partial
+    details:
+      - Mode, owner and SELinux context are set by Ansible's functions. The file itself is replaced by functions of this collection, which
+        unlike Ansible's follow symbolic links, flush to disk, and never show a new file with another mode than the wanted one.
 """
 
     READS = r"""

@@ -14,6 +14,8 @@ options:
   flavor:
     description:
       - Whose files to manage, those of Apptainer or of SingularityCE. They have the same format and different places.
+      - SingularityCE refuses to work for a user who has an endpoint of the same name as a global one, and from 4.5 it ignores a file that
+        is a symbolic link.
     type: str
     choices: [apptainer, singularity]
     default: apptainer
@@ -21,9 +23,11 @@ options:
     description:
       - The directory above the C(apptainer) (or C(singularity)) directory that holds the global C(remote.yaml).
       - By default C(/etc), where packages put it, or C(/usr/local/etc), where C(make install) does, whichever has such a directory.
+        For an Apptainer in another place, C(apptainer buildcfg SYSCONFDIR) tells.
+      - This also says which global file is looked at when a user's file is changed.
     type: path
 requirements:
-  - PyYAML on the managed node
+  - Python 3.6 or newer and PyYAML 3.12 or newer on the managed node
 """
 
     # The rest of FILE_SPEC there
@@ -50,7 +54,8 @@ options:
   owner:
     description:
       - The user that the file should belong to.
-      - By default the owner of its directory, if the task runs as root. A user's file of another owner makes every Apptainer command fail.
+      - By default, if the task runs as root, the owner of its directory. A user's file of another owner makes every Apptainer command fail.
+        With O(scope=user) in a directory of root's, the owner is left alone.
     type: str
   group:
     description:

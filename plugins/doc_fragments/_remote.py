@@ -23,6 +23,7 @@ options:
       - Whether the endpoint should exist.
       - Removing an exclusive endpoint from the global file is refused, as users who hold a copy would be locked out.
         Set C(exclusive=false) first and remove it in a later run.
+      - With V(absent) the other options but C(force) are ignored.
     type: str
     choices: [present, absent]
     default: present
@@ -36,21 +37,24 @@ options:
   insecure:
     description:
       - Look for the endpoint's services by plain http. Needed for C(http://) in the URI.
-      - In the global file this does not reach users who have a C(remote.yaml) of their own.
+      - In the global file this does not reach users who have a C(remote.yaml) of their own. They need it there, too.
+      - If not set, it is left alone, or follows from the scheme in the URI.
     type: bool
   default:
     description:
-      - Whether the endpoint is the default one. C(true) makes it so, C(false) takes that away if it is.
+      - Whether the endpoint is the default one. V(true) makes it so, V(false) takes that away if it is.
+      - If not set, it is left alone.
     type: bool
   exclusive:
     description:
-      - Whether the endpoint is the only one that users may use. C(true) also makes it the default, and no other endpoint stays exclusive.
+      - Whether the endpoint is the only one that users may use. V(true) also makes it the default, and no other endpoint stays exclusive.
+      - If not set, it is left alone. If the file has several exclusive endpoints, only the default one stays exclusive.
       - Only in the global file.
     type: bool
   keyservers:
     description:
       - The keyservers of the endpoint, in the order in which they are asked. Others are removed.
-      - An empty list restores the endpoint's own keyserver.
+      - An empty list restores the endpoint's own keyserver. If not set, they are left alone.
       - Only in the global file.
     type: list
     elements: dict
@@ -75,7 +79,8 @@ options:
     type: str
   token_file:
     description:
-      - A file on the managed node whose first line is the token.
+      - A file on the managed node whose first line is the token. It should have mode C(0600).
+      - Give only one of this, C(token) and C(logout).
     type: path
   logout:
     description:

@@ -63,7 +63,9 @@ config_file:
   type: str
   sample: /etc/apptainer/remote.yaml
 remote:
-  description: The endpoint as it now stands, or V(null) if it does not exist. A token is never shown.
+  description:
+    - The endpoint as it now stands, or V(null) if it was removed. A token is never shown.
+    - In a user's file, a global endpoint is shown also if the file has no copy of it.
   returned: success
   type: dict
   contains:
@@ -77,7 +79,7 @@ remote:
       description: Whether its services are looked for by plain http.
       type: bool
     default:
-      description: Whether it is the default.
+      description: Whether this file makes it the default.
       type: bool
     exclusive:
       description: Whether it is the only one that users may use.

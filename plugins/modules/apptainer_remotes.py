@@ -31,6 +31,7 @@ options:
     description:
       - Remove the endpoints that are not listed. An exclusive one is not removed; the module fails and changes nothing.
       - In a user's file, copies of global endpoints stay. Apptainer would make them anew.
+      - Refused with an empty list.
     type: bool
     default: false
 seealso:

@@ -391,19 +391,19 @@ def test_refused_lists(run_module, etc, args, words):
 
 
 MALFORMED = [
-    ("Active: [\n", "line "),
+    ("Active: [\n", "line 2, column 1: "),
     ("Active: a\nColour: red\n", 'line 2, column 1: key "Colour"'),
-    ("Active: a\nActive: b\n", "line 2"),
-    ("Remotes:\n  a:\n", "line 2"),
-    ("Remotes:\n", "line 1"),
-    ('Remotes:\n  a: {System: "true"}\n', "line 2"),
-    ("- a\n", "line 1"),
-    ("\tActive: a\n", "line 1"),
-    ("Active: \x07\n", ""),
-    (b"Active: \xff\n", ""),
+    ("Active: a\nActive: b\n", 'line 2, column 1: key "Active" stands twice'),
+    ("Remotes:\n  a:\n", 'line 2, column 3: endpoint "a" has no value'),
+    ("Remotes:\n", "line 1, column 1: Remotes has no value"),
+    ('Remotes:\n  a: {System: "true"}\n', "line 2, column 15: the value of System must be true or false"),
+    ("- a\n", "line 1, column 1: the file must be a mapping"),
+    ("\tActive: a\n", "line 1, column 1: "),
+    ("Active: \x07\n", "line 1, column 9: the character U+0007"),
+    (b"Active: \xff\n", "line 1, column 9: the file is not UTF-8 text"),
     ("Remotes: {a: {Token: " + OLD_TOKEN + ", Bogus: 1}}\n", "Bogus"),
     ("Remotes: {a: {Token: [" + OLD_TOKEN + "]}}\n", "Token"),
-    ("Remotes: {a: {Token: " + OLD_TOKEN + "\n", "line "),
+    ("Remotes: {a: {Token: " + OLD_TOKEN + "\n", "line 2, column 1: "),
 ]
 
 
@@ -435,34 +435,54 @@ def test_what_is_no_file(run_module, etc, make):
 # Check mode predicts, whatever is declared and whatever is there
 
 NAMES = st.sampled_from(["a", "b", "c", "yes", "10"])
-PLACES = st.sampled_from([None, "https://a.example.org", "b.example.org:8443", "https://[::1]/x"])
+PLACES = st.sampled_from([None, "https://a.example.org", "b.example.org:8443", "https://[::1]/x", "http://c"])
 FLAGS = st.sampled_from([None, None, True, False])
-DECLARED = st.lists(
-    st.fixed_dictionaries({"name": NAMES, "state": st.sampled_from(["present", "present", "absent"]), "uri": PLACES, "default": FLAGS,
-                           "exclusive": FLAGS, "force": st.booleans()}),
-    max_size=3, unique_by=lambda entry: entry["name"])
-FILES = st.builds(
+RARELY = st.sampled_from([False, False, False, True])
+KEYSERVERS = st.none() | st.lists(
+    st.fixed_dictionaries({"uri": st.sampled_from(["https://k", "https://l", "hkp://k"]), "insecure": FLAGS, "builtin": FLAGS}), max_size=2)
+COMMON = {"name": NAMES, "state": st.sampled_from(["present", "present", "absent"]), "uri": PLACES, "insecure": FLAGS, "default": FLAGS}
+DECLARED = {
+    "global": {**COMMON, "exclusive": FLAGS, "keyservers": KEYSERVERS, "force": st.booleans()},
+    "user": {**COMMON, "token": st.none() | st.sampled_from([TOKEN, OLD_TOKEN])},
+}
+SERVERS = ", Keyservers: [{URI: https://k, External: false}, {URI: https://m, External: true, Skip: true}]"
+FILES = st.none() | st.builds(
     lambda active, remotes: "\n".join([f"Active: {active}", "Remotes:" if remotes else "Remotes: {}"] + [
-        f"  '{name}': {{URI: {uri}, System: {system}, Exclusive: {exclusive}}}" for name, (uri, system, exclusive) in remotes.items()] + [""]),
-    NAMES, st.dictionaries(NAMES, st.tuples(st.sampled_from(["a.example.org", "h:8443"]), st.booleans(), st.booleans()), max_size=3))
+        f"  '{name}': {{URI: {uri}, Token: {token}, System: {system}, Exclusive: {exclusive}{servers}}}"
+        for name, (uri, token, system, exclusive, servers) in remotes.items()] + [""]),
+    NAMES, st.dictionaries(NAMES, st.tuples(st.sampled_from(["a.example.org", "h:8443"]), st.sampled_from(["null", OLD_TOKEN]), st.booleans(), RARELY,
+                                            st.sampled_from(["", SERVERS])), max_size=3)) | st.sampled_from(["# nothing\n", "Active: [\n"])
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(text=FILES, remotes=DECLARED, prune=st.booleans(), mode=st.sampled_from([0o644, 0o600]))
-def test_check_mode_predicts_the_real_run(run_module, etc, text, remotes, prune, mode):
-    etc.write_text(text)
-    etc.chmod(mode)
-    args = {"scope": "global", "config_file": str(etc), "remotes": remotes, "prune": prune}
+@st.composite
+def declarations(draw):
+    scope = draw(st.sampled_from(["global", "user"]))
+    entries = st.lists(st.fixed_dictionaries(DECLARED[scope]), max_size=3, unique_by=lambda entry: entry["name"])
+    return {"scope": scope, "remotes": draw(entries), "prune": draw(st.booleans()), "mode": draw(st.sampled_from([None, "go-w", "0640"]))}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(args=declarations(), own=FILES, shared=FILES, mode=st.sampled_from([0o644, 0o600, 0o664]))
+def test_check_mode_predicts_the_real_run(run_module, etc, user, tmp_path, args, own, shared, mode):
+    for path, text in ((etc, shared), (user, own)):
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text)
+            path.chmod(mode)
+    path, text = (etc, shared) if args["scope"] == "global" else (user, own)
+    args = dict(args, sysconfdir=str(tmp_path / "etc"))
+    before = text if text is None else snapshot(path)
     foreseen = run_module("apptainer_remotes", args, check=True, diff=True)
-    assert etc.read_text() == text
+    assert (snapshot(path) if path.exists() else None) == before
     done = run_module("apptainer_remotes", args, diff=True)
-    assert (done.rc, done.result) == (foreseen.rc, {**foreseen.result, "invocation": done.result.get("invocation")})
+    assert (done.rc, done.result) == (foreseen.rc, {**foreseen.result, "invocation": done.result["invocation"]})
+    after = snapshot(path) if path.exists() else None
     if done.rc:
-        assert etc.read_text() == text
+        assert after == before
         return
-    assert done.result["changed"] == (etc.read_text() != text or mode != 0o644)
+    assert done.result["changed"] == (after != before)
     assert done.result["changed"] == any(entry["before"] != entry["after"] for entry in done.result["diff"])
-    assert etc.read_text().count("Exclusive: true") <= 1
-    state = snapshot(etc)
+    assert all(secret not in done.stdout for secret in (TOKEN, OLD_TOKEN))
+    assert args["scope"] == "user" or after is None or path.read_text().count("Exclusive: true") <= 1
     assert not run_module("apptainer_remotes", args).result["changed"]
-    assert snapshot(etc) == state
+    assert (snapshot(path) if path.exists() else None) == after

@@ -16,7 +16,7 @@ import yaml
 from support import envs, processes
 
 MODULES = ["apptainer_remote", "apptainer_remotes", "apptainer_remote_info"]
-PAGES = ["README.md", "docs/guide.md"]
+PAGES = ["README.md", "docs/guide.md", "roles/apptainer_fleet/README.md"]
 
 
 def module_examples(name):

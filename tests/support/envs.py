@@ -156,7 +156,6 @@ def _run(*command: str | Path) -> None:
 
 if __name__ == "__main__":
     try:
-        ensure_programs()
-        ensure_main()
+        {"programs": ensure_programs, "venv": ensure_main}[sys.argv[1]]()
     except (MissingInterpreterError, RuntimeError) as exc:
         sys.exit(f"make: the test environment: {exc}")

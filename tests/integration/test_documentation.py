@@ -1,0 +1,30 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the pages promise is there: the demo runs, and the guide knows every finding."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from support import envs, processes
+
+
+def test_the_demo(tmp_path):
+    env = processes.clean_env(tmp_path, {"ANSIBLE_CONFIG": ""})
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    done = processes.run(envs.ROOT / "demo" / "run", env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    recaps = re.findall(r"changed=(\d).*failed=0", done.stdout)
+    assert recaps == list("111" "000" "010" "010")
+    assert re.search(r"^\+ +Exclusive: true$", done.stdout, re.MULTILINE)
+
+
+def test_the_guide_knows_every_finding():
+    code = (envs.ROOT / "plugins" / "module_utils" / "_findings.py").read_text()
+    table = (envs.ROOT / "docs" / "guide.md").read_text().partition("| finding |")[2].partition("\n\n")[0]
+    explained = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z0-9.-]+)`", row.split("|")[1])}
+    assert explained == set(re.findall(r'Finding\("([a-z0-9.-]+)"', code))
