@@ -98,7 +98,7 @@ def test_role_from_a_clean_node_to_drift_and_back(rollout, tmp_path, node_python
     assert remote_yaml(tmp_path, "n2").read_bytes() == written
 
 
-def test_role_releases_before_it_removes(rollout, tmp_path):
+def test_an_exclusive_endpoint_is_released_before_it_is_removed(rollout, tmp_path):
     rollout(apptainer_fleet_remotes=[SITE])
     pruned = {"apptainer_fleet_remotes": [{"name": "other", "uri": "https://other.example.org", "default": True}], "apptainer_fleet_prune": True}
     changed, output = rollout(check=False, **pruned)
