@@ -122,6 +122,12 @@ def make_directory(path: str, mode: int) -> bool:
         return _make(_real(path, [], False), mode)
 
 
+def mode_of(path: str) -> int:
+    """The mode of what is at C(path). Raises StoreError."""
+    with _explained(path, "find the mode"):
+        return stat.S_IMODE(os.stat(path or ".").st_mode)
+
+
 def check_writable(path: str) -> None:
     """Raises StoreError if a file at the resolved C(path) could not be replaced or made, as far as that can be told without trying."""
     directory = os.path.dirname(path)

@@ -157,7 +157,7 @@ class _Change:
         remote = (current or Remote())._replace(system=self.is_global)
         uri, insecure = remote.uri, remote.insecure if item.insecure is None else item.insecure
         if item.uri is not None:
-            place = endpoint(item.uri, insecure if item.insecure is not None or "//" not in item.uri else None)
+            place = endpoint(item.uri, item.insecure)
             self._warn(item, place.warnings)
             uri, insecure = place.uri, insecure if place.insecure is None else place.insecure
         if not same_endpoint(remote.uri, remote.insecure, uri, insecure):
@@ -177,7 +177,8 @@ class _Change:
         """The endpoint without what belongs to its old place: the token, and the own keyserver, which Apptainer would send the token."""
         external = tuple(server for server in remote.keyservers if server.external)
         if external != remote.keyservers and item.keyservers is None:
-            self._warn(item, ["it moves to another URI, so the own keyserver of the old one is removed from its keyservers"])
+            self._warn(item, ["it moves to another URI, so the own keyserver of the old one is removed from its keyservers; "
+                              "declare keyservers to add that of the new one"])
         return self._logged_out(item, remote)._replace(keyservers=external)
 
     def _logged_out(self, item: WantedRemote, remote: Remote) -> Remote:
@@ -188,7 +189,9 @@ class _Change:
     def _copy(self, item: WantedRemote, current: Optional[Remote], shared: Optional[Remote]) -> Optional[Remote]:
         """A global endpoint, seen from a user's file: only token and insecure are this user's; Apptainer takes the rest from the global file."""
         known = shared or current or Remote()
-        if item.uri is not None and not same_endpoint(known.uri, False, endpoint(item.uri, item.insecure).uri, False):
+        place = None if item.uri is None else endpoint(item.uri, item.insecure)
+        self._warn(item, place.warnings if place else ())
+        if place and not same_place(known.uri, False, place.uri, False):
             if shared is None:
                 raise RuleError("it is a copy of a global endpoint that is gone; remove it first (state: absent)")
             raise RuleError("it is a global endpoint (%s); an own one of the same name would hide it and its exclusive setting. "
@@ -213,7 +216,7 @@ class _Change:
             if name in self.system.remotes:
                 self.warnings.append("endpoint %s: it is a global endpoint, which a user cannot remove" % quoted(name))
             return
-        if self.is_global and self.before.remotes[name].exclusive and not force:
+        if self.is_global and self.remotes[name].exclusive and not force:
             raise RuleError("it is exclusive, and users who hold a copy would be locked out if it were removed now. "
                             "Set exclusive: false and let that reach the users, then remove it (force: true removes it at once)")
         del self.remotes[name]
@@ -223,7 +226,7 @@ class _Change:
     def _prune(self) -> None:
         listed = {item.name for item in self.wanted}
         for name in [name for name in self.remotes if name not in listed]:
-            if not self.is_global and self.remotes[name].system and (name in self.system.remotes or not self.system_known):
+            if self.remotes[name].system and not self.is_global and (name in self.system.remotes or not self.system_known):
                 continue
             try:
                 self._remove(name, False)

@@ -7,6 +7,7 @@
 """What is wrong with the files of a node, or soon will be: pure rules over what was read."""
 
 import posixpath
+import re
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
@@ -66,19 +67,21 @@ def _reading(read: ReadFile) -> Iterator[Finding]:
     if read.error:
         yield Finding("unreadable", "error", read.path, read.error)
     for quirk in read.document.quirks if read.document else ():
-        yield Finding("refused-by-versions", "warning", read.path, "Apptainer %s cannot read this file: %s"
+        severity = "error" if "1.5" in quirk.refused_by else "warning"
+        yield Finding("refused-by-versions", severity, read.path, "Apptainer %s cannot read this file: %s"
                       % (", ".join(quirk.refused_by), quirk.message), line=quirk.line, refused_by=quirk.refused_by)
 
 
 def _global_mode(read: ReadFile) -> Iterator[Finding]:
     if read.mode is None or read.uid is None:
         return
-    if (read.directory_mode or 0o755) & 0o011 != 0o011:
+    directory_mode = 0o755 if read.directory_mode is None else read.directory_mode
+    if directory_mode & 0o011 != 0o011:
         yield Finding("mode", "error", posixpath.dirname(read.path), "mode %04o: users cannot reach the global file in it, so Apptainer ignores "
-                      "that for them; it should be 0755" % (read.directory_mode or 0))
-    if (read.directory_mode or 0) & 0o022:
+                      "that for them; it should be 0755" % directory_mode)
+    if directory_mode & 0o022:
         yield Finding("mode", "error", posixpath.dirname(read.path), "mode %04o: others than its owner can replace the global file in it; "
-                      "it should be 0755" % (read.directory_mode or 0))
+                      "it should be 0755" % directory_mode)
     if read.mode & 0o444 != 0o444:
         yield Finding("mode", "error", read.path, "mode %04o: users cannot read it, so Apptainer ignores it for them; it should be 0644" % read.mode)
     if read.mode & 0o022:
@@ -136,7 +139,7 @@ def _address(path: str, remote: Remote) -> Iterator[Finding]:
     if not is_usable(remote.uri, remote.insecure):
         yield Finding("unusable-uri", "error", path, "Apptainer from 1.1 cannot use the URI %s; declare the endpoint anew"
                       % quoted(without_login(remote.uri, HIDDEN)))
-    elif "//" in remote.uri:
+    elif re.match(r"([A-Za-z][A-Za-z0-9+.-]*:)?//", remote.uri):
         yield Finding("uri-not-for-1.0", "warning", path, "Apptainer 1.0 cannot use the URI %s, which 1.1 and later need for a port"
                       % without_login(remote.uri, HIDDEN))
 
@@ -155,6 +158,9 @@ def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig
         if system is not None and original is None and remote.system:
             yield Finding("stale-copy", "error" if remote.exclusive else "warning", path, "a copy of a global endpoint that is gone" + (
                 "; it is still exclusive here and locks this user out" if remote.exclusive else "") + "; remove it with state: absent", name)
+        if remote.exclusive and not remote.system:
+            yield Finding("own-exclusive", "error", path, "an own endpoint is marked exclusive, so Apptainer refuses to use another; "
+                          "remove it and add it again", name)
         if not remote.system:
             yield from (finding._replace(remote=name) for finding in _address(path, remote))
 

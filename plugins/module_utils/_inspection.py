@@ -8,11 +8,10 @@
 
 import os
 import pwd
-import stat
 from typing import Any, Dict
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
-from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import owner_of, read, resolve
+from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import mode_of, owner_of, read, resolve
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError
 from ansible_collections.hpc.apptainer.plugins.module_utils._findings import ReadFile, findings
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import cached_discoveries
@@ -24,12 +23,14 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import 
 def read_file(path: str, expected_uid: int) -> ReadFile:
     """Read one remote.yaml. What is wrong with it is in the answer; nothing is raised."""
     try:
-        state = read(resolve(path))
+        real = resolve(path)
+        state = read(real)
+        directory_mode = None if state.data is None else mode_of(os.path.dirname(real))
     except ApptainerError as error:
         return ReadFile(path, exists=True, error=str(error), expected_uid=expected_uid)
     if state.data is None:
         return ReadFile(path)
-    found = ReadFile(path, True, None, None, state.mode, state.uid, expected_uid, stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode))
+    found = ReadFile(path, True, None, None, state.mode, state.uid, expected_uid, directory_mode)
     try:
         return found._replace(document=decode(state.data, path))
     except ApptainerError as error:
@@ -39,9 +40,10 @@ def read_file(path: str, expected_uid: int) -> ReadFile:
 def inspect(global_path: str, user_path: str, flavor: str = "apptainer") -> Dict[str, Any]:
     """Everything about the two files: what each holds, what Apptainer computes from both, and findings."""
     global_path, user_path = os.path.abspath(global_path), os.path.abspath(user_path)
-    shared = read_file(global_path, _expected_uid(global_path))
-    user = read_file(user_path, _expected_uid(user_path))
-    own, system = (read.document.config if read.document else None for read in (user, shared))
+    directory_uid = _directory_uid(global_path)
+    shared = read_file(global_path, directory_uid if directory_uid == os.geteuid() else 0)  # root's, but for who builds an image without root
+    user = read_file(user_path, _directory_uid(user_path))
+    own, system = (read.document.config if read.document and read.document.has_data else None for read in (user, shared))
     result = effective(own, system, flavor)
     ruling = exclusives(result.config.remotes)
     return {
@@ -53,7 +55,7 @@ def inspect(global_path: str, user_path: str, flavor: str = "apptainer") -> Dict
     }
 
 
-def _expected_uid(path: str) -> int:
+def _directory_uid(path: str) -> int:
     try:
         return owner_of(os.path.realpath(os.path.dirname(path)))
     except ApptainerError:

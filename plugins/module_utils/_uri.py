@@ -168,7 +168,7 @@ def names_host(url: Url) -> bool:
 def is_usable(stored: str, insecure: bool) -> bool:
     """Whether Apptainer from 1.1 can find the services of an endpoint with the stored URI."""
     try:
-        return names_host(parse(requested_url(stored, insecure)))
+        return names_host(parse(requested_url(stored, insecure))) and not re.search(r"[?#]", stored)
     except RuleError:
         return False
 
@@ -184,7 +184,7 @@ class Endpoint(NamedTuple):
 def endpoint(uri: str, insecure: Optional[bool] = None) -> Endpoint:
     """The spelling of a declared endpoint URI that every Apptainer from 1.1 to 1.5 can use, safe.
 
-    I(insecure) of None means not said; C(https://) and C(http://) then say it. Normally that is what C(remote add) stores. With a port or
+    I(insecure) of None means not said; C(https://) then says it, C(http://) needs it said. Normally that is what C(remote add) stores. With a port or
     an IPv6 address, which no version since 1.1 can use in that form, it is the same with C(//) in front. Raises RuleError, with the
     reason, where nothing would work. The message never quotes userinfo.
     """
@@ -207,7 +207,12 @@ def endpoint(uri: str, insecure: Optional[bool] = None) -> Endpoint:
     if not names_host(url):
         raise RuleError("uri names no host; write it like https://library.example.org")
     if not url.host.startswith("[") and url.host.count(":") > 1:
-        raise RuleError("uri has an IPv6 address without brackets; write it like https://[2001:db8::1]")
+        raise RuleError("uri has an IPv6 address without brackets, or two ports; write it like https://[2001:db8::1]:443")
+    port = re.search(r":([0-9]+)\Z", url.host)
+    if port and not 0 < int(port.group(1)) < 65536:
+        raise RuleError("uri has the port %s, which cannot be" % port.group(1))
+    if "@" in url.path + url.query + url.fragment:
+        raise RuleError("uri has an @ behind the host, so perhaps a password is in the wrong place; use one without")  # never quoted
     stored = _clean(url.host + _clean("/" + url.path))
     return Endpoint(_working_spelling(stored, bool(insecure)), False if url.scheme == "https" else insecure, _dropped(url))
 
@@ -284,7 +289,11 @@ def same_keyserver(one: str, other: str) -> bool:
 
 
 def check_keyserver(uri: str) -> str:
-    """A declared keyserver URI, safe. Raises RuleError for what Apptainer stores but can never use or remove again (ftp, no scheme)."""
+    """A declared keyserver URI, without white space around it, safe.
+
+    Raises RuleError for what Apptainer stores but can never use or remove again (ftp, no scheme), and for what holds a password.
+    """
+    uri = uri.strip()
     try:
         url = parse(uri)
     except RuleError:
@@ -292,6 +301,8 @@ def check_keyserver(uri: str) -> str:
     if url.scheme not in _KEYSERVER_SCHEMES or not names_host(url):
         raise RuleError("keyserver uri must be like https://keys.example.org (schemes: %s); Apptainer would store it, "
                         "but could neither use it nor remove it" % ", ".join(_KEYSERVER_SCHEMES))
+    if not url.host.startswith("[") and url.host.count(":") > 1:
+        raise RuleError("keyserver uri has an IPv6 address without brackets, or two ports; write it like https://[2001:db8::1]:443")
     if url.userinfo:
         raise RuleError("keyserver uri holds a user name or password, and the global file is readable by everyone")
     return uri

@@ -250,3 +250,14 @@ def test_the_directory_of_the_global_file(mode, words):
 
 def test_a_good_directory_of_the_global_file():
     assert findings(shared_file(GOOD)._replace(directory_mode=0o755), NO_USER) == []
+
+
+def test_an_own_endpoint_that_is_exclusive():
+    (found,) = findings(shared_file(GOOD), user_file(config("mine", mine=own(exclusive=True))))
+    assert (found.id, found.severity, found.remote) == ("own-exclusive", "error", "mine")
+
+
+@pytest.mark.parametrize(("versions", "severity"), [(("1.0", "1.1", "1.2"), "warning"), (("1.3", "1.4", "1.5"), "error")])
+def test_a_file_that_today_s_versions_refuse_is_an_error(versions, severity):
+    found = findings(shared_file(GOOD, Quirk(1, "x", versions)), NO_USER)
+    assert [finding.severity for finding in found] == [severity]

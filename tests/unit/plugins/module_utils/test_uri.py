@@ -610,10 +610,10 @@ def test_no_message_about_an_endpoint_holds_a_part_of_its_userinfo(before, after
 @given(KEYSERVER_URIS)
 def test_an_accepted_keyserver_can_be_told_apart_and_removed(uri):
     try:
-        check_keyserver(uri)
+        stored = check_keyserver(uri)
     except RuleError:
         assume(False)
-    assert same_keyserver(uri, uri)
+    assert same_keyserver(stored, stored)
 
 
 @pytest.mark.parametrize(("one", "other", "same"), [
@@ -626,3 +626,26 @@ def test_an_accepted_keyserver_can_be_told_apart_and_removed(uri):
 def test_same_place(one, other, same):
     assert same_place(one, False, other, False) is same
     assert not same_place(one, False, other, True)
+
+
+@pytest.mark.parametrize(("uri", "words"), [
+    ("https://h.example:99999", "the port 99999"),
+    ("h.example:0", "the port 0"),
+    ("https://user:12/hunter2@h", "an @ behind the host"),
+    ("https://h/?q=a@b", "an @ behind the host"),
+    ("user:12#hunter2@h", "an @ behind the host"),
+])  # fmt: skip
+def test_endpoint_refuses_what_cannot_be_meant(uri, words):
+    with pytest.raises(RuleError, match=words) as caught:
+        endpoint(uri)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_check_keyserver_refuses_an_address_without_brackets():
+    with pytest.raises(RuleError, match="without brackets"):
+        check_keyserver("https://2001:db8::1")
+
+
+@pytest.mark.parametrize("stored", ["h.example?x=1", "h.example#f", "?x"])
+def test_a_query_or_fragment_is_not_usable(stored):
+    assert not is_usable(stored, False)
