@@ -133,8 +133,10 @@ def check_writable(path: str) -> None:
     directory = os.path.dirname(path)
     while not os.path.exists(directory):
         directory = os.path.dirname(directory)
-    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        raise StoreError("%s: cannot write %s: this directory is not writable. %s" % (directory, os.path.basename(path), _NOT_PERMITTED))
+    with _explained(path, "write", " The file is unchanged."):
+        if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+            reason = errno.EROFS if os.statvfs(directory).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(reason, os.strerror(reason))
 
 
 def replace(path: str, data: bytes, prepare: Callable[[str], object], before: Optional[FileState] = None, backup: str = "") -> None:

@@ -30,6 +30,11 @@ class ReadFile(NamedTuple):
     expected_uid: int = 0
     directory_mode: Optional[int] = None
 
+    @property
+    def config(self) -> Optional[RemoteConfig]:
+        """What Apptainer reads in it, or None if it ignores the file or there is none."""
+        return self.document.config if self.document and self.document.has_data else None
+
 
 class Finding(NamedTuple):
     """One thing to mend. I(severity): C(error) breaks something or opens a hole now, C(warning) will for some users or versions."""
@@ -50,8 +55,7 @@ def findings(shared: ReadFile, user: ReadFile, cached: Sequence[str] = (), flavo
         found += _reading(read)
     found += _global_mode(shared)
     found += _user_mode(user)
-    system = shared.document.config if shared.document else None
-    own = user.document.config if user.document else None
+    system, own = shared.config, user.config
     if system is not None:
         found += _global_content(shared.path, system)
     if own is not None:

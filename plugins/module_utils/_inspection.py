@@ -43,8 +43,7 @@ def inspect(global_path: str, user_path: str, flavor: str = "apptainer") -> Dict
     directory_uid = _directory_uid(global_path)
     shared = read_file(global_path, directory_uid if directory_uid == os.geteuid() else 0)  # root's, but for who builds an image without root
     user = read_file(user_path, _directory_uid(user_path))
-    own, system = (read.document.config if read.document and read.document.has_data else None for read in (user, shared))
-    result = effective(own, system, flavor)
+    result = effective(user.config, shared.config, flavor)
     ruling = exclusives(result.config.remotes)
     return {
         "global": _file_result(shared),
@@ -63,9 +62,8 @@ def _directory_uid(path: str) -> int:
 
 
 def _file_result(found: ReadFile) -> Dict[str, Any]:
-    config = found.document.config if found.document else RemoteConfig()
     return dict(
-        config_result(config),
+        config_result(found.config or RemoteConfig()),
         path=found.path,
         exists=found.exists,
         error=found.error,

@@ -301,7 +301,7 @@ def test_a_directory_that_is_not_writable(run_module, etc):
     args = {"scope": "global", "config_file": str(etc), "name": "site"}
     assert not run_module("apptainer_remote", args).result["changed"]
     for check in (True, False):
-        assert "not writable" in run_module("apptainer_remote", dict(args, exclusive=False), check=check).result["msg"]
+        assert "cannot write: Permission denied" in run_module("apptainer_remote", dict(args, exclusive=False), check=check).result["msg"]
 
 
 def test_a_dozen_processes_lose_nothing(run_module, etc):
