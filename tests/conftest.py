@@ -4,13 +4,19 @@
 
 """The fixtures of all tests. Plugins are imported as C(ansible_collections.hpc.apptainer...): pyproject.toml puts .collections on the path."""
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import configuration, settings
-from support import envs, processes
+from support import envs, leaks, processes
+from support.servers import certificates as authority
+from support.servers import daemons, registry
+from support.servers import keyserver as keys
+from support.servers import library as libraries
 
 # The same examples on every run: a failure is this change's, and nothing is remembered between runs. Look for new ones with
 # --hypothesis-profile=default.
@@ -29,11 +35,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: HERE / "lint" not in item.path.parents)
 
 
-@pytest.fixture(scope="session", params=[envs.OLD_CORE, "newest"], ids=["3.6 under ansible-core 2.16", "newest under newest"])
+OLD_AND_NEW = {"params": [envs.OLD_CORE, "newest"], "ids": ["3.6 under ansible-core 2.16", "newest under newest"]}
+
+
+@pytest.fixture(scope="session", **OLD_AND_NEW)
 def node_python(request: pytest.FixtureRequest) -> envs.Node:
     """A managed node's interpreter (C(.python)) and the C(ansible) that manages it (C(.ansible)): the oldest pair and the newest."""
+    return _node(request.param, verify=False)
+
+
+@pytest.fixture(scope="session", **OLD_AND_NEW)
+def verify_node(request: pytest.FixtureRequest) -> envs.Node:
+    """The same with requests and jsonschema: those of EL8, and the newest."""
+    return _node(request.param, verify=True)
+
+
+def _node(kind: str, verify: bool) -> envs.Node:
     try:
-        return envs.node(request.param)
+        return envs.node(kind, verify)
     except envs.MissingInterpreterError as exc:
         pytest.skip(str(exc))
 
@@ -71,3 +90,79 @@ def installed_collection(collection_tarball: Path, tmp_path: Path) -> Path:
     installed = processes.run(galaxy, "collection", "install", "--offline", "-p", tmp_path, collection_tarball, env=env)
     assert installed.returncode == 0, installed.stdout + installed.stderr
     return tmp_path / "ansible_collections" / "hpc" / "apptainer"
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Iterator[authority.Certificates]:
+    """The authority that signed for all servers, one that signed for none, and certificates that are wrong."""
+    try:
+        with authority.certificates() as made:
+            yield made
+    except daemons.MissingProgramError as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="session")
+def start_server(certificates: authority.Certificates) -> Iterator[Callable[..., Any]]:
+    """Start a server for the first test that wants it; for each other, let it forget what it saw."""
+    started: dict[Any, Any] = {}
+    with contextlib.ExitStack() as stack:
+
+        def start(server, **options):
+            key = (server, *options.items())
+            if key not in started:
+                try:
+                    started[key] = stack.enter_context(server(certificates, **options))
+                except daemons.MissingProgramError as exc:
+                    pytest.skip(str(exc))
+            started[key].forget()
+            return started[key]
+
+        yield start
+
+
+@pytest.fixture
+def registry_basic(start_server: Callable[..., Any]) -> registry.Registry:
+    """An OCI registry that wants a password."""
+    return start_server(registry.basic)
+
+
+@pytest.fixture
+def registry_http(start_server: Callable[..., Any]) -> registry.Registry:
+    """The same without TLS, on 127.0.0.1."""
+    return start_server(registry.basic, tls=False)
+
+
+@pytest.fixture
+def registry_open(start_server: Callable[..., Any]) -> registry.Registry:
+    """An OCI registry that asks nobody."""
+    return start_server(registry.unprotected)
+
+
+@pytest.fixture
+def registry_token(start_server: Callable[..., Any]) -> registry.TokenRegistry:
+    """An OCI registry that wants a token, which a token server gives for the password."""
+    return start_server(registry.token)
+
+
+@pytest.fixture
+def keyserver(start_server: Callable[..., Any]) -> keys.Keyserver:
+    """An HKP keyserver, protected in several ways."""
+    return start_server(keys.keyserver)
+
+
+@pytest.fixture
+def library(start_server: Callable[..., Any]) -> libraries.Library:
+    """Endpoints with a Library API service, good and broken ones."""
+    return start_server(libraries.library)
+
+
+@pytest.fixture
+def syslog() -> Iterator[leaks.Syslog]:
+    """The system's log during the test (C(.texts())): only for root, where no syslog runs."""
+    with contextlib.ExitStack() as stack:
+        try:
+            captured = stack.enter_context(leaks.captured_syslog())
+        except leaks.NoSyslogError as exc:
+            pytest.skip(f"needs root and a machine without syslog: {exc}")
+        yield captured

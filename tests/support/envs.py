@@ -5,15 +5,18 @@
 """The interpreters on this machine, and the virtual environments below .venv, made when first asked for and then kept.
 
 C(main) runs the tests and the linters, with the newest ansible-core for the Python that runs C(make). C(core-*) hold another ansible-core,
-C(node-*) what a managed node has: Python and PyYAML. Run as a script (the Makefile does), it makes C(main): only the standard library here.
+C(node-*) what a managed node has: Python and PyYAML, and C(node-*-verify) also what verifying wants. Run as a script (the Makefile does), it
+makes C(main): only the standard library here.
 """
 
+import contextlib
 import fcntl
 import functools
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +28,22 @@ NEWEST_MINOR = 14
 OLD_CORE = "2.16"
 OLD_CORE_MINORS = (12, 11, 10)
 OLD_NODE_MINOR = 6
+# What EL8 has; without a compiler, pip makes this PyYAML without its C part.
+OLD_NODE_VERIFY = ["PyYAML==3.12", "requests==2.20.0", "urllib3==1.24.3", "jsonschema==2.6.0"]
+NODE_VERIFY = ["PyYAML", "requests", "jsonschema"]
+
+# The programs that tests start, and Debian's packages of them.
+PROGRAMS = {
+    "docker-registry": "docker-registry",
+    "htpasswd": "apache2-utils",
+    "nginx": "nginx",
+    "openssl": "openssl",
+    "setpriv": "util-linux",
+    "sks": "sks",
+    "strace": "strace",
+    "unshare": "util-linux",
+}
+SERVICES = ("docker-registry", "nginx", "sks")
 
 
 class MissingInterpreterError(Exception):
@@ -82,29 +101,57 @@ def core(kind: str) -> Path:
     return _with_modlib(_ensure("core-newest", first_python((newest,), "the newest ansible-core"), ["ansible-core"]))
 
 
-def node(kind: str) -> Node:
-    """A managed node under the ansible-core of the same kind: the oldest Python that it can manage, or the newest."""
+def node(kind: str, verify: bool = False) -> Node:
+    """A managed node under the ansible-core of the same kind: the oldest Python that it can manage, or the newest.
+
+    It has PyYAML, and with C(verify) also requests and jsonschema, which the modules want only where they verify something.
+    """
+    suffix, packages = ("-verify", NODE_VERIFY) if verify else ("", ["PyYAML"])
     if kind == OLD_CORE:
         python = first_python((OLD_NODE_MINOR,), f"an EL8 node, managed by ansible-core {OLD_CORE}")
         # The pip that comes with 3.6 doesn't know today's wheels, and 22 doesn't know 3.6.
-        return Node(core(kind), _ensure("node-3.6", python, ["-U", "pip<22"], ["PyYAML"]) / "bin" / "python")
+        packages = OLD_NODE_VERIFY if verify else packages
+        return Node(core(kind), _ensure(f"node-3.6{suffix}", python, ["-U", "pip<22"], packages) / "bin" / "python")
     controller = core(kind)
     base = subprocess.check_output([controller / "bin" / "python", "-c", "import sys; print(sys._base_executable)"], text=True).strip()
-    return Node(controller, _ensure(f"node-{kind}", Path(base), ["PyYAML"]) / "bin" / "python")
+    return Node(controller, _ensure(f"node-{kind}{suffix}", Path(base), packages) / "bin" / "python")
 
 
 def ensure_programs() -> None:
     """Install what the tests want of the system, where this is Debian and we are root; else those who want it say so and are skipped."""
-    wanted = {"strace": "strace", "unshare": "util-linux"}
-    missing = [package for program, package in wanted.items() if shutil.which(program) is None]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    missing = {package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None}
     if find_python(sys.version_info.minor) is None:
-        missing.append("python3-venv")
+        missing.add("python3-venv")
         find_python.cache_clear()
     if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
-    print(f"Installing {', '.join(missing)} ...", file=sys.stderr, flush=True)
     _run("apt-get", "-qq", "update")
-    _run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "install", "--no-install-recommends", *missing)
+    found = {package for package in missing if _succeeds("apt-cache", "show", package)}
+    if missing - found:
+        print(f"apt has no {', '.join(sorted(missing - found))}: some tests will be skipped.", file=sys.stderr, flush=True)
+    if not found:
+        return
+    print(f"Installing {', '.join(sorted(found))} ...", file=sys.stderr, flush=True)
+    with _no_services():
+        _run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "install", "--no-install-recommends", *sorted(found))
+    for service in found.intersection(SERVICES):
+        _succeeds("systemctl", "disable", service)  # nor at the next start of the machine
+
+
+@contextlib.contextmanager
+def _no_services() -> Iterator[None]:
+    """Packages that are installed meanwhile don't start their services, by Debian's own means; a machine's own rule for that stays."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    if policy.exists():
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    try:
+        policy.chmod(0o755)
+        yield
+    finally:
+        policy.unlink()
 
 
 def ensure_main() -> None:
@@ -146,6 +193,10 @@ def _with_modlib(environment: Path) -> Path:
         except FileExistsError:
             continue
     return environment
+
+
+def _succeeds(*command: str) -> bool:
+    return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _run(*command: str | Path) -> None:
