@@ -7,6 +7,7 @@
 """The one exception family below the modules, and how its messages show what a user or a file named."""
 
 import json
+from typing import Any, Mapping
 
 
 def quoted(text: str) -> str:
@@ -31,3 +32,15 @@ class FormatError(ApptainerError):
 
 class StoreError(ApptainerError):
     """A file cannot be read, locked or written."""
+
+
+class NetworkError(ApptainerError):
+    """A server cannot be reached, or what it answers is not what Apptainer needs; the message names the server and what it did."""
+
+
+class VerificationError(ApptainerError):
+    """A credential did not pass its proof; C(result) is what the task says beside the message."""
+
+    def __init__(self, message: str, result: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.result = dict(result)

@@ -12,6 +12,7 @@ The keys are those of Apptainer 1.1 to 1.5 (C(internal/pkg/remote/remote.go), C(
 from typing import Mapping, NamedTuple, Tuple
 
 HIDDEN = "(hidden)"
+HIDDEN_CHANGED = "(hidden, changed)"
 
 
 class Keyserver(NamedTuple):
