@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import FormatError, RuleError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, HIDDEN_CHANGED
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import basic
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import parse, without_login
 
 HUB = "docker.io"  # Docker Hub, as results and messages name it
@@ -278,8 +279,8 @@ def helper(config: DockerConfig, host: str) -> Optional[str]:
     return Hosts(config).helper(host)
 
 
-def basic(username: str, password: str) -> str:
-    """The Base64 of a user name and password, as HTTP and docker-config.json want it.
+def encoded(username: str, password: str) -> str:
+    """The Base64 of a user name and password that are to be stored, as HTTP and docker-config.json want it.
 
     Raises RuleError for what they can't carry: recorded run reg-colon-username shows Apptainer storing another login than was meant.
     Line breaks are legal in it (reg-multiline-pw).
@@ -293,7 +294,7 @@ def basic(username: str, password: str) -> str:
     if password.strip("\0") != password:
         raise RuleError("the password begins or ends with a NUL character, which Apptainer drops; use one without")
     try:
-        return base64.b64encode(("%s:%s" % (username, password)).encode("utf-8", "surrogateescape")).decode("ascii")
+        return basic(username, password).partition(" ")[2]
     except UnicodeEncodeError:
         raise RuleError("the username or password holds half a character (a lone surrogate), which cannot be sent; use whole ones") from None
 
@@ -335,7 +336,7 @@ def change(config: DockerConfig, logins: Mapping[str, Optional[Tuple[str, str]]]
             raise RuleError("registry %s: the credential helper %s manages its logins (credHelpers or credsStore), so one stored beside it would "
                             "not be used; log in through the helper (docker login %s), or use another auth_file" % (host, quoted(manager), host))
         if secret is not None:
-            auths[key] = dict({"auth": basic(*secret)}, **kept)
+            auths[key] = dict({"auth": encoded(*secret)}, **kept)
     return _with_auths(config, auths)
 
 

@@ -21,9 +21,9 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config impor
     HUB_HOSTS,
     DockerConfig,
     Hosts,
-    basic,
     canonical,
     change,
+    encoded,
     pruned,
 )
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError, quoted
@@ -306,7 +306,7 @@ class _Change:
         if not item.username and not re.match(r"[\x21-\x7e]+\Z", item.password):
             raise RuleError("the password is empty; give one, or remove the login with state: absent" if not item.password else
                             "without a username the password is a token, and it holds white space or characters that no HTTP header can carry")
-        auth = "Basic " + basic(item.username, item.password) if item.username else "Bearer " + item.password
+        auth = "Basic " + encoded(item.username, item.password) if item.username else "Bearer " + item.password
         stored = self.credentials.at(place)
         self.credentials.put(place, Credential(uri, auth, len(stored) == 1 and stored[0].insecure))
 
@@ -337,7 +337,7 @@ class _Change:
     def _check_registry(self, item: WantedRegistry, listed: Dict[_Place, WantedRegistry], by_host: Dict[str, WantedRegistry]) -> None:
         place = registry(item.uri)
         if item.present and not item.keep:
-            basic(item.username, item.password)
+            encoded(item.username, item.password)
         if place in listed:
             raise RuleError("it is listed twice; merge the two entries")
         listed[place] = item

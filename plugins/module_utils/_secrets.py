@@ -72,6 +72,15 @@ def endpoint_tokens(remotes: RemoteConfig, system: RemoteConfig) -> List[Endpoin
     return [EndpointToken(name, seen[name].uri, remote.insecure, remote.token) for name, remote in remotes.remotes.items() if remote.token]
 
 
+def basic(username: str, password: str) -> str:
+    """The Authorization header for a user name and password, in UTF-8 as Go sends it (RFC 7617).
+
+    It is the C(Auth) that Apptainer stores for a keyserver, too (C(internal/pkg/remote/credential/login_handler.go)). Bytes of a file that
+    aren't UTF-8, read as surrogates, are given back.
+    """
+    return "Basic " + base64.b64encode(("%s:%s" % (username, password)).encode("utf-8", "surrogateescape")).decode("ascii")
+
+
 def username_of(auth: str) -> Optional[str]:
     """The user name in an Authorization header, or None if it holds none."""
     scheme, _space, value = auth.partition(" ")

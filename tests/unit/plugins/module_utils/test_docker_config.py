@@ -15,10 +15,10 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config impor
     DockerConfig,
     StoredLogin,
     aliases,
-    basic,
     change,
     decode,
     encode,
+    encoded,
     helper,
     hostname_of,
     hosts,
@@ -135,7 +135,7 @@ VALUES = st.recursive(st.none() | st.booleans() | TEXT | st.integers() | st.floa
                       lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=8)
 NAMES = st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"]), min_size=1, max_size=6)
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).filter(lambda text: text == text.strip("\0"))
-AUTHS = st.builds(basic, NAMES, PASSWORDS)
+AUTHS = st.builds(encoded, NAMES, PASSWORDS)
 ENTRIES = st.builds(lambda known, unknown: {**known, **unknown},
                     st.fixed_dictionaries({}, optional={"auth": AUTHS, **dict.fromkeys(("username", "password", "identitytoken", "email"), TEXT)}),
                     st.dictionaries(SAFE_KEYS, VALUES, max_size=2))
@@ -295,7 +295,7 @@ def test_logout_of_nobody_changes_nothing():
 ])  # fmt: skip
 def test_what_basic_cannot_carry(username, password, reason):
     with pytest.raises(RuleError, match=reason) as caught:
-        basic(username, password)
+        encoded(username, password)
     assert "s3cret" not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
@@ -333,7 +333,7 @@ def test_hosts_of_stored_logins():
 
 def test_bytes_that_are_no_text_survive():
     (item,) = stored(config({"h": {"auth": "YTr/"}}))
-    assert basic(item.username, item.password) == "YTr/"
+    assert encoded(item.username, item.password) == "YTr/"
 
 
 def test_pruned():

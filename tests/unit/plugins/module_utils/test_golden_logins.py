@@ -188,7 +188,7 @@ def test_deviations_are_nothing_but_what_is_named():
             assert theirs["auths"].pop("https://index.docker.io/v1/")
         if reason == OTHERS:
             assert ours["auths"].pop("hub-zgha.example") == before["auths"]["hub-zgha.example"]
-            assert theirs["auths"].pop("hub-zgha.example") == {"auth": docker_config.basic("u", "p")}
+            assert theirs["auths"].pop("hub-zgha.example") == {"auth": docker_config.encoded("u", "p")}
         assert {key: value for key, value in ours.items() if key in theirs} == theirs
         assert {key: value for key, value in ours.items() if key not in theirs}.keys() <= {"HttpHeaders", "customKey", "extra"}
 
@@ -210,4 +210,4 @@ def test_what_was_stored_is_found():
         elif isinstance(item, WantedRegistry):
             assert {item.username, item.password} <= words
         else:
-            assert words & {f"Basic {docker_config.basic('alice', 's3cret')}", "Bearer goodtoken", "Basic a3V3dHhjYTpyc2V4dWd2YnVp"}
+            assert words & {f"Basic {docker_config.encoded('alice', 's3cret')}", "Bearer goodtoken", "Basic a3V3dHhjYTpyc2V4dWd2YnVp"}

@@ -8,7 +8,7 @@ import re
 import time
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, aliases, basic, stored
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, aliases, encoded, stored
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._logins import (
     Files,
@@ -39,7 +39,7 @@ def table(rows):
 
 
 def auths(**entries):
-    return DockerConfig({"auths": {key.replace("_", "."): {"auth": basic(*pair)} for key, pair in entries.items()}}, True)
+    return DockerConfig({"auths": {key.replace("_", "."): {"auth": encoded(*pair)} for key, pair in entries.items()}}, True)
 
 
 def user(*credentials, **remotes):
@@ -187,13 +187,13 @@ def test_warnings_about_endpoints_are_passed_on():
 
 # keyservers
 
-BASIC = Credential(K, "Basic " + basic("alice", SECRET))
+BASIC = Credential(K, "Basic " + encoded("alice", SECRET))
 OTHERS = (Credential("docker://r.example"), Credential("https://other.example", "Bearer x"))
 KEYSERVERS = [  # what, Credentials before, wanted, Credentials after
     ("added at the end", OTHERS, [keyserver()], (*OTHERS, BASIC)),
     ("there already", (BASIC, *OTHERS), [keyserver()], (BASIC, *OTHERS)),
     ("there already, marked insecure", (BASIC._replace(insecure=True), *OTHERS), [keyserver()], (BASIC._replace(insecure=True), *OTHERS)),
-    ("another password", (BASIC, *OTHERS), [keyserver(password="p")], (*OTHERS, Credential(K, "Basic " + basic("alice", "p")))),
+    ("another password", (BASIC, *OTHERS), [keyserver(password="p")], (*OTHERS, Credential(K, "Basic " + encoded("alice", "p")))),
     ("a token", (), [keyserver(username="", password="t0ken")], (Credential(K, "Bearer t0ken"),)),
     ("in the declared spelling", (BASIC._replace(uri=K + "/x"), *OTHERS), [keyserver(f" {K}/ ")], (*OTHERS, BASIC._replace(uri=K + "/"))),
     ("duplicates removed", (BASIC, BASIC._replace(uri=K + "/x"), *OTHERS), [keyserver()], (*OTHERS, BASIC)),
@@ -270,7 +270,7 @@ REGISTRIES = [  # what, Credentials and docker-config.json before, wanted, both 
     ("both schemes", (), NO_DOCKER, [login(), login("oras://r.example")], (R, Credential("oras://r.example")), IN),
     ("the other scheme is left", (Credential("oras://r.example"),), NO_DOCKER, [login()], (Credential("oras://r.example"), R), IN),
     ("Docker Hub", (), auths(docker_io=("old", "old")), [login("docker://docker.io")], (Credential("docker://docker.io"),),
-     DockerConfig({"auths": {HUB_KEY: {"auth": basic("alice", SECRET)}}}, True)),
+     DockerConfig({"auths": {HUB_KEY: {"auth": encoded("alice", SECRET)}}}, True)),
     ("removed", (R, Credential("oras://r.example/x"), BASIC), IN, [WantedRegistry("docker://r.example", False)], (BASIC,), OUT),
     ("removed in both schemes", (R,), IN, [WantedRegistry("docker://r.example", False), WantedRegistry("oras://R.example", False)], (), OUT),
     ("Docker Hub removed", tuple(Credential(f"docker://{host}") for host in ("docker.io", "index.docker.io", "registry-1.docker.io")),
@@ -382,7 +382,7 @@ def test_no_text_form_shows_a_secret():
     values.append(outcome(EMPTY, registries=[login()], keyservers=[keyserver()]))
     for value in values:
         assert SECRET not in f"{value!r} {value}"
-        assert basic("alice", SECRET) not in repr(value)
+        assert encoded("alice", SECRET) not in repr(value)
     assert repr(values[0]) == "WantedToken(name='a', present=True, token=(hidden), keep=False)"
     assert repr(Registry("docker", "h")) == "Registry(scheme='docker', host='h')"
 
@@ -396,7 +396,7 @@ CREDENTIALS = st.builds(Credential, REGISTRY_URIS | KEYSERVER_URIS | st.sampled_
                         st.sampled_from(["", "Bearer t"]), st.booleans())
 AUTH_KEYS = st.builds("{}{}{}".format, st.sampled_from(["", "https://"]), st.sampled_from(HOSTS), st.sampled_from(["", "/v1/", "/org"]))
 DOCKERS = st.builds(lambda entries: DockerConfig({"auths": entries, "x": 1}, True),
-                    st.dictionaries(AUTH_KEYS, st.sampled_from([{"auth": basic("old", "old")}, {"identitytoken": "t"}, {}]), max_size=5))
+                    st.dictionaries(AUTH_KEYS, st.sampled_from([{"auth": encoded("old", "old")}, {"identitytoken": "t"}, {}]), max_size=5))
 FILES = st.builds(Files, st.builds(lambda credentials: user(*credentials, **MINE), st.lists(CREDENTIALS, max_size=6)), DOCKERS)
 WANTED = st.fixed_dictionaries({
     "tokens": st.lists(st.builds(WantedToken, st.sampled_from(["mine", "lab", "site"]), st.booleans(), st.just("t"), st.booleans()),

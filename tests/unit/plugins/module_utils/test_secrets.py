@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, basic
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, encoded
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import (
     EndpointServices,
     EndpointToken,
     KeyserverLogin,
     RegistryLogin,
+    basic,
     endpoint_tokens,
     label,
     username_of,
@@ -82,24 +85,25 @@ def test_keyserver_logins(system, insecure):
     ([Credential("https://r.example", insecure=True), Credential("docker://x", insecure=True)], False),
 ])  # fmt: skip
 def test_registry_logins(credentials, insecure):
-    docker = DockerConfig({"auths": {"r.example": {"auth": basic("alice", "s3cret")}, "t.example": {"identitytoken": "t"}}}, True)
+    docker = DockerConfig({"auths": {"r.example": {"auth": encoded("alice", "s3cret")}, "t.example": {"identitytoken": "t"}}}, True)
     assert secrets(RemoteConfig(credentials=tuple(credentials)), docker, NONE) == [RegistryLogin("r.example", "alice", "s3cret", insecure)]
 
 
 def test_docker_hub_has_one_name():
-    docker = DockerConfig({"auths": {"https://index.docker.io/v1/": {"auth": basic("alice", "s3cret")}}}, True)
+    docker = DockerConfig({"auths": {"https://index.docker.io/v1/": {"auth": encoded("alice", "s3cret")}}}, True)
     user = RemoteConfig(credentials=(Credential("docker://registry-1.docker.io", insecure=True),))
     assert secrets(user, docker, NONE) == [RegistryLogin("docker.io", "alice", "s3cret", True)]
 
 
 def test_what_is_new_is_found_by_comparing():
-    before = DockerConfig({"auths": {"r": {"auth": basic("a", "old")}, "s": {"auth": basic("a", "same")}}}, True)
-    after = DockerConfig({"auths": {"r": {"auth": basic("a", "new")}, "s": {"auth": basic("a", "same")}}}, True)
+    before = DockerConfig({"auths": {"r": {"auth": encoded("a", "old")}, "s": {"auth": encoded("a", "same")}}}, True)
+    after = DockerConfig({"auths": {"r": {"auth": encoded("a", "new")}, "s": {"auth": encoded("a", "same")}}}, True)
     assert set(secrets(NONE, after, NONE)) - set(secrets(NONE, before, NONE)) == {RegistryLogin("r", "a", "new")}
 
 
 @pytest.mark.parametrize(("auth", "name"), [
-    ("Basic " + basic("alice", "a:b"), "alice"), ("basic " + basic("müller", "p"), "müller"), ("Bearer YTpi", None), ("", None), ("Basic Y", None),
+    ("Basic " + encoded("alice", "a:b"), "alice"), ("basic " + encoded("müller", "p"), "müller"),
+    ("Bearer YTpi", None), ("", None), ("Basic Y", None),
 ])  # fmt: skip
 def test_username_of(auth, name):
     assert username_of(auth) == name
@@ -107,3 +111,10 @@ def test_username_of(auth, name):
 
 def test_services_are_no_secret():
     assert label(EndpointServices("site", "h", False, ("library",))) == 'services of endpoint "site"'
+
+
+@pytest.mark.parametrize(("username", "password"), [("alice", "s3cret"), ("álice", "pä:ss"), ("", "token"), ("a", "\udc80")])
+def test_basic(username, password):
+    scheme, _space, word = basic(username, password).partition(" ")
+    assert scheme == "Basic"
+    assert base64.b64decode(word).decode("utf-8", "surrogateescape") == f"{username}:{password}"
