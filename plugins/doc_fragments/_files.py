@@ -30,22 +30,9 @@ requirements:
   - Python 3.6 or newer and PyYAML 3.12 or newer on the managed node
 """
 
-    # The rest of FILE_SPEC there
+    # The rest of FILE_SPEC there, but for config_file, which each module describes
     WRITES = r"""
 options:
-  scope:
-    description:
-      - Which C(remote.yaml) to change.
-      - V(user) is that of the user that the task runs as, C(~/.apptainer/remote.yaml). C(APPTAINER_CONFIGDIR) is honoured.
-      - V(global) is that of the whole node, C(/etc/apptainer/remote.yaml), usually with C(become).
-    type: str
-    choices: [user, global]
-    default: user
-  config_file:
-    description:
-      - The path of the file, in place of the usual one. For instance one in an image that is being built.
-      - O(scope) still says what kind of file it is.
-    type: path
   backup:
     description:
       - Keep a copy of the file, with a time stamp in its name, before it is replaced.
@@ -55,7 +42,7 @@ options:
     description:
       - The user that the file should belong to.
       - By default, if the task runs as root, the owner of its directory. A user's file of another owner makes every Apptainer command fail.
-        With O(scope=user) in a directory of root's, the owner is left alone.
+        The owner of a user's file in a directory of root's is left alone.
     type: str
   group:
     description:
@@ -65,7 +52,7 @@ options:
   mode:
     description:
       - The mode of the file, as for M(ansible.builtin.file).
-      - By default C(0644) for O(scope=global), as Apptainer ignores a global file that users cannot read, and C(0600) for O(scope=user),
+      - By default C(0644) for the global file, as Apptainer ignores one that users cannot read, and C(0600) for a user's,
         as it may hold secrets. The umask does not matter.
     type: raw
   seuser:
@@ -80,4 +67,22 @@ options:
   selevel:
     description: The level part of the file's SELinux context.
     type: str
+"""
+
+    # What SCOPED_FILE_SPEC in module_utils/_module_remotes.py adds
+    SCOPED = r"""
+options:
+  scope:
+    description:
+      - Which C(remote.yaml) to change.
+      - V(user) is that of the user that the task runs as, C(~/.apptainer/remote.yaml). C(APPTAINER_CONFIGDIR) is honoured.
+      - V(global) is that of the whole node, C(/etc/apptainer/remote.yaml), usually with C(become).
+    type: str
+    choices: [user, global]
+    default: user
+  config_file:
+    description:
+      - The path of the file, in place of the usual one. For instance one in an image that is being built.
+      - O(scope) still says what kind of file it is.
+    type: path
 """

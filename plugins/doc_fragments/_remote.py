@@ -72,9 +72,17 @@ options:
             An external one gets the login that the user stored for it.
           - By default it is what the file says, and C(https://keys.openpgp.org) is known to be that of C(cloud.apptainer.org).
         type: bool
+  services:
+    description:
+      - Services that the endpoint must offer. Before a new endpoint is written, or one that moves, it is asked for them.
+      - An endpoint that is asked for its library should have V(library), one that keys are searched at V(keyserver), one to log in to V(token).
+      - If not set, an endpoint is asked only when a token for it has to be verified.
+    type: list
+    elements: str
+    choices: [library, keyserver, token]
   token:
     description:
-      - The access token with which this user is logged in to the endpoint.
+      - The access token with which this user is logged in to the endpoint. A new one is verified first.
       - Only in the user's file. For a global endpoint it is stored in the copy of it there, as Apptainer does.
     type: str
   token_file:

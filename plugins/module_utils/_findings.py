@@ -8,9 +8,10 @@
 
 import posixpath
 import re
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import HUB, DockerConfig, aliases, hosts, registry_key
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import DISCOVERY_CACHE
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Remote, RemoteConfig
@@ -19,11 +20,12 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._uri import is_usabl
 
 
 class ReadFile(NamedTuple):
-    """One remote.yaml as it was found. I(document) is None if it is absent or, with I(error), unreadable; I(mode) and I(uid) if unknown."""
+    """One file as it was found. I(document), a Document or DockerConfig, is None if it is absent or, with I(error), unreadable; I(mode)
+    and I(uid) if unknown."""
 
     path: str
     exists: bool = False
-    document: Optional[Document] = None
+    document: Any = None
     error: Optional[str] = None
     mode: Optional[int] = None
     uid: Optional[int] = None
@@ -32,8 +34,9 @@ class ReadFile(NamedTuple):
 
     @property
     def config(self) -> Optional[RemoteConfig]:
-        """What Apptainer reads in it, or None if it ignores the file or there is none."""
-        return self.document.config if self.document and self.document.has_data else None
+        """What Apptainer reads in a remote.yaml, or None if it ignores the file or there is none."""
+        document: Optional[Document] = self.document
+        return document.config if document and document.has_data else None
 
 
 class Finding(NamedTuple):
@@ -48,13 +51,17 @@ class Finding(NamedTuple):
     refused_by: Tuple[str, ...] = ()
 
 
-def findings(shared: ReadFile, user: ReadFile, cached: Sequence[str] = (), flavor: str = "apptainer") -> List[Finding]:
-    """All findings for the global file I(shared), a user's file and the names of its cached discovery documents; errors first."""
+def findings(
+    shared: ReadFile, user: ReadFile, cached: Sequence[str] = (), flavor: str = "apptainer", auth: Optional[ReadFile] = None
+) -> List[Finding]:
+    """All findings for the global file I(shared), a user's file, the names of its cached discovery documents and its docker-config.json
+    I(auth); errors first."""
     found: List[Finding] = []
     for read in (shared, user):
         found += _reading(read)
     found += _global_mode(shared)
-    found += _user_mode(user)
+    found += _user_mode(user, _has_secret(user.document.config if user.document else RemoteConfig()), "every apptainer command of that user fails")
+    found += _auth_file(auth) if auth else ()
     system, own = shared.config, user.config
     if system is not None:
         found += _global_content(shared.path, system)
@@ -95,17 +102,30 @@ def _global_mode(read: ReadFile) -> Iterator[Finding]:
                       % (read.uid, read.expected_uid))
 
 
-def _user_mode(read: ReadFile) -> Iterator[Finding]:
+def _has_secret(config: RemoteConfig) -> bool:
+    return any(remote.token for remote in config.remotes.values()) or any(credential.auth for credential in config.credentials)
+
+
+def _user_mode(read: ReadFile, secret: bool, consequence: str) -> Iterator[Finding]:
     if read.mode is None or read.uid is None:
         return
-    config = read.document.config if read.document else RemoteConfig()
-    secret = any(remote.token for remote in config.remotes.values()) or any(credential.auth for credential in config.credentials)
     if read.mode & 0o077:
         yield Finding("mode", "error" if secret else "warning", read.path, "mode %04o%s; it should be 0600"
                       % (read.mode, ": others can read the secrets in it" if secret else ""))
     if read.uid != read.expected_uid:
-        yield Finding("owner", "error", read.path, "it belongs to uid %d, its directory to uid %d; every apptainer command of that user fails"
-                      % (read.uid, read.expected_uid))
+        yield Finding("owner", "error", read.path, "it belongs to uid %d, its directory to uid %d; %s"
+                      % (read.uid, read.expected_uid, consequence))
+
+
+def _auth_file(read: ReadFile) -> Iterator[Finding]:
+    if read.error:
+        yield Finding("unreadable", "error", read.path, read.error)
+    config: DockerConfig = read.document or DockerConfig()
+    yield from _user_mode(read, bool(hosts(config)), "that user may not be able to use it")
+    keys = aliases(config, HUB)
+    if keys and registry_key(HUB) not in keys:
+        yield Finding("unused-login", "error", read.path, "the login for Docker Hub is under a name (%s) at which Apptainer from 1.4 does not look; "
+                      "declare it anew" % ", ".join(map(quoted, keys)))
 
 
 def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from typing import List, Optional
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import StoreError
 
 REMOTE_YAML = "remote.yaml"
+DOCKER_CONFIG = "docker-config.json"
 DISCOVERY_CACHE = "remote-cache"
 _SYSCONFDIRS = ("/etc", "/usr/local/etc")
 _CONFIGDIR_VARIABLES = {"apptainer": ("APPTAINER_CONFIGDIR", "SINGULARITY_CONFIGDIR"), "singularity": ("SINGULARITY_CONFIGDIR",)}
@@ -50,6 +51,17 @@ def user_directory(flavor: str) -> str:
 def user_file(flavor: str) -> str:
     """The path of this user's remote.yaml."""
     return os.path.join(user_directory(flavor), REMOTE_YAML)
+
+
+def docker_fallback(user_remote_yaml: str) -> str:
+    """The docker configuration that Apptainer from 1.4 reads, and writes, for a user without a docker-config.json beside remote.yaml.
+
+    Source: C(pkg/syfs/syfs.go) SearchDockerConf; with C(APPTAINER_CONFIGDIR) it is in the same directory.
+    """
+    directory = os.path.dirname(user_remote_yaml)
+    if os.path.basename(directory) == ".apptainer":
+        directory = os.path.join(os.path.dirname(directory), ".docker")
+    return os.path.join(directory, "config.json")
 
 
 def cached_discoveries(directory: str) -> List[str]:

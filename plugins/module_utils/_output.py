@@ -8,10 +8,16 @@
 
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Credential, Keyserver, Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import (
+    HIDDEN,
+    HIDDEN_CHANGED,
+    Credential,
+    Keyserver,
+    Remote,
+    RemoteConfig,
+)
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointToken, KeyserverLogin, Secret, username_of
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import without_login
-
-HIDDEN_CHANGED = "(hidden, changed)"
 
 _Item = TypeVar("_Item", Keyserver, Credential)
 
@@ -80,3 +86,12 @@ def config_result(config: RemoteConfig) -> Dict[str, Any]:
     remotes: List[Dict[str, Any]] = [_remote(name, config.remotes[name], config.active) for name in sorted(config.remotes)]
     credentials = [{"uri": item.uri, "insecure": item.insecure, "has_secret": bool(item.auth)} for item in config.credentials]
     return {"default": config.active, "remotes": remotes, "credentials": credentials}
+
+
+def login_result(secret: Secret) -> Dict[str, Any]:
+    """One login as results and info show it."""
+    if isinstance(secret, EndpointToken):
+        return {"kind": "endpoint", "name": secret.name, "username": None}
+    if isinstance(secret, KeyserverLogin):
+        return {"kind": "keyserver", "name": without_login(secret.uri, HIDDEN), "username": username_of(secret.auth)}
+    return {"kind": "registry", "name": secret.host, "username": secret.username}

@@ -9,7 +9,8 @@ module: apptainer_remote
 short_description: Manage one remote endpoint of Apptainer
 description:
   - Puts one remote endpoint into the declared state in a C(remote.yaml), the file that C(apptainer remote) works on.
-  - Neither Apptainer nor a network is needed on the node. What is written is what Apptainer 1.3 to 1.5 itself would write.
+  - Neither Apptainer nor a network is needed on the node, but for a token, which is verified before it is stored.
+    What is written is what Apptainer 1.3 to 1.5 itself would write.
   - What is not declared is left alone. In particular nothing becomes the default by being added.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
@@ -19,6 +20,9 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes.actiongroup
   - hpc.apptainer._files
   - hpc.apptainer._files.writes
+  - hpc.apptainer._files.scoped
+  - hpc.apptainer._network
+  - hpc.apptainer._network.verify
   - hpc.apptainer._remote
 seealso:
   - module: hpc.apptainer.apptainer_remotes
@@ -41,7 +45,7 @@ EXAMPLES = r"""
     exclusive: false
   become: true
 
-- name: Log the service account in to the site's library
+- name: Log the service account in to the site's library, after the token was verified there
   hpc.apptainer.apptainer_remote:
     name: site
     token: "{{ vault_site_token }}"
@@ -116,6 +120,28 @@ remote:
     system: true
     logged_in: false
     keyservers: []
+verified:
+  description:
+    - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
+    - V(false) only if the task failed.
+  returned: success
+  type: bool
+verification:
+  description: What was, or was not, verified.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: What it is about.
+      type: str
+      sample: endpoint "site"
+    verified:
+      description: Whether the server confirmed it, or V(null) if it was not asked or confirms everything.
+      type: bool
+    reason:
+      description: What the server answered, or why it was not asked.
+      type: str
 backup_file:
   description: The path of the copy.
   returned: if O(backup=true) and the file was replaced
@@ -124,18 +150,18 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import (
-    FILE_SPEC,
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module_remotes import (
     REMOTE_MUTUALLY_EXCLUSIVE,
     REMOTE_SPEC,
+    SCOPED_FILE_SPEC,
     converge_remotes,
-    run,
 )
 
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(FILE_SPEC, **REMOTE_SPEC),
+        argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **REMOTE_SPEC),
         mutually_exclusive=REMOTE_MUTUALLY_EXCLUSIVE,
         supports_check_mode=True,
     )

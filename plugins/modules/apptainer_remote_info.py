@@ -6,9 +6,11 @@
 
 DOCUMENTATION = r"""
 module: apptainer_remote_info
-short_description: Show the remote endpoints of Apptainer and what is wrong with them
+short_description: Show the remote endpoints and logins of Apptainer and what is wrong with them
 description:
-  - Reads the global C(remote.yaml) and that of the user the task runs as, computes what Apptainer makes of both, and lists what is wrong.
+  - Reads the global C(remote.yaml) and that of the user the task runs as, with this user's C(docker-config.json), computes what Apptainer
+    makes of them, and lists what is wrong.
+  - Asks the servers in them whether they work and know the stored logins, if O(check) says so.
   - A file that Apptainer cannot read is a finding, not a failure of the task. Apptainer itself ignores such a file without a message.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
@@ -17,6 +19,7 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes.reads
   - hpc.apptainer._attributes.actiongroup
   - hpc.apptainer._files
+  - hpc.apptainer._network
 attributes:
   diff_mode:
     support: N/A
@@ -31,7 +34,24 @@ options:
     description:
       - The path of the global file, in place of the one that O(sysconfdir) and O(flavor) give.
     type: path
+  auth_file:
+    description:
+      - The path of the file with the user's registry logins, in place of C(docker-config.json) beside the user's C(remote.yaml).
+    type: path
+  check:
+    description:
+      - What to ask of servers, all at the same time. A server that does not answer, or not in O(timeout), is in the result.
+        It does not make the task fail.
+      - V(services) asks every endpoint for its services, and these for their versions.
+      - V(tokens) asks the endpoints whether the stored tokens are good.
+      - V(keyservers) asks every keyserver in use for its statistics, and whether the stored logins are good.
+      - V(registries) asks the registries whether the stored logins are good.
+    type: list
+    elements: str
+    choices: [services, tokens, keyservers, registries]
+    default: []
 seealso:
+  - module: hpc.apptainer.apptainer_logins
   - module: hpc.apptainer.apptainer_remote
   - module: hpc.apptainer.apptainer_remotes
 """
@@ -39,6 +59,12 @@ seealso:
 EXAMPLES = r"""
 - name: See what Apptainer would use for this user
   hpc.apptainer.apptainer_remote_info:
+  register: remotes
+
+- name: See whether the servers are there and know this user's logins
+  hpc.apptainer.apptainer_remote_info:
+    check: [services, tokens, keyservers, registries]
+    timeout: 5
   register: remotes
 
 - name: Fail if something needs mending
@@ -110,6 +136,98 @@ effective:
       description: The logins, in the shape of RV(hpc.apptainer.apptainer_remotes#module:credentials).
       type: list
       elements: dict
+auth_file:
+  description: The user's file with registry logins.
+  returned: success
+  type: dict
+  contains:
+    path:
+      description: Its path.
+      type: str
+    exists:
+      description: Whether it exists.
+      type: bool
+    error:
+      description: Why it cannot be read or understood, or V(null).
+      type: str
+    mode:
+      description: Its mode, or V(null) if it does not exist.
+      type: str
+    owner:
+      description: The user it belongs to, or V(null) if it does not exist.
+      type: str
+    registries:
+      description: The hosts that it has logins for, of any kind.
+      type: list
+      elements: str
+logins:
+  description: The user's logins. A secret is never shown.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: What it is for.
+      type: str
+      choices: [endpoint, keyserver, registry]
+    name:
+      description: The name of the endpoint, the URI of the keyserver, or the host of the registry.
+      type: str
+    username:
+      description: The user name, or V(null) if the secret is a token.
+      type: str
+    verified:
+      description: With O(check), whether the server confirms it. V(null) if it confirms everything.
+      returned: if it was checked
+      type: bool
+    reason:
+      description: With O(check), what the server answered.
+      returned: if it was checked
+      type: str
+services:
+  description: What the endpoints offer.
+  returned: if O(check) has V(services)
+  type: list
+  elements: dict
+  contains:
+    remote:
+      description: The name of the endpoint.
+      type: str
+    error:
+      description: Why it does not say what it offers, or V(null).
+      type: str
+    services:
+      description: Its services, by name.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: Which one it is, for instance V(library), V(keyserver) or V(token).
+          type: str
+        uri:
+          description: Where it is.
+          type: str
+        version:
+          description: The version that it says it has, or V(null).
+          type: str
+        error:
+          description: Why it does not say its version, or V(null).
+          type: str
+keyservers:
+  description: The keyservers in use.
+  returned: if O(check) has V(keyservers)
+  type: list
+  elements: dict
+  contains:
+    remote:
+      description: The name of the endpoint.
+      type: str
+    uri:
+      description: Where the keyserver is. V(null) if it is the endpoint's own one, and the endpoint does not say.
+      type: str
+    error:
+      description: Why it cannot be used, or V(null).
+      type: str
 findings:
   description: What is wrong, the worst first. Empty if all is well.
   returned: success
@@ -145,12 +263,13 @@ findings:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import inspect
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import global_file, user_file
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import LOCATION_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import INFO_SPEC, LOCATION_SPEC, NETWORK_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module_verification import checks
 
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(LOCATION_SPEC, config_file={"type": "path"}, global_config_file={"type": "path"}),
+        argument_spec=dict(LOCATION_SPEC, **NETWORK_SPEC, **INFO_SPEC),
         supports_check_mode=True,
     )
     params = module.params
@@ -158,6 +277,8 @@ def main():
         params["global_config_file"] or global_file(params["flavor"], params["sysconfdir"]),
         params["config_file"] or user_file(params["flavor"]),
         params["flavor"],
+        params["auth_file"],
+        checks(module, params["check"]) if params["check"] else None,
     ))
 
 

@@ -19,6 +19,9 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes.actiongroup
   - hpc.apptainer._files
   - hpc.apptainer._files.writes
+  - hpc.apptainer._files.scoped
+  - hpc.apptainer._network
+  - hpc.apptainer._network.verify
   - hpc.apptainer._remote.list
 options:
   remotes:
@@ -97,6 +100,28 @@ credentials:
     has_secret:
       description: Whether the file holds the secret itself, as for keyservers.
       type: bool
+verified:
+  description:
+    - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
+    - V(false) only if the task failed.
+  returned: success
+  type: bool
+verification:
+  description: What was, or was not, verified.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: What it is about.
+      type: str
+      sample: endpoint "site"
+    verified:
+      description: Whether the server confirmed it, or V(null) if it was not asked or confirms everything.
+      type: bool
+    reason:
+      description: What the server answered, or why it was not asked.
+      type: str
 backup_file:
   description: The path of the copy.
   returned: if O(backup=true) and the file was replaced
@@ -105,19 +130,19 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import (
-    FILE_SPEC,
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module_remotes import (
     REMOTE_MUTUALLY_EXCLUSIVE,
     REMOTE_SPEC,
+    SCOPED_FILE_SPEC,
     converge_remotes,
-    run,
 )
 
 
 def main():
     remote = {"type": "list", "elements": "dict", "required": True, "options": REMOTE_SPEC, "mutually_exclusive": REMOTE_MUTUALLY_EXCLUSIVE}
     module = AnsibleModule(
-        argument_spec=dict(FILE_SPEC, remotes=remote, prune={"type": "bool", "default": False}),
+        argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, remotes=remote, prune={"type": "bool", "default": False}),
         supports_check_mode=True,
     )
     run(module, lambda: converge_remotes(module, module.params["remotes"], module.params["prune"]))

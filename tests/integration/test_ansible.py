@@ -161,7 +161,9 @@ def test_nothing_leaks(ansible, tmp_path, node_python):
         ("apptainer_remote", {"name": "mine", "state": "absent"}),
         ("apptainer_remote_info", {}),
     ]
-    tasks = [{f"hpc.apptainer.{module}": dict(arguments, sysconfdir="{{ sysconfdir }}"), "ignore_errors": True} for module, arguments in runs]
+    never = {"apptainer_remote": {"verify": "never"}, "apptainer_remotes": {"verify": "never"}}
+    tasks = [{f"hpc.apptainer.{module}": {"sysconfdir": "{{ sysconfdir }}", **never.get(module, {}), **arguments}, "ignore_errors": True}
+             for module, arguments in runs]
     (tmp_path / "leak.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     for mode in (("--check",), ()):
         done = ansible("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"@{secrets}", "-vvvv", "--diff", *mode, tmp_path / "leak.yml",
@@ -176,7 +178,7 @@ def test_nothing_heavy_is_imported(run_module, tmp_path):
     (tmp_path / "watch").mkdir()
     (tmp_path / "watch" / "sitecustomize.py").write_text(
         f"import atexit, sys\natexit.register(lambda: open({str(tmp_path / 'modules')!r}, 'w').write('\\n'.join(sys.modules)))\n")
-    args = {"sysconfdir": str(tmp_path), "name": "mine", "uri": "h.example.org", "token": TOKEN}
+    args = {"sysconfdir": str(tmp_path), "name": "mine", "uri": "h.example.org", "token": TOKEN, "verify": "never"}
     done = run_module("apptainer_remote", args, env={"PYTHONPATH": tmp_path / "watch"})
     assert done.rc == 0
     imported = (tmp_path / "modules").read_text().splitlines()
@@ -204,7 +206,7 @@ def test_respawn_into_a_python_with_pyyaml(run_module, tmp_path):
     found.write_text(f"#!/bin/sh\nexec unshare --mount sh -c '{mount} && exec \"$@\"' sh {tmp_path}/bare/bin/python \"$@\"\n")
     for script in (system, found):
         script.chmod(0o755)
-    args = {"name": "mine", "uri": "h.example.org", "token": TOKEN, "sysconfdir": str(tmp_path)}
+    args = {"name": "mine", "uri": "h.example.org", "token": TOKEN, "sysconfdir": str(tmp_path), "verify": "never"}
     done = run_module("apptainer_remote", args, python=envs.Node(envs.core("running"), found))
     assert done.result["changed"], done.stdout + done.stderr
     assert TOKEN in (tmp_path / "home" / ".apptainer" / "remote.yaml").read_text()

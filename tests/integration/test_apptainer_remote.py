@@ -135,7 +135,7 @@ def test_removal_of_an_endpoint_that_is_not_there_creates_nothing(four_times, tm
 def test_login_to_a_global_endpoint_and_logout(four_times, etc, user, tmp_path):
     etc.write_text(SITE)
     args = {"name": "site", "sysconfdir": str(tmp_path / "etc")}
-    result = four_times("apptainer_remote", dict(args, token=TOKEN), user)
+    result = four_times("apptainer_remote", dict(args, token=TOKEN, verify="never"), user)
     assert result["remote"]["logged_in"]
     assert user.read_text() == f"""\
 Active: ""
@@ -155,7 +155,7 @@ Remotes:
 def test_token_file_of_the_node(four_times, user, tmp_path):
     (tmp_path / "token").write_bytes(TOKEN.encode() + b"\r\nsecond line\n")
     (tmp_path / "token").chmod(0o644)
-    args = {"name": "mine", "uri": "h.example.org", "token_file": str(tmp_path / "token"), "sysconfdir": str(tmp_path)}
+    args = {"name": "mine", "uri": "h.example.org", "token_file": str(tmp_path / "token"), "sysconfdir": str(tmp_path), "verify": "never"}
     result = four_times("apptainer_remote", args, user)
     assert f"Token: {TOKEN}\n" in user.read_text()
     assert "it should be 0600" in result["warnings"][0]
@@ -163,7 +163,7 @@ def test_token_file_of_the_node(four_times, user, tmp_path):
 
 def test_a_token_is_not_sent_to_another_place(run_module, user, tmp_path):
     args = {"name": "mine", "uri": "a.example.org", "sysconfdir": str(tmp_path)}
-    run_module("apptainer_remote", dict(args, token=TOKEN))
+    run_module("apptainer_remote", dict(args, token=TOKEN, verify="never"))
     moved = run_module("apptainer_remote", dict(args, uri="b.example.org"), diff=True).result
     assert "log in again" in moved["warnings"][0]
     assert TOKEN not in user.read_text()
@@ -272,7 +272,8 @@ def test_a_broken_global_file(run_module, etc, user, tmp_path):
     """What a user has can be changed, but nothing is added or removed that a global endpoint may be concerned by."""
     etc.write_text("Active: [\n")
     user.write_text(SITE.replace("    DefaultRemote:", "    mine: {URI: h.example.org, System: false}\n    DefaultRemote:"))
-    done = run_module("apptainer_remotes", {"remotes": [{"name": "mine", "token": TOKEN}], "prune": True, "sysconfdir": str(tmp_path / "etc")})
+    args = {"remotes": [{"name": "mine", "token": TOKEN}], "prune": True, "verify": "never", "sysconfdir": str(tmp_path / "etc")}
+    done = run_module("apptainer_remotes", args)
     assert done.rc == 0, done.stdout
     assert "the global file is ignored" in done.result["warnings"][0]
     assert str(etc) in done.result["warnings"][0]
@@ -470,7 +471,7 @@ def test_check_mode_predicts_the_real_run(run_module, etc, user, tmp_path, args,
             path.write_text(text)
             path.chmod(mode)
     path, text = (etc, shared) if args["scope"] == "global" else (user, own)
-    args = dict(args, sysconfdir=str(tmp_path / "etc"))
+    args = dict(args, sysconfdir=str(tmp_path / "etc"), verify="never")
     before = text if text is None else snapshot(path)
     foreseen = run_module("apptainer_remotes", args, check=True, diff=True)
     assert (snapshot(path) if path.exists() else None) == before

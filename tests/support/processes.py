@@ -38,7 +38,8 @@ class Run(NamedTuple):
 def clean_env(home: Path, extra: Mapping[str, object] | None = None) -> dict[str, str]:
     """This process's environment with another home, without what would change how Ansible, Python, Apptainer or requests behave."""
     home.mkdir(parents=True, exist_ok=True)
-    foreign = ("ANSIBLE_", "APPTAINER_", "COV_CORE_", "CURL_CA_", "DOCKER_", "FORCE_COLOR", "PYTHON", "REQUESTS_CA_", "SINGULARITY_", "SSL_CERT_", "XDG_")
+    foreign = ("ANSIBLE_", "APPTAINER_", "COV_CORE_", "CURL_CA_", "DOCKER_", "FORCE_COLOR", "PYTHON", "REQUESTS_CA_", "SINGULARITY_",
+               "SSL_CERT_", "XDG_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign) and not name.lower().endswith("_proxy")}
     env.update(
         HOME=str(home),

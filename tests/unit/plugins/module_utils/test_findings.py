@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils import _docker_config
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedRemote, converge
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._findings import ReadFile, findings
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 SHARED = "/etc/apptainer/remote.yaml"
 USER = "/home/alice/.apptainer/remote.yaml"
 CACHE = "/home/alice/.apptainer/remote-cache"
+AUTH = "/home/alice/.apptainer/docker-config.json"
 ALICE = 1000
 SECRET = "hunter2"
 
@@ -261,3 +265,39 @@ def test_an_own_endpoint_that_is_exclusive():
 def test_a_file_that_today_s_versions_refuse_is_an_error(versions, severity):
     found = findings(shared_file(GOOD, Quirk(1, "x", versions)), NO_USER)
     assert [finding.severity for finding in found] == [severity]
+
+
+def auth_file(*keys, error=None, mode=0o600, uid=ALICE, **rest):
+    """A docker-config.json with logins under these keys."""
+    text = json.dumps({"auths": {key: {"auth": "YWxpY2U6aHVudGVyMg=="} for key in keys}, **rest})
+    content = None if error else _docker_config.decode(text.encode(), AUTH)
+    return ReadFile(AUTH, True, content, error, mode, uid, ALICE)
+
+
+HUB = "https://index.docker.io/v1/"
+HIDDEN_HUB = "the login for Docker Hub is under a name (%s) at which Apptainer from 1.4 does not look; declare it anew"
+AUTH_FINDINGS = [  # what, the docker-config.json, the findings
+    ("none", ReadFile(AUTH), []),
+    ("a good one", auth_file("r.example.org", HUB), []),
+    ("no logins", auth_file(), []),
+    ("only other settings", auth_file(HttpHeaders={"a": "b"}, mode=0o640), [warning("mode", AUTH, "mode 0640; it should be 0600")]),
+    ("unreadable", auth_file(error="line 1, column 2: broken"), [error("unreadable", AUTH, "line 1, column 2: broken")]),
+    ("unreadable and open", auth_file(error="broken", mode=0o644),
+     [error("unreadable", AUTH, "broken"), warning("mode", AUTH, "mode 0644; it should be 0600")]),
+    ("others can read it", auth_file("r", mode=0o640), [error("mode", AUTH, "mode 0640: others can read the secrets in it; it should be 0600")]),
+    ("made by root", auth_file("r", uid=0),
+     [error("owner", AUTH, "it belongs to uid 0, its directory to uid 1000; that user may not be able to use it")]),
+    ("Docker Hub under a name that is not asked for", auth_file("docker.io"), [error("unused-login", AUTH, HIDDEN_HUB % '"docker.io"')]),
+    ("two of them", auth_file("docker.io", "index.docker.io"), [error("unused-login", AUTH, "declare it anew")]),
+    ("beside the right one they don't matter", auth_file("docker.io", HUB), []),
+    ("a helper for all registries", auth_file(credsStore="pass"), []),
+]
+
+
+@pytest.mark.parametrize(("auth", "expected"), [pytest.param(*row[1:], id=row[0]) for row in AUTH_FINDINGS])
+def test_findings_of_the_file_with_registry_logins(auth, expected):
+    found = findings(shared_file(GOOD), NO_USER, auth=auth)
+    assert [(item.id, item.severity, item.path, item.remote) for item in found] == [row[:4] for row in expected]
+    for item, row in zip(found, expected, strict=True):
+        assert row[4] in item.message
+        assert SECRET not in repr(item)

@@ -43,6 +43,12 @@ NOTHING = {"default": "", "remotes": [], "credentials": []}
 ABSENT = {**NOTHING, "exists": False, "error": None, "mode": None, "owner": None}
 
 
+DOCKER = {"auths": {
+    "r.example": {"auth": "YWxpY2U6aHVudGVyMg=="},
+    "docker.io": {"username": "bob", "password": "hunter2"},
+}, "credHelpers": {"h.example": "pass"}}  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def names(monkeypatch, tmp_path):  # tmp_path first: pytest asks for the name of its user when it makes that
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: pwd.struct_passwd(("alice" if uid == ME else "bob", "x", uid, uid, "", "/", "/bin/sh")))
@@ -214,9 +220,63 @@ def test_inspect_writes_nothing(shared, user, tmp_path):
 def test_inspect_below_a_file(shared, tmp_path):
     (tmp_path / "file").touch()
     answer = inspect(str(shared), str(tmp_path / "file" / ".apptainer" / "remote.yaml"))
-    assert (answer["user"]["mode"], answer["user"]["owner"], ids(answer)) == (None, None, ["unreadable"])
+    assert (answer["user"]["mode"], answer["user"]["owner"], ids(answer)) == (None, None, ["unreadable", "unreadable"])
 
 
 def test_inspect_knows_the_built_in_endpoint_of_each_program(shared, user):
     answers = [inspect(str(shared), str(user), flavor) for flavor in ("apptainer", "singularity")]
     assert [answer["effective"]["default"] for answer in answers] == ["DefaultRemote", "SylabsCloud"]
+
+
+def test_inspect_the_file_with_registry_logins(shared, user):
+    auth = user.parent / "docker-config.json"
+    write(auth, json.dumps(DOCKER), 0o644)
+    answer = inspect(str(shared), str(user))
+    assert answer["auth_file"] == {
+        "path": str(auth), "exists": True, "error": None, "mode": "0644", "owner": "alice", "registries": ["docker.io", "r.example"],
+    }  # fmt: skip
+    assert {(entry["kind"], entry["name"], entry["username"]) for entry in answer["logins"]} == {
+        ("registry", "r.example", "alice"), ("registry", "docker.io", "bob")}
+    assert ids(answer) == ["mode", "unused-login"]
+    assert "hunter2" not in json.dumps(answer)
+
+
+def test_inspect_another_file_with_registry_logins(shared, user, tmp_path):
+    auth = tmp_path / "auth.json"
+    write(auth, json.dumps(DOCKER), 0o600)
+    assert inspect(str(shared), str(user))["auth_file"]["exists"] is False
+    answer = inspect(str(shared), str(user), auth_path=str(auth))
+    assert (answer["auth_file"]["path"], answer["auth_file"]["exists"]) == (str(auth), True)
+    assert len(answer["logins"]) == 2
+
+
+def test_inspect_a_broken_file_with_registry_logins(shared, user):
+    write(user, USER, 0o600)
+    write(user.parent / "docker-config.json", '{"auths": {"r": hunter2}}', 0o600)
+    answer = inspect(str(shared), str(user))
+    assert "line 1" in answer["auth_file"]["error"]
+    assert answer["auth_file"]["registries"] == []
+    assert [entry["kind"] for entry in answer["logins"]] == ["endpoint", "keyserver"]
+    assert ids(answer) == ["unreadable"]
+    assert "hunter2" not in json.dumps(answer)
+
+
+def test_inspect_lists_the_logins_of_the_user(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    assert inspect(str(shared), str(user))["logins"] == [
+        {"kind": "endpoint", "name": "mine", "username": None}, {"kind": "keyserver", "name": "https://keys.example", "username": None}]
+
+
+def test_checks_get_what_apptainer_works_with_and_add_what_they_found(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    seen = []
+
+    def checks(config, stored):
+        seen.append((sorted(config.remotes), [type(item).__name__ for item in stored]))
+        return {"logins": ["checked"], "services": []}
+
+    answer = inspect(str(shared), str(user), checks=checks)
+    assert seen == [(["lab", "mine"], ["EndpointToken", "KeyserverLogin"])]
+    assert (answer["logins"], answer["services"]) == (["checked"], [])

@@ -106,3 +106,15 @@ def test_cached_discoveries_without_a_cache(node):
     assert locations.cached_discoveries(str(node)) == []
     (node / "remote-cache").touch()
     assert locations.cached_discoveries(str(node)) == []
+
+
+FALLBACKS = [  # the user's remote.yaml, the docker configuration that is read without a docker-config.json
+    ("/home/alice/.apptainer/remote.yaml", "/home/alice/.docker/config.json"),
+    ("/srv/alice/remote.yaml", "/srv/alice/config.json"),  # APPTAINER_CONFIGDIR
+    ("/remote.yaml", "/config.json"),
+]
+
+
+@pytest.mark.parametrize(("remote_yaml", "fallback"), FALLBACKS)
+def test_docker_fallback(remote_yaml, fallback):
+    assert locations.docker_fallback(remote_yaml) == fallback

@@ -7,8 +7,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result, redacted, remote_result
+from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result, login_result, redacted, remote_result
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Keyserver, Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointToken, KeyserverLogin, RegistryLogin
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -74,6 +75,21 @@ def test_remote_result(name, shown):
 ])  # fmt: skip
 def test_config_result(value, shown):
     assert config_result(value) == shown
+
+
+SECRET_LOGINS = [  # a login, and how it is shown: kind, name, user name
+    (EndpointToken("lab", "lab.example", False, "hunter2"), ("endpoint", "lab", None)),
+    (KeyserverLogin("https://k", "Basic YWxpY2U6aHVudGVyMg=="), ("keyserver", "https://k", "alice")),
+    (KeyserverLogin("https://k", "Basic aHVudGVyMg=="), ("keyserver", "https://k", None)),
+    (KeyserverLogin("https://k", "Bearer hunter2"), ("keyserver", "https://k", None)),
+    (KeyserverLogin("https://u:hunter2@k", "hunter2"), ("keyserver", f"https://{KEPT}@k", None)),
+    (RegistryLogin("r:5000", "alice", "hunter2", True), ("registry", "r:5000", "alice")),
+]
+
+
+@pytest.mark.parametrize(("secret", "shown"), SECRET_LOGINS)
+def test_login_result_shows_whose_it_is_and_no_secret(secret, shown):
+    assert login_result(secret) == dict(zip(("kind", "name", "username"), shown, strict=True))
 
 
 NAMES = st.sampled_from(["a", "b"])

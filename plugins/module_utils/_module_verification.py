@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The glue to the network. Its libraries are imported here, inside functions, and so only where something is asked of a server."""
+
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import VerificationError
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import Provable, label
+
+if TYPE_CHECKING:
+    from ansible_collections.hpc.apptainer.plugins.module_utils._http import HttpOptions
+    from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import Checks
+    from ansible_collections.hpc.apptainer.plugins.module_utils._verification import Proof
+
+
+class Verifier:
+    """Has credentials proven as the option C(verify) says, each once, and remembers how that went."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        self._when: str = module.params["verify"]
+        self._proofs: Dict[Provable, Proof] = {}
+        self._declared: Dict[str, Provable] = {}
+        self._failed: Dict[str, Provable] = {}
+
+    def prove(self, before: Sequence[Provable], declared: Sequence[Provable]) -> List[Provable]:
+        """Prove what is declared and, unless C(verify) is C(always), not in force yet. Returns what failed; what failed earlier is left out."""
+        declared = [item for item in declared if label(item) not in self._failed]
+        self._declared = {label(item): item for item in declared}
+        old = set(before)
+        asked = [item for item in declared if self._when == "always" or (self._when == "changed" and item not in old)]
+        new = [item for item in asked if item not in self._proofs]
+        if new:
+            options = http_options(self._module)
+            from ansible_collections.hpc.apptainer.plugins.module_utils._verification import prove_all
+
+            self._proofs.update(zip(new, prove_all(new, options)))
+        failed = [item for item in asked if self._proofs[item].verified is False]
+        self._failed.update((label(item), item) for item in failed)
+        return failed
+
+    def refusal(self, result: Dict[str, Any], outcome: str) -> VerificationError:
+        """The error for what failed. I(outcome) says what became of the rest."""
+        reasons = "; ".join("%s: %s" % (name, self._proofs[item].reason) for name, item in sorted(self._failed.items()))
+        return VerificationError("%s. %s" % (reasons.rstrip("."), outcome), dict(result, **self.result()))
+
+    def result(self) -> Dict[str, Any]:
+        """C(verified) and C(verification) of a module's result. Warns of what proved nothing."""
+        shown = []
+        for name, item in sorted(dict(self._declared, **self._failed).items()):
+            proof = self._proofs.get(item)
+            reason = proof.reason if proof else {
+                "never": "not verified, as verify is never",
+                "changed": "not verified, as it did not change (verify: always does it)",
+            }[self._when]
+            if proof and proof.verified is None:
+                self._module.warn("%s: %s" % (name, reason))
+            shown.append({"name": name, "verified": proof.verified if proof else None, "reason": reason})
+        verdicts = {entry["verified"] for entry in shown}
+        return {"verified": False if False in verdicts else True if verdicts == {True} else None, "verification": shown}
+
+
+def http_options(module: AnsibleModule) -> "HttpOptions":
+    """The options of NETWORK_SPEC. Leaves with Ansible's usual message if a library is missing on this node."""
+    from ansible_collections.hpc.apptainer.plugins.module_utils import _discovery, _http
+
+    if not _http.HAS_REQUESTS:
+        module.fail_json(msg=missing_required_lib("requests", reason=_WHY), exception=_http.REQUESTS_IMPORT_ERROR)
+    if not _discovery.HAS_JSONSCHEMA:
+        module.fail_json(msg=missing_required_lib("jsonschema", reason=_WHY), exception=_discovery.JSONSCHEMA_IMPORT_ERROR)
+    params = module.params
+    return _http.HttpOptions(params["timeout"], params["validate_certs"], params["ca_path"], params["client_cert"], params["client_key"])
+
+
+def checks(module: AnsibleModule, topics: Sequence[str]) -> "Checks":
+    """What C(apptainer_remote_info) asks servers."""
+    options = http_options(module)
+    from ansible_collections.hpc.apptainer.plugins.module_utils._checks import check
+
+    return lambda config, stored: check(topics, config, stored, options)
+
+
+_WHY = "to verify over the network (verify: never does without)"
+
+
+def discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> str:
+    """The own keyserver of an endpoint, asked of the endpoint. Raises NetworkError."""
+    options = http_options(module)
+    from ansible_collections.hpc.apptainer.plugins.module_utils._discovery import own_keyserver
+    from ansible_collections.hpc.apptainer.plugins.module_utils._http import Client
+
+    with Client(options) as client:
+        return own_keyserver(client, uri, insecure)

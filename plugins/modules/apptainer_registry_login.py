@@ -1,0 +1,129 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: apptainer_registry_login
+short_description: Manage a user's login to an OCI registry in Apptainer
+description:
+  - Stores or removes the credential with which the user that the task runs as pulls and pushes C(docker://) and C(oras://) images.
+  - It is stored in the user's C(docker-config.json), in the form that all versions of Apptainer read, and C(remote.yaml) gets the entry
+    that C(apptainer registry list) shows. Whatever else is in these files stays.
+  - A new credential is proven before it replaces another one, also where Apptainer itself would not look at the password.
+author:
+  - The hpc.apptainer contributors (@hpc-apptainer)
+extends_documentation_fragment:
+  - hpc.apptainer._attributes
+  - hpc.apptainer._attributes.writes
+  - hpc.apptainer._attributes.actiongroup
+  - hpc.apptainer._files
+  - hpc.apptainer._files.writes
+  - hpc.apptainer._network
+  - hpc.apptainer._network.verify
+  - hpc.apptainer._logins.registry
+  - hpc.apptainer._logins.files
+notes:
+  - Apptainer 1.4 and newer read C(~/.docker/config.json) for users who have no C(~/.apptainer/docker-config.json). This module always
+    writes the latter, and warns if that hides logins in the former.
+  - Credential helpers are not called. A registry that the file leaves to one (C(credHelpers), C(credsStore)) is refused.
+seealso:
+  - module: hpc.apptainer.apptainer_logins
+"""
+
+EXAMPLES = r"""
+- name: Log the service account in to the site's registry
+  hpc.apptainer.apptainer_registry_login:
+    uri: docker://registry.example.org
+    username: ci
+    password: "{{ vault_registry_password }}"
+  become: true
+  become_user: ci
+
+- name: Log in to Docker Hub with an access token
+  hpc.apptainer.apptainer_registry_login:
+    uri: docker://docker.io
+    username: example
+    password: "{{ vault_hub_token }}"
+  become: true
+  become_user: ci
+
+- name: Log out
+  hpc.apptainer.apptainer_registry_login:
+    uri: docker://registry.example.org
+    state: absent
+  become: true
+  become_user: ci
+"""
+
+RETURN = r"""
+config_file:
+  description: The path of the user's C(remote.yaml).
+  returned: success
+  type: str
+  sample: /home/ci/.apptainer/remote.yaml
+auth_file:
+  description: The path of the file with the registry credentials.
+  returned: success
+  type: str
+  sample: /home/ci/.apptainer/docker-config.json
+login:
+  description: The login as it now stands, or V(null) if there is none. The secret is never shown.
+  returned: success
+  type: dict
+  contains:
+    kind:
+      description: What it is for.
+      type: str
+      choices: [endpoint, keyserver, registry]
+    name:
+      description: The name of the endpoint, the URI of the keyserver, or the host of the registry.
+      type: str
+    username:
+      description: The user name, or V(null) if the secret is a token.
+      type: str
+verified:
+  description:
+    - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
+    - V(false) only if the task failed.
+  returned: success
+  type: bool
+verification:
+  description: What was, or was not, verified.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: What it is about.
+      type: str
+      sample: endpoint "site"
+    verified:
+      description: Whether the server confirmed it, or V(null) if it was not asked or confirms everything.
+      type: bool
+    reason:
+      description: What the server answered, or why it was not asked.
+      type: str
+backup_files:
+  description: The paths of the copies.
+  returned: if O(backup=true) and a file was replaced
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module_logins import AUTH_FILE_SPEC, REGISTRY_LOGIN_SPEC, converge_one_login
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(FILE_SPEC, **VERIFY_SPEC, **AUTH_FILE_SPEC, **REGISTRY_LOGIN_SPEC),
+        supports_check_mode=True,
+    )
+    run(module, lambda: converge_one_login(module, "registries"))
+
+
+if __name__ == "__main__":
+    main()
