@@ -81,6 +81,8 @@ options:
     description:
       - The path of the user's C(remote.yaml), in place of the usual one. The C(docker-config.json) is that in the same directory.
     type: path
+notes:
+  - The options for owner, group, mode, SELinux context and backup are about both files.
 """
 
     # Both, for the elements of lists. Annotated, because ansible-test takes only literals in plain assignments.

@@ -48,7 +48,7 @@ options:
     description:
       - When to ask the server whether a credential is good, before it is stored. Also in check mode.
       - V(changed) asks about what is new or replaces something, so that a task that changes nothing needs no network.
-      - V(always) also asks about what is stored already, and fails if the server rejects it now.
+      - V(always) also asks about what is declared and stored already, and fails if the server rejects it now.
       - V(never) asks nothing, for a node without a way to the server. It then needs neither requests nor jsonschema.
       - If the server rejects a credential or cannot be asked, the task fails and nothing is changed.
         If the server lets everyone in, nothing is proven, and a warning says so.

@@ -61,7 +61,8 @@ def server(url: str) -> str:
 
 def timed_out(place: str, timeout: float) -> NetworkError:
     """The error for a server that didn't answer in C(timeout) seconds."""
-    return NetworkError("%s did not answer within %g second%s" % (place, timeout, "" if timeout == 1 else "s"))
+    return NetworkError("%s did not answer within %g second%s: check that it runs and can be reached from here, or give it more time (timeout)"
+                        % (place, timeout, "" if timeout == 1 else "s"))
 
 
 def _chain(error: BaseException) -> List[BaseException]:
@@ -105,13 +106,14 @@ def _explained_tls(chain: List[BaseException]) -> Optional[_Explained]:
             code = getattr(item, "verify_code", None)
             text = _NO_CODE if code is None else "has a certificate that cannot be accepted (%s)" % getattr(item, "verify_message", "")
             return NetworkError, _CERTIFICATE.get(code or 0, text), False
-        if isinstance(item, ssl.SSLEOFError):
+        facts = "%s %s" % (reason, re.sub(r"\W+", "_", str(item)).upper())  # Python 3.6 doesn't know OpenSSL 3's reasons, but has the text
+        if isinstance(item, ssl.SSLEOFError) or "UNEXPECTED_EOF" in facts:
             # Also after the handshake, which the exception doesn't tell: so it is no sign that nothing speaks TLS.
             return NetworkError, "closes the connection in the middle of TLS: it demands a client_cert, or is no TLS server", False
-        if _NO_TLS.search(reason):
+        if _NO_TLS.search(facts):
             return NotTlsError, "does not speak TLS: it is a plain http server, or the port is another service's", False
         for pattern, text in _TLS:
-            if pattern.search(reason):
+            if pattern.search(facts):
                 return NetworkError, text, False
         return NetworkError, "fails in TLS (%s)" % (reason or type(item).__name__), False
     return None
@@ -127,7 +129,7 @@ def _explained_connection(chain: List[BaseException]) -> _Explained:
         if tunnel:
             return NetworkError, "does not connect: it answers %s" % status_text(int(tunnel.group(1))), False
         if isinstance(item, (ConnectionError, http.client.RemoteDisconnected)):
-            return NetworkError, "closes the connection without an answer", True
+            return NetworkError, "closes the connection without an answer: look into its log", True
         if isinstance(item, http.client.IncompleteRead):
             return NetworkError, "breaks off in the middle of its answer", True
         if isinstance(item, http.client.HTTPException):

@@ -16,7 +16,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config impor
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import decode as decode_docker_config
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError
 from ansible_collections.hpc.apptainer.plugins.module_utils._findings import ReadFile, findings
-from ansible_collections.hpc.apptainer.plugins.module_utils._locations import DOCKER_CONFIG, cached_discoveries
+from ansible_collections.hpc.apptainer.plugins.module_utils._locations import DOCKER_CONFIG, cached_discoveries, docker_fallback
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result, login_result
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import decode
@@ -48,11 +48,11 @@ def inspect(
 ) -> Dict[str, Any]:
     """Everything about the files: what each holds, what Apptainer computes from them, and findings.
 
-    I(auth_path) is by default beside the user's file. I(checks) may add what servers say: it gets the configuration that Apptainer
+    I(auth_path) is by default the file that Apptainer would use. I(checks) may add what servers say: it gets the configuration that Apptainer
     works with and the stored logins.
     """
     global_path, user_path = os.path.abspath(global_path), os.path.abspath(user_path)
-    auth_path = os.path.abspath(auth_path or os.path.join(os.path.dirname(user_path), DOCKER_CONFIG))
+    auth_path = os.path.abspath(auth_path or _auth_file(user_path, flavor))
     directory_uid = _directory_uid(global_path)
     shared = read_file(global_path, directory_uid if directory_uid == os.geteuid() else 0)  # root's, but for who builds an image without root
     user = read_file(user_path, _directory_uid(user_path))
@@ -70,6 +70,12 @@ def inspect(
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
                      for finding in findings(shared, user, cached_discoveries(os.path.dirname(user_path)), flavor, auth)],
     }, **(checks(result.config, stored) if checks else {}))
+
+
+def _auth_file(user_path: str, flavor: str) -> str:
+    """The file that Apptainer from 1.4 looks for logins in."""
+    usual, fallback = os.path.join(os.path.dirname(user_path), DOCKER_CONFIG), docker_fallback(user_path)
+    return fallback if flavor == "apptainer" and not os.path.lexists(usual) and os.path.lexists(fallback) else usual
 
 
 def _directory_uid(path: str) -> int:

@@ -9,7 +9,7 @@
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.hpc.apptainer.plugins.module_utils._errors import VerificationError
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, VerificationError
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import Provable, label
 
 if TYPE_CHECKING:
@@ -46,8 +46,11 @@ class Verifier:
 
     def refusal(self, result: Dict[str, Any], outcome: str) -> VerificationError:
         """The error for what failed. I(outcome) says what became of the rest."""
-        reasons = "; ".join("%s: %s" % (name, self._proofs[item].reason) for name, item in sorted(self._failed.items()))
-        return VerificationError("%s. %s" % (reasons.rstrip("."), outcome), dict(result, **self.result()))
+        names: Dict[str, List[str]] = {}
+        for name, item in sorted(self._failed.items()):
+            names.setdefault(self._proofs[item].reason, []).append(name)
+        reasons = "; ".join("%s: %s" % (", ".join(named), reason) for reason, named in names.items())
+        return VerificationError("%s%s %s" % (reasons, "" if reasons.endswith("?") else ".", outcome), dict(result, **self.result()))
 
     def result(self) -> Dict[str, Any]:
         """C(verified) and C(verification) of a module's result. Warns of what proved nothing."""
@@ -69,11 +72,14 @@ def http_options(module: AnsibleModule) -> "HttpOptions":
     """The options of NETWORK_SPEC. Leaves with Ansible's usual message if a library is missing on this node."""
     from ansible_collections.hpc.apptainer.plugins.module_utils import _discovery, _http
 
+    why = "to ask servers" + (" (verify: never does without)" if "verify" in module.params else "")
     if not _http.HAS_REQUESTS:
-        module.fail_json(msg=missing_required_lib("requests", reason=_WHY), exception=_http.REQUESTS_IMPORT_ERROR)
+        module.fail_json(msg=missing_required_lib("requests", reason=why), exception=_http.REQUESTS_IMPORT_ERROR)
     if not _discovery.HAS_JSONSCHEMA:
-        module.fail_json(msg=missing_required_lib("jsonschema", reason=_WHY), exception=_discovery.JSONSCHEMA_IMPORT_ERROR)
+        module.fail_json(msg=missing_required_lib("jsonschema", reason=why), exception=_discovery.JSONSCHEMA_IMPORT_ERROR)
     params = module.params
+    if not 0 < params["timeout"] <= 3600:
+        raise ApptainerError("timeout is %g, but must be more than 0 and at most 3600 seconds" % params["timeout"])
     return _http.HttpOptions(params["timeout"], params["validate_certs"], params["ca_path"], params["client_cert"], params["client_key"])
 
 
@@ -83,9 +89,6 @@ def checks(module: AnsibleModule, topics: Sequence[str]) -> "Checks":
     from ansible_collections.hpc.apptainer.plugins.module_utils._checks import check
 
     return lambda config, stored: check(topics, config, stored, options)
-
-
-_WHY = "to verify over the network (verify: never does without)"
 
 
 def discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> str:

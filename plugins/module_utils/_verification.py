@@ -118,6 +118,7 @@ _TOKEN_ANSWERS: Mapping[int, str] = {
     403: "the token is rejected; it is wrong, has expired, or was withdrawn, so get a new one",
     404: "it does not know the token, or is no token service; get a new token, or check the endpoint's tokenAPI uri",
     406: "the token is malformed; see that all of it was given, and nothing else",
+    429: "it has too much to do, so the token could not be checked; try again later",
 }
 
 

@@ -36,12 +36,13 @@ options:
     type: path
   auth_file:
     description:
-      - The path of the file with the user's registry logins, in place of C(docker-config.json) beside the user's C(remote.yaml).
+      - The path of the file with the user's registry logins, in place of C(docker-config.json) beside the user's C(remote.yaml),
+        or of C(~/.docker/config.json), which Apptainer 1.4 and newer use as long as that does not exist.
     type: path
   check:
     description:
-      - What to ask of servers, all at the same time. A server that does not answer, or not in O(timeout), is in the result.
-        It does not make the task fail.
+      - What to ask of servers, all at the same time, so that it takes little more than O(timeout).
+      - A server that does not answer, or not in time, is in the result. It does not make the task fail.
       - V(services) asks every endpoint for its services, and these for their versions.
       - V(tokens) asks the endpoints whether the stored tokens are good.
       - V(keyservers) asks every keyserver in use for its statistics, and whether the stored logins are good.
@@ -177,7 +178,7 @@ logins:
       description: The user name, or V(null) if the secret is a token.
       type: str
     verified:
-      description: With O(check), whether the server confirms it. V(null) if it confirms everything.
+      description: With O(check), whether the server confirms it. V(false) also if it cannot be asked, V(null) if it confirms everything.
       returned: if it was checked
       type: bool
     reason:

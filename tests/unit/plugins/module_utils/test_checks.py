@@ -136,7 +136,7 @@ def test_silent_servers_are_named_and_cost_their_time_once(endpoint):
     begin = time.monotonic()
     found = check(ALL, RemoteConfig("r1", remotes), logins, HttpOptions(1))
     assert time.monotonic() - begin < 2.5
-    late = f"{endpoint.url} did not answer within 1 second"
+    late = f"{endpoint.url} did not answer within 1 second: check that it runs and can be reached from here, or give it more time (timeout)"
     assert [entry["error"] for entry in found["services"] + found["keyservers"]] == [late] * 16
     assert [entry["reason"] for entry in found["logins"][:-1]] == [late] * 9
     assert [entry["verified"] for entry in found["logins"]] == [False] * 10

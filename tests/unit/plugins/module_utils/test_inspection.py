@@ -280,3 +280,19 @@ def test_checks_get_what_apptainer_works_with_and_add_what_they_found(shared, us
     answer = inspect(str(shared), str(user), checks=checks)
     assert seen == [(["lab", "mine"], ["EndpointToken", "KeyserverLogin"])]
     assert (answer["logins"], answer["services"]) == (["checked"], [])
+
+
+@pytest.mark.parametrize(("existing", "flavor", "used"), [
+    ([".apptainer/docker-config.json", ".docker/config.json"], "apptainer", ".apptainer/docker-config.json"),
+    ([".docker/config.json"], "apptainer", ".docker/config.json"),
+    ([".docker/config.json"], "singularity", ".apptainer/docker-config.json"),
+    ([], "apptainer", ".apptainer/docker-config.json"),
+])
+def test_registry_logins_are_looked_for_where_apptainer_looks(shared, user, existing, flavor, used):
+    home = user.parents[1]
+    for name in existing:
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(json.dumps({"auths": {f"{name}.example": {}}}))
+    found = inspect(str(shared), str(user), flavor)["auth_file"]
+    assert found["path"] == str(home / used)
+    assert found["registries"] == [used.partition("/")[0]] * (used in existing)
