@@ -147,9 +147,9 @@ def replace(path: str, data: bytes, prepare: Callable[[str], object], before: Op
     mode gave the group rights of its own. A new file that root makes belongs to the owner of its directory. ACLs and other extended
     attributes are not kept: Apptainer's chmod 0600 disables an ACL on a user's file, and everybody may read the global one.
 
-    With C(backup), the name of a file that does not exist yet, the old file stays in the same directory under that name.
-
     With C(before), as read when the change was planned, it fails if the file is no longer like that: Apptainer itself takes no locks.
+    With C(backup), the name of a file that does not exist yet, the old content stays in the same directory under that name. It is prepared
+    as the new one: a mode that lets others read a secret is not kept for it either.
 
     Raises StoreError, and whatever C(prepare) raises; the old file is then untouched and the temporary one gone. A kill may leave
     the latter behind (C(.NAME.ansible-*)), with its secrets: a later call removes it when it is an hour old.
@@ -162,13 +162,14 @@ def replace(path: str, data: bytes, prepare: Callable[[str], object], before: Op
             _fill(parent, path, temporary, data, prepare)
             if before is not None and read(path) != before:
                 raise StoreError("%s: was changed by someone else while this task ran, so it is left as it is now. Run again." % path)
-            if backup:
-                os.link(name, backup, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+            if backup and before is not None and before.data is not None:
+                _fill(parent, path, temporary + "~", before.data, prepare)
+                os.link(temporary + "~", backup, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
             os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=parent)
-            raise
+        finally:
+            for leftover in (temporary, temporary + "~"):
+                with contextlib.suppress(OSError):
+                    os.unlink(leftover, dir_fd=parent)
         with _explained(path, "flush its directory to disk", " The new file is in place, but a power failure may undo that."):
             _settle(parent, prefix)
 

@@ -49,7 +49,7 @@ class Verifier:
         names: Dict[str, List[str]] = {}
         for name, item in sorted(self._failed.items()):
             names.setdefault(self._proofs[item].reason, []).append(name)
-        reasons = "; ".join("%s: %s" % (", ".join(named), reason) for reason, named in names.items())
+        reasons = ". ".join("%s: %s" % (", ".join(named), reason) for reason, named in names.items())
         return VerificationError("%s%s %s" % (reasons, "" if reasons.endswith("?") else ".", outcome), dict(result, **self.result()))
 
     def result(self) -> Dict[str, Any]:
@@ -64,7 +64,7 @@ class Verifier:
             if proof and proof.verified is None:
                 self._module.warn("%s: %s" % (name, reason))
             shown.append({"name": name, "verified": proof.verified if proof else None, "reason": reason})
-        verdicts = {entry["verified"] for entry in shown}
+        verdicts = {self._proofs[item].verified for item in dict(self._declared, **self._failed).values() if item in self._proofs}
         return {"verified": False if False in verdicts else True if verdicts == {True} else None, "verification": shown}
 
 

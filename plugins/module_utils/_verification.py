@@ -29,6 +29,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import (
     Provable,
     RegistryLogin,
     basic,
+    username_of,
 )
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import DEFAULT_ENDPOINT_URI, keyserver_identity, parse, without_login
 
@@ -149,8 +150,8 @@ def _prove_token(secret: EndpointToken, client: Client) -> Proof:
 
 # Keyservers
 
-def _rejected(name: str, status: int) -> Proof:
-    return Proof(False, "%s rejects the login (%s): check user name and password" % (name, status_text(status)))
+def _rejected(name: str, status: int, parts: str = "user name and password") -> Proof:
+    return Proof(False, "%s rejects the login (%s): check %s" % (name, status_text(status), parts))
 
 
 def _keyserver_url(uri: str) -> str:
@@ -169,6 +170,7 @@ def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
     url = _keyserver_url(secret.uri)
     validate = False if secret.insecure else None
     name = server(url)
+    parts = "user name and password" if username_of(secret.auth) else "the token"
     statuses: List[str] = []
     is_open = refused = False
     for place in (url, url.rstrip("/") + _STATS):
@@ -181,14 +183,14 @@ def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
                     name = "%s answers %s to its uri, which apptainer keyserver login does not accept, but" % (name, statuses[0])
                 return Proof(True, "%s accepts the login" % name)
             if status in _REFUSED and anonymous != 403:
-                return _rejected(name, status)
+                return _rejected(name, status, parts)
             is_open = is_open or _is_fine(status)
             refused = refused or status in _REFUSED  # 403 either way may be a page that nobody may see
         statuses.append(status_text(status))
     if is_open and not refused:
         return Proof(None, "%s lets everyone in, so nothing checks the login" % name)
-    return Proof(False, "%s accepts the login nowhere: it answers %s to its uri, %s to %s%s; check uri, user name and password"
-                 % (name, statuses[0], statuses[1], _STATS, _certificate_hint(status)))
+    return Proof(False, "%s accepts the login nowhere: it answers %s to its uri, %s to %s%s; check uri and %s"
+                 % (name, statuses[0], statuses[1], _STATS, _certificate_hint(status), parts))
 
 
 def _certificate_hint(status: int) -> str:

@@ -924,18 +924,17 @@ class TestMakeDirectory:
 def test_replace_keeps_the_old_file_as_a_backup(place):
     path = place / "remote.yaml"
     path.write_bytes(b"old")
-    path.chmod(0o640)
-    store.replace(str(path), b"new", lambda temporary: None, store.read(str(path)), "remote.yaml.1~")
-    assert path.read_bytes() == b"new"
-    assert (place / "remote.yaml.1~").read_bytes() == b"old"
-    assert stat.S_IMODE((place / "remote.yaml.1~").stat().st_mode) == 0o640
+    path.chmod(0o644)
+    store.replace(str(path), b"new", lambda temporary: os.chmod(temporary, 0o640), store.read(str(path)), "remote.yaml.1~")
+    assert {name: (place / name).read_bytes() for name in names(place)} == {"remote.yaml": b"new", "remote.yaml.1~": b"old"}
+    assert {stat.S_IMODE((place / name).stat().st_mode) for name in names(place)} == {0o640}
 
 
 def test_replace_overwrites_nothing_with_a_backup(place):
     for name in ("remote.yaml", "remote.yaml.1~"):
         (place / name).write_bytes(name.encode())
     with pytest.raises(StoreError, match="File exists"):
-        store.replace(str(place / "remote.yaml"), b"new", lambda temporary: None, None, "remote.yaml.1~")
+        store.replace(str(place / "remote.yaml"), b"new", lambda temporary: None, store.read(str(place / "remote.yaml")), "remote.yaml.1~")
     assert {path.name: path.read_bytes() for path in place.iterdir()} == {name: name.encode() for name in ("remote.yaml", "remote.yaml.1~")}
 
 

@@ -1,0 +1,286 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""No secret leaves in any form by any way: output, the system's log, command lines, environments; also where servers repeat it."""
+
+import base64
+import contextlib
+import json
+
+import pytest
+import yaml
+from support import leaks, processes
+from support.servers.python import Answer, serve
+from support.servers.recorded import account
+
+
+class Watched:
+    """All that came out, by the way it took."""
+
+    def __init__(self):
+        self.ways = {"output": []}
+
+    def leaks(self, secrets):
+        """The ways by which secrets, pairs of user name and secret, came out."""
+        forms = set().union(*(leaks.forms(*secret) for secret in secrets))
+        return {way: found for way, texts in self.ways.items() if (found := leaks.leaked(texts, forms))}
+
+
+@pytest.fixture
+def watched(request):
+    """Watch what happens in a block: C(with watched() as seen). Without the system's log where that cannot be read."""
+    try:
+        syslog = request.getfixturevalue("syslog")
+    except pytest.skip.Exception:
+        syslog = None
+
+    @contextlib.contextmanager
+    def watch():
+        seen = Watched()
+        with leaks.watched_processes(interval=0.02) as shown:
+            yield seen
+        seen.ways["processes"] = list(shown)
+        if syslog is not None:
+            seen.ways["syslog"] = syslog.texts()
+
+    return watch
+
+
+@pytest.fixture
+def run(run_module, tmp_path):
+    """Run a module in check mode and for real, and note what it says."""
+
+    def run(seen, module, args, **options):
+        for check in (True, False):
+            done = run_module(module, {"sysconfdir": str(tmp_path / "etc"), **args}, check=check, diff=True, **options)
+            assert done.result is not None, "it crashed"
+            seen.ways["output"] += [done.stdout, done.stderr]
+        return done
+
+    return run
+
+
+@pytest.fixture
+def old():
+    """Secrets on disk, by where they are."""
+    places = ("token", "bearer", "basic", "auth", "identity", "plain", "key", "header")
+    return {place: account().token if place in ("token", "bearer", "identity") else account().password for place in places}
+
+
+@pytest.fixture
+def user(tmp_path, old):
+    """The two files of a user, full of secrets."""
+    directory = tmp_path / "home" / ".apptainer"
+    directory.mkdir(parents=True)
+
+    def encoded(place):
+        return base64.b64encode(f"alice:{old[place]}".encode()).decode()
+
+    docker = {
+        "auths": {"auth.example.org": {"auth": encoded("auth")}, "identity.example.org": {"auth": "YTpi", "identitytoken": old["identity"]},
+                  "plain.example.org": {"username": "alice", "password": old["plain"]}, f"https://alice:{old['key']}@key.example.org/v1/": {}},
+        "HttpHeaders": {"Authorization": old["header"]},
+    }
+    remotes = {
+        "Active": "mine",
+        "Remotes": {"mine": {"URI": "h.example.org", "Token": old["token"]}},
+        "Credentials": [{"URI": "https://bearer.example.org", "Auth": "Bearer " + old["bearer"]},
+                        {"URI": "https://basic.example.org", "Auth": "Basic " + encoded("basic")}],
+    }
+    (directory / "docker-config.json").write_text(json.dumps(docker))
+    (directory / "remote.yaml").write_text(yaml.safe_dump(remotes))
+    return directory
+
+
+def pairs(old):
+    return [("alice", secret) for secret in old.values()]
+
+
+def test_what_is_planted_is_found_on_each_way(watched, run):
+    """A user name is no secret: it is shown, logged, and here also exported."""
+    planted = account().password
+    with watched() as seen:
+        run(seen, "apptainer_registry_login", {"uri": "docker://h", "username": planted.replace(":", ""), "password": "some-pa55word",
+                                               "verify": "never"}, env={"PLANTED": planted.replace(":", "")})
+    assert seen.leaks([("alice", planted.replace(":", ""))]).keys() == seen.ways.keys() >= {"output", "processes"}
+
+
+# Secrets in parameters and on disk
+
+def test_secrets_on_disk_stay_there(watched, run, user, old):
+    new = account()
+    password = {"username": "alice", "password": new.password, "verify": "never"}
+    with watched() as seen:
+        for host in ("auth", "identity", "plain", "key", "new"):
+            run(seen, "apptainer_registry_login", {"uri": f"docker://{host}.example.org", **password})
+        for place in ("bearer", "basic"):
+            run(seen, "apptainer_keyserver_login", {"uri": f"https://{place}.example.org", **password})
+        run(seen, "apptainer_remote_info", {})
+        for uri in (f"docker://alice:{new.password}@h", f"docker://h/{new.password}@", f"ftp://alice:{new.password}@h:x"):
+            assert run(seen, "apptainer_registry_login", {**password, "uri": uri}).rc != 0
+        run(seen, "apptainer_logins", {"verify": "never", "remotes": [{"name": "mine", "token": new.token}]})
+        run(seen, "apptainer_logins", {"prune": True, "registries": [{"uri": "docker://new.example.org", "state": "absent"}]})
+    assert not seen.leaks([*pairs(old), ("alice", new.password), ("alice", new.token)])
+    assert json.loads((user / "docker-config.json").read_text())["auths"] == {}
+
+
+BROKEN = {
+    "behind": lambda text: text + "}",
+    "cut off": lambda text: text[:-30],
+    "twice": lambda text: text.replace('{"auths"', '{"auths": {}, "auths"'),
+    "not text": lambda text: text.replace('"auth": ', '"auth": 5, "x": '),
+    "not Base64": lambda text: text.replace('"auth": "', '"auth": "!'),
+    "bare": lambda text: text.replace('"auth": "', '"auth": '),
+    "not UTF-8": lambda text: text.replace("{", "{\udcff"),
+}
+
+
+def test_files_that_are_refused_are_not_quoted(watched, run, user, old):
+    docker, remotes = user / "docker-config.json", user / "remote.yaml"
+    good, password = docker.read_text(), account().password
+    args = {"uri": "docker://h.example.org", "username": "alice", "password": password, "verify": "never"}
+    with watched() as seen:
+        for case, broken in BROKEN.items():
+            docker.write_text(broken(good), errors="surrogateescape")
+            assert str(docker) in run(seen, "apptainer_registry_login", args).result["msg"], case
+        docker.write_text(good)
+        remotes.write_text(remotes.read_text().replace("Token: ", "Token: [") + "]")
+        assert str(remotes) in run(seen, "apptainer_registry_login", args).result["msg"]
+        run(seen, "apptainer_remote_info", {})
+    assert not seen.leaks([*pairs(old), ("alice", password)])
+
+
+# Servers that repeat what they get
+
+def repeat(asked):
+    """What a server got, as it came and in clear."""
+    clear = base64.b64decode(asked.authorization[6:]).decode() if asked.scheme == "Basic" else asked.authorization
+    return f"{asked.authorization} {clear}"
+
+
+def quoted(asked):
+    return repeat(asked).replace('"', "'").encode().decode("latin-1")
+
+
+def demand(challenge):
+    return Answer.json({}, 401, {"WWW-Authenticate": challenge})
+
+
+REPEATING = {
+    "body": lambda asked, url: Answer(403, repeat(asked).encode(), {"Content-Type": "text/plain"}),
+    "reason": lambda asked, url: Answer(401, b"", {}, quoted(asked)),
+    "500": lambda asked, url: Answer(500, repeat(asked).encode(), {}, quoted(asked)),
+    "406": lambda asked, url: Answer.json({"message": repeat(asked)}, 406),
+    "web page": lambda asked, url: Answer(200, repeat(asked).encode(), {"Content-Type": "text/html"}),
+    "type": lambda asked, url: Answer(200, b"x" * (2 << 20), {"Content-Type": quoted(asked)}),
+    "encoding": lambda asked, url: Answer(200, b"", {"Content-Encoding": quoted(asked)}),
+    "challenge": lambda asked, url: demand(f'Basic realm="{quoted(asked)}"'),
+    "location": lambda asked, url: Answer(302, b"", {"Location": f"{url}/{quoted(asked).replace(' ', '/')}"}),
+    "host": lambda asked, url: Answer(302, b"", {"Location": f"https://{asked.authorization[6:].rstrip('=')}.example.org/"}),
+    "user": lambda asked, url: Answer(302, b"", {"Location": f"https://{asked.authorization[6:].rstrip('=')}@example.org/"}),
+    "rubbish": lambda asked, url: Answer(302, b"", {"Location": "ftp:" + quoted(asked)}),
+}
+
+
+@pytest.fixture
+def repeating(certificates):
+    """Sites that repeat a credential in their way. Those with C(token) ask for one, and C(realm) does so with what it got."""
+    repeated = {}
+    ports = {}
+
+    def answer(asked):
+        way, _, by_token = asked.site.partition("+")
+        url = f"https://localhost:{ports[asked.site]}"
+        if not asked.authorization:
+            return demand(f'Bearer realm="{url}/token",service="s"' if by_token else "Basic")
+        repeated[asked.site] = asked.authorization
+        return REPEATING[way](asked, url)
+
+    sites = {f"{way}{suffix}": certificates.server for way in REPEATING for suffix in ("", "+token")}
+    with serve(sites, answer, lambda *seen: None) as served:
+        ports.update(served)
+        yield ports, repeated
+
+
+def test_what_servers_repeat_is_not_told(watched, run, user, old, repeating, library):
+    ports, repeated = repeating
+    scenarios = ("401", "403", "406", "500", "reason", "redirect-elsewhere", "redirect-http", "html")
+    remotes = {f"e{number}": {"URI": "//" + library.uri(f"token-{name}"), "System": False} for number, name in enumerate(scenarios)}
+    (user / "remote.yaml").write_text(yaml.safe_dump({"Active": "e0", "Remotes": remotes}))
+    registry, keyserver, endpoint = account(), account(), account()
+    args = {
+        "ca_path": str(library.ca),
+        "remotes": [{"name": name, "token": endpoint.token} for name in remotes],
+        "keyservers": [{"uri": f"https://localhost:{port}", "username": "alice", "password": keyserver.password} for port in ports.values()],
+        "registries": [{"uri": f"docker://localhost:{port}", "username": "alice", "password": registry.password} for port in ports.values()],
+    }
+    info = {"check": ["tokens", "keyservers", "registries"], "ca_path": str(library.ca)}
+    with watched() as seen:
+        refused = run(seen, "apptainer_logins", args)
+        assert refused.result["verified"] is False
+        assert len(refused.result["verification"]) == len(remotes) + 2 * len(ports)
+        assert repeated.keys() == ports.keys()
+        assert all(any(request.scheme for request in library.of(f"token-{name}")) for name in scenarios)
+        run(seen, "apptainer_logins", {**args, "verify": "never"})
+        repeated.clear()
+        assert run(seen, "apptainer_remote_info", info).rc == 0
+        assert repeated.keys() == ports.keys()
+    secrets = [("alice", one) for one in (registry.password, keyserver.password, endpoint.token)]
+    assert not seen.leaks([*secrets, *pairs(old)])
+
+
+# All of it under ansible
+
+def test_ansible_at_its_most_talkative_tells_no_secret(
+    watched, verify_node, user, old, tmp_path, registry_basic, registry_token, keyserver, library
+):
+    wrong = account()
+    variables = {
+        "ca": str(library.ca), "sysconfdir": str(tmp_path / "etc"), "wrong": wrong.password, "wrong_token": wrong.token,
+        "basic": registry_basic.account.password, "bearer": registry_token.account.password, "keys": keyserver.account.password,
+        "keys_token": keyserver.account.token, "token": library.account.token,
+    }
+    (tmp_path / "secrets.yml").write_text(yaml.safe_dump(variables))
+
+    def var(name):
+        return "{{ " + name + " }}"
+
+    def registry(server, password, scheme="docker"):
+        return {"uri": f"{scheme}://{server.host}", "username": "alice", "password": var(password)}
+
+    def logins(*passwords, **options):
+        basic, bearer, keys, keys_token, token = passwords
+        return {"registries": [registry(registry_basic, basic), registry(registry_token, bearer), registry(registry_token, bearer, "oras")],
+                "keyservers": [{"uri": keyserver.protected, "username": "alice", "password": var(keys)},
+                               {"uri": keyserver.bearer, "password": var(keys_token)}],
+                "remotes": [{"name": "mine", "token": var(token)}], **options}
+
+    remotes = yaml.safe_load((user / "remote.yaml").read_text())
+    remotes["Remotes"]["mine"]["URI"] = "//" + library.uri("good")
+    (user / "remote.yaml").write_text(yaml.safe_dump(remotes))
+    wrongs = ("wrong", "wrong", "wrong", "wrong_token", "wrong_token")
+    runs = [
+        ("apptainer_registry_login", registry(registry_basic, "wrong")),
+        ("apptainer_registry_login", registry(registry_token, "bearer")),
+        ("apptainer_registry_login", {**registry(registry_basic, "basic"), "uri": "docker://alice:{{ basic }}@h.example.org"}),
+        ("apptainer_logins", logins(*wrongs, keep_verified=True)),
+        ("apptainer_logins", logins("basic", "bearer", "keys", "keys_token", "token", prune=True)),
+        ("apptainer_remote_info", {"check": ["services", "tokens", "keyservers", "registries"]}),
+        ("apptainer_registry_login", {"uri": f"docker://{registry_basic.host}", "state": "absent"}),
+    ]
+    tasks = [{f"hpc.apptainer.{module}": {"sysconfdir": "{{ sysconfdir }}", "ca_path": "{{ ca }}", **arguments}, "ignore_errors": True}
+             for module, arguments in runs]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    env = processes.clean_env(tmp_path / "home", {"ANSIBLE_LOCALHOST_WARNING": "false"})
+    with watched() as seen:
+        done = processes.run(
+            verify_node.core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"@{tmp_path / 'secrets.yml'}", "-vvvv", "--diff",
+            "-e", f"ansible_python_interpreter={verify_node.python}", tmp_path / "play.yml", env=env)
+        seen.ways["output"] += [done.stdout, done.stderr]
+    assert "ignored=3" in done.stdout and "changed=3" in done.stdout and done.returncode == 0, done.stdout + done.stderr
+    if "syslog" in seen.ways:
+        assert sum("Invoked with" in text and str(tmp_path) in text for text in seen.ways["syslog"]) == len(runs)
+    used = [server.account for server in (registry_basic, registry_token, keyserver, library)]
+    secrets = [(one.username, secret) for one in (*used, wrong) for secret in (one.password, one.token)]
+    assert not seen.leaks([*secrets, *pairs(old)])
