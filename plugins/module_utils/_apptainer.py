@@ -15,7 +15,8 @@ from typing import List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Keyserver, Remote, RemoteConfig
-from ansible_collections.hpc.apptainer.plugins.module_utils._uri import DEFAULT_ENDPOINT_URI, added_insecure, added_uri, same_keyserver
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointToken
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import DEFAULT_ENDPOINT_URI, added_insecure, added_uri, same_keyserver, same_place
 
 # What is used where no file says anything, by flavor
 BUILT_IN = {
@@ -189,3 +190,17 @@ def remove_keyserver(servers: Tuple[Keyserver, ...], uri: str) -> Tuple[Keyserve
         skipped = () if server.external else (server._replace(skip=True),)
         return servers[:index] + skipped + servers[index + 1:]
     raise RuleError("keyserver %s is not configured" % uri)
+
+
+def endpoint_tokens(remotes: RemoteConfig, system: RemoteConfig, as_stored: bool = False) -> List[EndpointToken]:
+    """The tokens in a user's file, for the URIs that Apptainer takes from the global file where it has the endpoint, and Insecure as here.
+
+    With I(as_stored), for the place that they were stored for: another one if the global endpoint moved since.
+    """
+    seen = sync(remotes, system).remotes
+    found = []
+    for name, remote in remotes.remotes.items():
+        moved = as_stored and not same_place(remote.uri, False, seen[name].uri, False)
+        if remote.token:
+            found.append(EndpointToken(name, (remote if moved else seen[name]).uri, remote.insecure, remote.token))
+    return found

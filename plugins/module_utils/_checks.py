@@ -17,10 +17,9 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._output import login
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointToken, KeyserverLogin, RegistryLogin, Secret
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import keyserver_identity, same_keyserver, without_login
-from ansible_collections.hpc.apptainer.plugins.module_utils._verification import check_keyserver, check_services, prove
+from ansible_collections.hpc.apptainer.plugins.module_utils._verification import check_services, keyserver_problem, prove
 
 _KINDS = {EndpointToken: "tokens", KeyserverLogin: "keyservers", RegistryLogin: "registries"}
-_AT_ONCE = 64  # all questions of a usual configuration, so that silent servers cost their time together, not one after another
 
 _Entry = Dict[str, Any]
 
@@ -71,7 +70,7 @@ def _ask_all(questions: Sequence[_Question], options: HttpOptions) -> List[_Entr
         return run
 
     entries = []
-    outcomes = run_all([asking(*pair) for pair in zip(questions, clients)], options.timeout, _AT_ONCE)
+    outcomes = run_all([asking(*pair) for pair in zip(questions, clients)], options.timeout)
     for question, client, outcome in zip(questions, clients, outcomes):
         if isinstance(outcome, DeadlineError):
             outcome = timed_out(client.asking, options.timeout)
@@ -115,7 +114,7 @@ def _keyserver(place: _Place, logins: Sequence[KeyserverLogin]) -> _Question:
 
     def ask(client: Client) -> _Entry:
         server = place.server or Keyserver(own_keyserver(client, place.remote.uri, place.remote.insecure))
-        error = check_keyserver(server.uri, server.insecure, _authorization(place.remote, server, logins), client)
+        error = keyserver_problem(server.uri, server.insecure, _authorization(place.remote, server, logins), client)
         return {"uri": without_login(server.uri, HIDDEN), "error": error}
 
     known = without_login(place.server.uri, HIDDEN) if place.server else None

@@ -20,7 +20,7 @@ import os
 import pwd
 import stat
 import time
-from typing import Callable, Iterator, List, NamedTuple, Optional
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import StoreError
 
@@ -139,8 +139,18 @@ def check_writable(path: str) -> None:
             raise OSError(reason, os.strerror(reason))
 
 
-def replace(path: str, data: bytes, prepare: Callable[[str], object], before: Optional[FileState] = None, backup: str = "") -> None:
-    """Puts a new file with C(data) at the resolved C(path): whoever looks, at any instant, sees the old or the new file, whole.
+class Change(NamedTuple):
+    """A new content for the file at a resolved path; see replace()."""
+
+    path: str
+    data: bytes
+    prepare: Callable[[str], object]
+    before: Optional[FileState] = None
+    backup: str = ""
+
+
+def replace(*changes: Change) -> None:
+    """Puts new files at the paths of C(changes): whoever looks, at any instant, sees the old or the new file, whole.
 
     C(prepare) gets the path of the finished temporary file, in the same directory, still 0600, and sets mode, owner and security context.
     The owner is kept before that, or it fails. So is the group; if that is not permitted, it fails only where the old
@@ -151,27 +161,48 @@ def replace(path: str, data: bytes, prepare: Callable[[str], object], before: Op
     With C(backup), the name of a file that does not exist yet, the old content stays in the same directory under that name. It is prepared
     as the new one: a mode that lets others read a secret is not kept for it either.
 
-    Raises StoreError, and whatever C(prepare) raises; the old file is then untouched and the temporary one gone. A kill may leave
-    the latter behind (C(.NAME.ansible-*)), with its secrets: a later call removes it when it is an hour old.
+    All temporary files are on disk before the first file is replaced, so that a full disk keeps all as they were.
+
+    Raises StoreError, and whatever C(prepare) raises; the old files are then untouched and the temporary ones gone. A kill may leave
+    those behind (C(.NAME.ansible-*)), with their secrets: a later call removes them when they are an hour old.
     """
-    directory, name = os.path.split(path)
-    prefix = ".%s.ansible-" % name
-    temporary = prefix + os.urandom(8).hex()
-    with _explained(path, "write", " The file is unchanged."), _opened(directory) as parent:
-        try:
-            _fill(parent, path, temporary, data, prepare)
-            if before is not None and read(path) != before:
-                raise StoreError("%s: was changed by someone else while this task ran, so it is left as it is now. Run again." % path)
-            if backup and before is not None and before.data is not None:
-                _fill(parent, path, temporary + "~", before.data, prepare)
-                os.link(temporary + "~", backup, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
-            os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-        finally:
-            for leftover in (temporary, temporary + "~"):
-                with contextlib.suppress(OSError):
-                    os.unlink(leftover, dir_fd=parent)
-        with _explained(path, "flush its directory to disk", " The new file is in place, but a power failure may undo that."):
-            _settle(parent, prefix)
+    with contextlib.ExitStack() as stack:
+        ready = [_ready(stack, change) for change in changes]
+        for change in changes:
+            if change.before is not None and read(change.path) != change.before:
+                raise StoreError("%s: was changed by someone else while this task ran, so it is left as it is now. Run again." % change.path)
+        for number, (change, parent, temporary) in enumerate(ready):
+            already = ", ".join(other.path for other in changes[:number])
+            with _explained(change.path, "write", " The file is unchanged%s." % (already and ", but not " + already)):
+                _put(change, parent, temporary)
+        for change, parent, temporary in ready:
+            with _explained(change.path, "flush its directory to disk", " The new file is in place, but a power failure may undo that."):
+                _settle(parent, temporary.rpartition("-")[0] + "-")
+
+
+def _ready(stack: contextlib.ExitStack, change: Change) -> Tuple[Change, int, str]:
+    """The temporary files of a change, made; with the descriptor of their directory. They go when the stack is left."""
+    directory, name = os.path.split(change.path)
+    temporary = ".%s.ansible-%s" % (name, os.urandom(8).hex())
+    with _explained(change.path, "write", " The file is unchanged."):
+        parent = stack.enter_context(_opened(directory))
+        stack.callback(_discard, parent, temporary)
+        _fill(parent, change.path, temporary, change.data, change.prepare)
+        if change.backup and change.before is not None and change.before.data is not None:
+            stack.callback(_discard, parent, temporary + "~")
+            _fill(parent, change.path, temporary + "~", change.before.data, change.prepare)
+    return change, parent, temporary
+
+
+def _put(change: Change, parent: int, temporary: str) -> None:
+    if change.backup and change.before is not None and change.before.data is not None:
+        os.link(temporary + "~", change.backup, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+    os.replace(temporary, os.path.basename(change.path), src_dir_fd=parent, dst_dir_fd=parent)
+
+
+def _discard(parent: int, name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=parent)
 
 
 def owner_of(path: str) -> int:

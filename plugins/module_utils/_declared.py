@@ -66,26 +66,31 @@ def converge(
     system: Optional[RemoteConfig] = None,
     prune: bool = False,
     system_known: bool = True,
+    foresee: bool = False,
 ) -> Outcome:
     """Put the declared endpoints onto I(config).
 
     I(config) is the global file's content if I(system) is None, else a user's, and I(system) what the global file says: empty if there is
     none, or, with I(system_known) false, if it can't be read. I(prune) removes what is not listed; copies of global endpoints in a user's
-    file stay, as Apptainer would make them anew.
+    file stay, as Apptainer would make them anew. I(foresee) is for check mode: a login to an endpoint that no file has yet is not refused,
+    as an earlier task may make it in a real run.
     Raises RuleError with the endpoint's name, the reason and the way out. Linear in the number of endpoints.
     """
-    return _Change(config, wanted, system, system_known).run(prune)
+    return _Change(config, wanted, system, system_known, foresee).run(prune)
 
 
 class _Change:
     """One run of converge(): working copies of what changes, so that ten thousand endpoints cost ten thousand steps."""
 
-    def __init__(self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig], system_known: bool) -> None:
+    def __init__(
+        self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig], system_known: bool, foresee: bool
+    ) -> None:
         self.before = config
         self.wanted = wanted
         self.is_global = system is None
         self.system = system or RemoteConfig()
         self.system_known = system_known
+        self.foresee = foresee
         self.remotes: Dict[str, Remote] = dict(config.remotes)
         self.active = config.active
         self.warnings: List[str] = []
@@ -147,13 +152,18 @@ class _Change:
         if not self.is_global and item.keyservers is not None:
             raise RuleError("keyservers can only be set in the global file; use scope: global")
 
-    def _own(self, item: WantedRemote, current: Optional[Remote]) -> Remote:
+    def _own(self, item: WantedRemote, current: Optional[Remote]) -> Optional[Remote]:
         """An endpoint that belongs to this very file."""
-        if item.uri is None and current is None:
-            raise RuleError("it does not exist yet, so it needs a uri")
+        if current is None and item._replace(force=False) == WantedRemote(item.name, token=""):
+            return None
         if current is None and not self.system_known:
             raise RuleError("the global file cannot be read, so nobody knows whether it is a global endpoint, which an own one would hide; "
                             "mend that file first")
+        if current is None and item.uri is None and self.foresee and item.token and not self.is_global:
+            self._warn(item, ["it does not exist yet; a real run fails, unless an earlier task makes it"])
+            return Remote(system=True, token=item.token)
+        if current is None and item.uri is None:
+            raise RuleError("it does not exist yet, so it needs a uri")
         remote = (current or Remote())._replace(system=self.is_global)
         uri, insecure = remote.uri, remote.insecure if item.insecure is None else item.insecure
         if item.uri is not None:
@@ -198,8 +208,10 @@ class _Change:
                             "Choose another name, or change it with scope: global" % without_login(known.uri, HIDDEN))
         if current is None and not item.token and not item.insecure:
             return None
-        # a new copy is what Apptainer's own login leaves in a user's file
+        # a new copy is what Apptainer's own login leaves in a user's file; for a login an old one must say what place the token is for
         copy = current or Remote(known.uri, system=True, exclusive=known.exclusive, keyservers=known.keyservers)
+        if item.token and not same_place(copy.uri, False, known.uri, False):
+            copy = copy._replace(uri=known.uri)
         if known.insecure and not copy.insecure and item.insecure is None:
             self._warn(item, ["the global endpoint is insecure (http), but Apptainer uses https for users with a file; set insecure: true here too"])
         if item.insecure not in (None, copy.insecure):

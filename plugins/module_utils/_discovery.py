@@ -37,6 +37,7 @@ else:
     HAS_JSONSCHEMA = True
     JSONSCHEMA_IMPORT_ERROR = None
 
+_LONGEST = 2048  # of a URI, in characters
 DOCUMENT = "/assets/config/config.prod.json"
 
 # What Apptainer can decode. An entry without "uri", or with one that isn't text, is skipped there (real documents have a "params" entry).
@@ -134,6 +135,8 @@ def service(services: Services, name: str) -> str:
     if name not in services.uris:
         raise NetworkError("%s offers no %s service (it offers: %s)" % (services.url, name, offered))
     uri = services.uris[name]
+    if len(uri) > _LONGEST:
+        raise NetworkError("%s offers a %s service, but its uri has %d characters; that is no address" % (services.url, name, len(uri)))
     if not uri.strip():
         raise NetworkError("%s offers a %s service, but its uri is empty" % (services.url, name))
     if not _is_web(uri):
@@ -159,8 +162,3 @@ def own_keyserver(client: Client, uri: str, insecure: bool) -> str:
     services = discover(client, uri, insecure)
     service(services, "keyserver")
     return services.uris["keyserver"]
-
-
-def library(client: Client, uri: str, insecure: bool) -> str:
-    """The library of an endpoint; empty for C(cloud.apptainer.org), which has none and isn't asked, as Apptainer. Raises NetworkError."""
-    return "" if uri == DEFAULT_ENDPOINT_URI else service(discover(client, uri, insecure), "library")

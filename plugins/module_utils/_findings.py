@@ -16,7 +16,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import quote
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import DISCOVERY_CACHE
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import Document
-from ansible_collections.hpc.apptainer.plugins.module_utils._uri import is_usable, keyserver_identity, without_login
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import is_usable, keyserver_identity, same_place, without_login
 
 
 class ReadFile(NamedTuple):
@@ -125,7 +125,7 @@ def _auth_file(read: ReadFile) -> Iterator[Finding]:
     keys = aliases(config, HUB)
     if keys and registry_key(HUB) not in keys:
         yield Finding("unused-login", "error", read.path, "the login for Docker Hub is under a name (%s) at which Apptainer from 1.4 does not look; "
-                      "declare it anew" % ", ".join(map(quoted, keys)))
+                      "declare it anew" % ", ".join(quoted(without_login(key, HIDDEN)) for key in keys))
 
 
 def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:
@@ -179,6 +179,9 @@ def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig
                 yield Finding("shadowed-exclusive", "error", path, hides + ", so exclusive is not obeyed", name)
             else:
                 yield Finding("shadowed", "warning", path, hides, name)
+        if original is not None and remote.system and remote.token and not same_place(remote.uri, False, original.uri, False):
+            yield Finding("moved-token", "warning", path, "the token was stored for %s, but the global endpoint is now at %s, "
+                          "where Apptainer sends it; log in again" % (without_login(remote.uri, HIDDEN), without_login(original.uri, HIDDEN)), name)
         if system is not None and original is None and remote.system:
             yield Finding("stale-copy", "error" if remote.exclusive else "warning", path, "a copy of a global endpoint that is gone" + (
                 "; it is still exclusive here and locks this user out" if remote.exclusive else "") + "; remove it with state: absent", name)

@@ -21,6 +21,7 @@ import queue
 import re
 import socket
 import ssl
+import stat
 import threading
 import time
 import traceback
@@ -29,7 +30,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError, quoted
-from ansible_collections.hpc.apptainer.plugins.module_utils._http_errors import DeadlineError, explained, server, timed_out
+from ansible_collections.hpc.apptainer.plugins.module_utils._http_errors import DeadlineError, ElsewhereError, explained, server, timed_out
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import basic
 
 try:
@@ -57,7 +58,6 @@ _PAUSES = (0.1, 0.4)  # seconds before a second and a third attempt
 _HOST = re.compile(r"(?:[\w.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
 _HEADER = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,40}\Z")
-
 
 
 class HttpOptions(NamedTuple):
@@ -120,22 +120,22 @@ class Client:
         for session in self._sessions.values():
             session.close()
 
-    def get(self, url: str, authorization: str = "", validate_certs: Optional[bool] = None) -> Answer:
+    def get(self, url: str, authorization: str = "", validate_certs: Optional[bool] = None, stay: bool = False) -> Answer:
         """What is at C(url), whatever the status, in C(options.timeout) seconds at most.
 
         C(authorization) is a whole Authorization header; without one, a user name and password in the URL are sent as Go does.
-        C(validate_certs) overrides the option. Redirects are followed, with a credential only on the same server, without one from
-        https to https only. Attempts are repeated if the connection fails or the server is busy (502, 503, 504). Raises NetworkError.
+        C(validate_certs) overrides the option. Redirects are followed, with a credential or with C(stay) only on the same server, without
+        either from https to https only. Attempts are repeated if the connection fails or the server is busy (502, 503, 504). Raises NetworkError.
         """
         validate = self.options.validate_certs if validate_certs is None else validate_certs
-        outcome = run_all([lambda: self._follow(url, authorization, validate)], self.options.timeout)[0]
+        outcome = run_all([lambda: self._follow(url, authorization, validate, stay)], self.options.timeout)[0]
         if isinstance(outcome, DeadlineError):
             outcome = timed_out(self.asking, self.options.timeout)
         if isinstance(outcome, NetworkError):
             raise outcome
         return outcome
 
-    def _follow(self, url: str, authorization: str, validate: bool) -> Answer:
+    def _follow(self, url: str, authorization: str, validate: bool, stay: bool) -> Answer:
         deadline = time.monotonic() + self.options.timeout
         parts = _parts(url)
         if parts is None:
@@ -144,33 +144,38 @@ class Client:
             authorization = basic(unquote(parts.username), unquote(parts.password or ""))
         if not _HEADER.match(authorization):
             raise NetworkError("%s cannot be asked: the credential has a line break or another control character in it" % server(url))
-        for _hop in range(_MOST_REDIRECTS + 1):
+        for hop in range(_MOST_REDIRECTS + 1):
             outcome = self._attempt(parts, authorization, validate, deadline)
+            if outcome.error and hop:
+                raise NetworkError("%s redirects: %s" % (server(url), outcome.error))
             if outcome.error:
                 raise outcome.error
             if outcome.answer:
                 return outcome.answer
-            parts = _redirected(parts, outcome.location, authorization)
+            parts = _redirected(parts, outcome.location, authorization, stay)
         raise NetworkError("%s redirects more than %d times; use the address at which it answers" % (server(url), _MOST_REDIRECTS))
 
     def _attempt(self, parts: SplitResult, authorization: str, validate: bool, deadline: float) -> _Outcome:
         for pause in _PAUSES:
-            outcome = self._once(parts, authorization, validate, deadline)
+            # One dead address of several must not use all of the time; but who is slow to connect gets it in the end.
+            outcome = self._once(parts, authorization, validate, deadline, 0.25)
             if not outcome.again or time.monotonic() + pause > deadline:
                 return outcome
             time.sleep(pause)
-        return self._once(parts, authorization, validate, deadline)
+        return self._once(parts, authorization, validate, deadline, 1)
 
-    def _once(self, parts: SplitResult, authorization: str, validate: bool, deadline: float) -> _Outcome:
+    def _once(self, parts: SplitResult, authorization: str, validate: bool, deadline: float, share: float) -> _Outcome:
+        """One attempt; C(share) of the time that is left is for connecting, with TLS."""
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path or "/", fragment=""))
         self.asking = server(url)
         options = self.options
         cert = (options.client_cert, options.client_key) if options.client_cert and options.client_key else options.client_cert
         proxy = _proxy(url)
+        left = max(0.004, deadline - time.monotonic())
         try:
             session = self._session(validate)
             with session.get(url, auth=_Authorization(authorization), verify=validate and (options.ca_path or True), cert=cert,
-                             timeout=max(0.001, deadline - time.monotonic()), allow_redirects=False, stream=True) as response:
+                             timeout=(left * share, left), allow_redirects=False, stream=True) as response:
                 return _outcome(response, deadline)
         except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError, zlib.error) as error:
             problem, again = explained(error, url, proxy, options.timeout)
@@ -267,7 +272,7 @@ def _authority(parts: SplitResult) -> _Authority:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
-def _redirected(parts: SplitResult, location: str, authorization: str) -> SplitResult:
+def _redirected(parts: SplitResult, location: str, authorization: str, stay: bool) -> SplitResult:
     """Where a redirect leads to. Raises NetworkError if it must not be followed."""
     here = server(urlunsplit(parts))
     target = None
@@ -280,10 +285,12 @@ def _redirected(parts: SplitResult, location: str, authorization: str) -> SplitR
     there = server(urlunsplit(target))
     there = "another server" if _echoes(there, authorization) else there
     if (parts.scheme, target.scheme) == ("https", "http"):
-        raise NetworkError("%s redirects to %s, where nothing protects what is sent; nothing was sent there%s"
-                           % (here, there, ", so not the credential either" if authorization else ""))
+        raise ElsewhereError("%s redirects to %s, where nothing protects what is sent; nothing was sent there%s"
+                             % (here, there, ", so not the credential either" if authorization else ""))
     if authorization:
-        raise NetworkError("%s redirects to %s; the credential was not sent there: if that is the right server, use its address" % (here, there))
+        raise ElsewhereError("%s redirects to %s; the credential was not sent there: if that is the right server, use its address" % (here, there))
+    if stay:
+        raise ElsewhereError("%s redirects to %s: if that is the right server, use its address" % (here, there))
     return target
 
 
@@ -306,10 +313,12 @@ def _problem_with_files(ca_path: Optional[str], bundle: str, client_cert: Option
     for name, path in files:
         try:
             if path and not (os.path.isdir(path) and not name.startswith("client")):
+                if not stat.S_ISREG(os.stat(path).st_mode):
+                    return "%s %s is no regular file" % (name, quoted(path))
                 with open(path, "rb") as file:
                     file.read(1)
-        except OSError as error:
-            return "%s %s cannot be read: %s" % (name, quoted(path or ""), error.strerror)
+        except (OSError, ValueError) as error:
+            return "%s %s cannot be read: %s" % (name, quoted(path or ""), getattr(error, "strerror", "no such path is possible here"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for name, path in files[:2]:
         try:
@@ -327,7 +336,7 @@ def _problem_with_files(ca_path: Optional[str], bundle: str, client_cert: Option
     return ""
 
 
-def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 16) -> List[Union[_T, NetworkError]]:
+def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 64) -> List[Union[_T, NetworkError]]:
     """Run checks, C(workers) at a time, each for at most C(timeout) seconds from its start; results in the order of the checks.
 
     A check that raises NetworkError gives that error, one that is not done in time DeadlineError; any other exception is raised here.

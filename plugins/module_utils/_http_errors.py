@@ -30,6 +30,7 @@ _CERTIFICATE = {
     10: "has a certificate that has expired: renew it there, or check the clock of this machine",
 }
 # Python 3.6 doesn't tell the code.
+_CLOSED = "closes the connection without an answer"
 _NO_CODE = "has a certificate that cannot be verified: its authority is not known here (then give ca_path), or it has expired"
 # By OpenSSL's reason; the first that fits.
 _NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|UNKNOWN_PROTOCOL|HTTP_REQUEST|RECORD_LAYER_FAILURE|PACKET_LENGTH")
@@ -42,6 +43,10 @@ _TLS = (
 
 class NotTlsError(NetworkError):
     """Nothing there speaks TLS: the connection is refused, or what answers is something else. A plain http server may be there."""
+
+
+class ElsewhereError(NetworkError):
+    """A server redirects to another one, where nothing was sent."""
 
 
 class DeadlineError(NetworkError):
@@ -87,7 +92,7 @@ def explained(error: BaseException, url: str, proxy: str, timeout: float) -> Tup
     elif proxy:
         subject = "%s, asked through the proxy %s," % (subject, proxy)
     if any(isinstance(item, (socket.timeout, TimeoutError)) for item in chain):
-        return timed_out(subject, timeout), False
+        return timed_out(subject, timeout), True  # in connecting, which gets only a part of the time; else there is none left
     kind, text, again = _explained_tls(chain) or _explained_connection(chain)
     return (NetworkError if proxy else kind)("%s %s" % (subject, text)), again
 
@@ -109,7 +114,7 @@ def _explained_tls(chain: List[BaseException]) -> Optional[_Explained]:
         facts = "%s %s" % (reason, re.sub(r"\W+", "_", str(item)).upper())  # Python 3.6 doesn't know OpenSSL 3's reasons, but has the text
         if isinstance(item, ssl.SSLEOFError) or "UNEXPECTED_EOF" in facts:
             # Also after the handshake, which the exception doesn't tell: so it is no sign that nothing speaks TLS.
-            return NetworkError, "closes the connection in the middle of TLS: it demands a client_cert, or is no TLS server", False
+            return NetworkError, _CLOSED + ": it demands a client_cert, is no TLS server, or has a problem that its log tells", False
         if _NO_TLS.search(facts):
             return NotTlsError, "does not speak TLS: it is a plain http server, or the port is another service's", False
         for pattern, text in _TLS:
@@ -129,7 +134,7 @@ def _explained_connection(chain: List[BaseException]) -> _Explained:
         if tunnel:
             return NetworkError, "does not connect: it answers %s" % status_text(int(tunnel.group(1))), False
         if isinstance(item, (ConnectionError, http.client.RemoteDisconnected)):
-            return NetworkError, "closes the connection without an answer: look into its log", True
+            return NetworkError, _CLOSED + ": look into its log", True
         if isinstance(item, http.client.IncompleteRead):
             return NetworkError, "breaks off in the middle of its answer", True
         if isinstance(item, http.client.HTTPException):

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
 from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import mode_of, owner_of, read, resolve
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, hosts
-from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import decode as decode_docker_config
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_json import decode as decode_docker_config
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError
 from ansible_collections.hpc.apptainer.plugins.module_utils._findings import ReadFile, findings
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import DOCKER_CONFIG, cached_discoveries, docker_fallback

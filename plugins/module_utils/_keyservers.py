@@ -64,10 +64,10 @@ def needs_discovery(config: RemoteConfig, wanted: KeyserverPlace) -> Optional[Re
     An empty list stands for the own keyserver alone, so to add another one it must be known. To remove one it need not be: nothing but the
     own one is in use, and that can't be removed. Raises RuleError for what place_keyserver() would refuse whatever the answer.
     """
-    name = owner(config, wanted)
-    remote = config.remotes[name]
     if not wanted.present:
         return None
+    name = owner(config, wanted)
+    remote = config.remotes[name]
     try:
         check_keyserver(wanted.uri)
         _check_order(wanted.order)
@@ -81,8 +81,11 @@ def place_keyserver(config: RemoteConfig, wanted: KeyserverPlace, builtin: Optio
 
     Keyservers in use come first, skipped ones behind them, where C(apptainer keyserver add) does not trip over them; a list in which nothing in
     use changes is not touched. Apptainer tells keyservers apart by scheme and host: an entry with another path is rewritten,
-    several entries of one keyserver become one. Raises RuleError with the endpoint's name, the reason and the way out.
+    several entries of one keyserver become one. Where there is no endpoint there is nothing to remove.
+    Raises RuleError with the endpoint's name, the reason and the way out.
     """
+    if not wanted.present and (wanted.remote or config.active) not in config.remotes:
+        return Outcome(config)
     name = owner(config, wanted)
     remote = config.remotes[name]
     own = _own_keyserver(remote, wanted, builtin)
@@ -93,6 +96,18 @@ def place_keyserver(config: RemoteConfig, wanted: KeyserverPlace, builtin: Optio
     if servers == remote.keyservers:
         return Outcome(config)
     return Outcome(put(config, name, remote._replace(keyservers=servers)))
+
+
+def foreseen(config: RemoteConfig, wanted: KeyserverPlace) -> Optional[Outcome]:
+    """For check mode: what becomes of the global file if an earlier task makes the named endpoint, which it has not yet; else None."""
+    if not wanted.present or not wanted.remote or wanted.remote in config.remotes:
+        return None
+    try:
+        server = Keyserver(check_keyserver(wanted.uri), external=True, insecure=bool(wanted.insecure))
+    except RuleError as error:
+        raise _at(wanted.remote, error) from None
+    return Outcome(put(config, wanted.remote, Remote(system=True, keyservers=(server,))), (
+        "endpoint %s: it is not in the global file yet; a real run fails, unless an earlier task makes it" % quoted(wanted.remote),))
 
 
 def _at(name: str, error: RuleError) -> RuleError:

@@ -12,9 +12,9 @@ entries, but one secret in docker-config.json. What is not declared is left alon
 """
 
 import re
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import sync
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import BUILT_IN, sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedRemote, converge
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import (
     HUB,
@@ -27,8 +27,16 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config impor
     pruned,
 )
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError, quoted
-from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Credential, RemoteConfig
-from ansible_collections.hpc.apptainer.plugins.module_utils._uri import check_keyserver, keyserver_identity, names_host, parse, without_login
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Credential, Keyserver, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
+    DEFAULT_ENDPOINT_URI,
+    DEFAULT_KEYSERVER_URI,
+    check_keyserver,
+    keyserver_identity,
+    names_host,
+    parse,
+    without_login,
+)
 
 REGISTRY_SCHEMES = ("docker", "oras")
 
@@ -143,9 +151,11 @@ def keyserver_login_uri(uri: str, present: bool = True) -> str:
     if "@" in uri:
         raise RuleError("uri holds a user name or password, which belong into username and password; write it like https://keys.example.org")
     uri = check_keyserver(uri)
-    scheme = parse(uri).scheme
-    if present and scheme not in ("http", "https"):
-        raise RuleError("Apptainer cannot log in with the scheme %s; write %s://%s" % ((scheme,) + credential_place(uri)))
+    url = parse(uri)
+    if url.query or url.fragment:
+        raise RuleError("uri has a query or fragment, which no keyserver needs; write it like https://keys.example.org")
+    if present and url.scheme not in ("http", "https"):
+        raise RuleError("Apptainer cannot log in with the scheme %s; write %s://%s%s" % ((url.scheme,) + credential_place(uri) + (url.path,)))
     return uri
 
 
@@ -155,23 +165,28 @@ def converge_logins(
     keyservers: Sequence[WantedKeyserverLogin],
     registries: Sequence[WantedRegistry],
     system: RemoteConfig,
-    prune: bool = False,
+    prune: Collection[str] = (),
     system_known: bool = True,
     with_credentials: bool = True,
+    foresee: bool = False,
 ) -> LoginOutcome:
     """Put the declared logins onto an account's two files.
 
-    I(system) is what the global file says: empty if there is none, or, with I(system_known) false, if it can't be read. I(prune) removes
-    the logins that are not listed. I(with_credentials) is false for an explicit auth file: its logins are not listed in remote.yaml (as
-    Apptainer from 1.4 does with C(--authfile)). Raises RuleError that names the login, the reason and the way out. Linear in the number of logins.
+    I(system) is what the global file says: empty if there is none, or, with I(system_known) false, if it can't be read. I(prune) names the
+    kinds (C(remotes), C(keyservers), C(registries)) of which logins that are not listed are removed. I(with_credentials) is false for an
+    explicit auth file: its logins are not listed in remote.yaml (as Apptainer from 1.4 does with C(--authfile)). I(foresee) is for check
+    mode: a login to an endpoint that no file has yet is not refused, as an earlier task may make it in a real run.
+    Raises RuleError that names the login, the reason and the way out. Linear in the number of logins.
     """
     if prune and not (tokens or keyservers or registries):
         raise RuleError("prune: true with empty lists would remove every login; list those that should stay")
-    run = _Change(files, system, system_known, with_credentials)
-    run.tokens(tokens, prune)
-    listed = run.keyservers(keyservers) | run.registries(registries, prune)
-    if prune:
-        run.credentials.prune(listed, with_credentials)
+    run = _Change(files, system, system_known, with_credentials, foresee)
+    run.tokens(tokens, "remotes" in prune)
+    listed = run.keyservers(keyservers) | run.registries(registries, "registries" in prune)
+    if "keyservers" in prune:
+        run.credentials.prune(listed, lambda scheme: scheme not in REGISTRY_SCHEMES)
+    if "registries" in prune and with_credentials:
+        run.credentials.prune(listed, lambda scheme: scheme in REGISTRY_SCHEMES)
     remotes = run.remotes._replace(credentials=run.credentials.result())
     run.warn_of_new_file(remotes)
     return LoginOutcome(Files(remotes, run.docker), tuple(run.warnings))
@@ -215,9 +230,10 @@ class _Credentials:
             self.remove(place)
             self._append(place, item)
 
-    def prune(self, listed: Set[_Place], with_registries: bool) -> None:
+    def prune(self, listed: Set[_Place], concerns: Callable[[str], bool]) -> None:
+        """Remove what is not listed, of the schemes that this is about."""
         for place in set(self._items) - listed:
-            if with_registries or place[0] not in REGISTRY_SCHEMES:
+            if concerns(place[0]):
                 self.remove(place)
 
     def result(self) -> Tuple[Credential, ...]:
@@ -227,13 +243,14 @@ class _Credentials:
 class _Change:
     """One run of converge_logins()."""
 
-    def __init__(self, files: Files, system: RemoteConfig, system_known: bool, with_credentials: bool) -> None:
+    def __init__(self, files: Files, system: RemoteConfig, system_known: bool, with_credentials: bool, foresee: bool) -> None:
         self.before = files.remotes
         self.remotes = files.remotes
         self.docker = files.docker
         self.system = system
         self.system_known = system_known
         self.with_credentials = with_credentials
+        self.foresee = foresee
         self.credentials = _Credentials(files.remotes.credentials)
         self.warnings: List[str] = []
 
@@ -257,7 +274,7 @@ class _Change:
         if prune:
             changes += [WantedRemote(name, token="") for name, remote in self.before.remotes.items() if remote.token and name not in listed]
         if changes:
-            outcome = converge(self.remotes, changes, self.system, system_known=self.system_known)
+            outcome = converge(self.remotes, changes, self.system, system_known=self.system_known, foresee=self.foresee)
             self.remotes = outcome.config
             self.warnings += outcome.warnings
 
@@ -269,6 +286,8 @@ class _Change:
             return
         if not self.system_known:
             raise RuleError("endpoint %s: this user has none of that name, and the global file cannot be read; mend that file first" % name)
+        if self.foresee:
+            return
         raise RuleError("endpoint %s does not exist, so there is nothing to log in to; add it first, with apptainer_remote" % name)
 
     # keyservers
@@ -298,7 +317,9 @@ class _Change:
 
     def _configured_keyservers(self) -> Tuple[Set[_Place], Set[_Place]]:
         """The external and the built-in keyservers of all endpoints, as Apptainer looks for one (recorded runs ks-user-remote, ks-not-external)."""
-        servers = [server for remote in sync(self.remotes, self.system).remotes.values() for server in remote.keyservers]
+        remotes = sync(self.remotes, self.system).remotes or BUILT_IN["apptainer"].remotes
+        servers = [server for remote in remotes.values() for server in remote.keyservers]
+        servers += [Keyserver(DEFAULT_KEYSERVER_URI) for remote in remotes.values() if remote.uri == DEFAULT_ENDPOINT_URI and not remote.keyservers]
         return ({credential_place(server.uri) for server in servers if server.external},
                 {credential_place(server.uri) for server in servers if not server.external})
 
@@ -360,7 +381,7 @@ class _Change:
         for host in absent:
             if host in found.namespaced:
                 self.warnings.append("registry %s: logins for parts of it are left (%s), and Apptainer from 1.4 uses any of them for all of it; "
-                                     "prune: true removes them" % (host, ", ".join(
+                                     "apptainer_logins with prune: true removes them, and whatever else is not listed" % (host, ", ".join(
                                          quoted(without_login(key, HIDDEN)) for key in sorted(found.namespaced[host]))))
 
     def _list_registry(self, place: _Place, item: WantedRegistry) -> None:

@@ -6,6 +6,7 @@
 
 """The glue that changes files: read, plan, have what is new proven, and write what differs; in check mode the same, short of writing."""
 
+import functools
 import os
 import stat
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import (
+    Change,
     FileState,
     check_writable,
     locked,
@@ -23,7 +25,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import 
     replace,
     resolve,
 )
-from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, FormatError
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, FormatError, StoreError
 from ansible_collections.hpc.apptainer.plugins.module_utils._go_yaml import encode
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import redacted
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import RemoteConfig
@@ -112,8 +114,7 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
                 make_directory(os.path.dirname(draft.target.path), 0o755 if draft.target.is_global else 0o700)
         with locked(*(target.path for target in targets if os.path.isdir(os.path.dirname(target.path)))):
             drafts, warnings = _planned(module, targets, plan, prove)
-            for draft in drafts:
-                _write(module, draft, backups)
+            backups = _write(module, [draft for draft in drafts if draft.changed])
     for warning in warnings:
         module.warn(warning)
     result: Dict[str, Any] = {"changed": any(draft.changed for draft in drafts)}
@@ -128,10 +129,20 @@ def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, pr
     before = [content.value for content in contents]
     planned = plan(before)
     drafts = [_draft(module, *parts) for parts in zip(targets, states, contents, planned.values)]
-    if prove is not None and prove(before, planned.values):
+    if prove is not None and _proven(module, prove, before, planned):
         planned = plan(before)
         drafts = [_draft(module, *parts) for parts in zip(targets, states, contents, planned.values)]
     return drafts, planned.warnings
+
+
+def _proven(module: AnsibleModule, prove: Prover, before: Sequence[Any], planned: Plan) -> bool:
+    """Whether the plan has to be made once more. If proving fails, what the rule warned of may be the reason."""
+    try:
+        return prove(before, planned.values)
+    except ApptainerError:
+        for warning in planned.warnings:
+            module.warn(warning)
+        raise
 
 
 def _draft(module: AnsibleModule, target: Target, state: FileState, content: Any, value: Any) -> _Draft:
@@ -155,14 +166,15 @@ def _encoded(target: Target, content: Any, value: Any) -> bytes:
     return data
 
 
-def _write(module: AnsibleModule, draft: _Draft, backups: List[str]) -> None:
-    if not draft.changed or draft.data is None:
-        return
-    path, backup = draft.target.path, ""
-    if module.params["backup"] and draft.state.data is not None:
-        backup = "%s.%d.%s~" % (os.path.basename(path), os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S"))
-        backups.append(os.path.join(os.path.dirname(path), backup))
-    replace(path, draft.data, lambda temporary: _set_attributes(module, temporary, draft.attributes), draft.state, backup)
+def _write(module: AnsibleModule, drafts: Sequence[_Draft]) -> List[str]:
+    """Replace the files, all at once as far as that can be. Returns the paths of the backups."""
+    suffix = ".%d.%s~" % (os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S"))
+    kept = [draft.target.path for draft in drafts if module.params["backup"] and draft.state.data is not None]
+    replace(*(
+        Change(draft.target.path, draft.data, functools.partial(_set_attributes, module, attributes=draft.attributes), draft.state,
+               os.path.basename(draft.target.path) + suffix if draft.target.path in kept else "")
+        for draft in drafts if draft.data is not None))
+    return [path + suffix for path in kept]
 
 
 def _attributes(module: AnsibleModule, target: Target, state: FileState) -> Dict[str, Any]:
@@ -175,11 +187,14 @@ def _attributes(module: AnsibleModule, target: Target, state: FileState) -> Dict
     mode = attributes["mode"] or "%04o" % usual
     if isinstance(mode, bool):
         raise ApptainerError("mode must be like '0644' in quotes, or symbolic like 'go-w'")
-    with tempfile.NamedTemporaryFile() as probe:
-        os.chmod(probe.name, usual if state.mode is None else state.mode)
-        _in_check_mode(module, False, module.set_mode_if_different, probe.name, mode, False)
-        attributes["mode"] = "%04o" % stat.S_IMODE(os.stat(probe.name).st_mode)
-        _in_check_mode(module, True, _set_attributes, module, probe.name, attributes)
+    try:
+        with tempfile.NamedTemporaryFile() as probe:
+            os.chmod(probe.name, usual if state.mode is None else state.mode)
+            _in_check_mode(module, False, module.set_mode_if_different, probe.name, mode, False)
+            attributes["mode"] = "%04o" % stat.S_IMODE(os.stat(probe.name).st_mode)
+            _in_check_mode(module, True, _set_attributes, module, probe.name, attributes)
+    except OSError as error:
+        raise StoreError("no file could be made in a directory for temporary files (%s); make room in /tmp" % error.strerror) from None
     directory_uid = owner_of(os.path.dirname(target.path))
     if attributes["owner"] is None and os.geteuid() == 0 and (directory_uid or target.is_global):
         attributes["owner"] = str(directory_uid)

@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError, quoted
-from ansible_collections.hpc.apptainer.plugins.module_utils._keyservers import KeyserverPlace, needs_discovery, owner, place_keyserver
+from ansible_collections.hpc.apptainer.plugins.module_utils._keyservers import KeyserverPlace, foreseen, needs_discovery, owner, place_keyserver
 from ansible_collections.hpc.apptainer.plugins.module_utils._module_files import Plan, Target, update_files
 from ansible_collections.hpc.apptainer.plugins.module_utils._module_remotes import file_result, hide_passwords, remote_yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._module_verification import discovered_keyserver
@@ -36,6 +36,9 @@ def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
     discovered: Dict[Tuple[str, bool], str] = {}
 
     def plan(values: Sequence[RemoteConfig]) -> Plan:
+        outcome = foreseen(values[0], wanted) if module.check_mode else None
+        if outcome is not None:
+            return Plan([outcome.config], outcome.warnings)
         builtin: Optional[str] = params["builtin_uri"]
         remote = needs_discovery(values[0], wanted)
         if remote is not None:
@@ -49,7 +52,7 @@ def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
     path = remote_yaml(module, is_global=True)
     update = update_files(module, [Target(path, is_global=True)], plan)
     config: RemoteConfig = update.values[0]
-    return dict(file_result(path, update), remote=remote_result(config, owner(config, wanted)))
+    return dict(file_result(path, update), remote=remote_result(config, wanted.remote or config.active))
 
 
 def _asked(module: AnsibleModule, name: str, remote: Remote) -> str:

@@ -12,16 +12,9 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import read, resolve
-from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import (
-    DockerConfig,
-    canonical,
-    decode,
-    encode,
-    hosts,
-    pruned,
-    redacted,
-)
-from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, canonical, hosts, pruned, redacted
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_json import decode, encode
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import DOCKER_CONFIG, docker_fallback
 from ansible_collections.hpc.apptainer.plugins.module_utils._logins import (
     Files,
@@ -36,9 +29,10 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module_files import
 from ansible_collections.hpc.apptainer.plugins.module_utils._module_remotes import hide_passwords, read_global, remote_yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._module_verification import Verifier
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import login_result
-from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointToken, KeyserverLogin, RegistryLogin, Secret, label
 from ansible_collections.hpc.apptainer.plugins.module_utils._stored import secrets
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import without_login
 
 _STATE: Dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 KEYSERVER_LOGIN_SPEC: Dict[str, Any] = {
@@ -54,11 +48,19 @@ _TOKEN_SPEC: Dict[str, Any] = {
     "token": {"type": "str", "no_log": True},
     "token_file": {"type": "path", "no_log": False},
 }
+KEYSERVER_LOGIN_REQUIRED = [("state", "present", ("password",))]
+REGISTRY_LOGIN_REQUIRED = [("state", "present", ("username", "password"))]
 AUTH_FILE_SPEC: Dict[str, Any] = {"auth_file": {"type": "path"}}
 LOGINS_SPEC: Dict[str, Any] = {
-    "remotes": {"type": "list", "elements": "dict", "default": [], "options": _TOKEN_SPEC, "mutually_exclusive": [("token", "token_file")]},
-    "keyservers": {"type": "list", "elements": "dict", "default": [], "options": KEYSERVER_LOGIN_SPEC},
-    "registries": {"type": "list", "elements": "dict", "default": [], "options": REGISTRY_LOGIN_SPEC},
+    "remotes": {
+        "type": "list",
+        "elements": "dict",
+        "options": _TOKEN_SPEC,
+        "mutually_exclusive": [("token", "token_file")],
+        "required_if": [("state", "present", ("token", "token_file"), True)],
+    },
+    "keyservers": {"type": "list", "elements": "dict", "options": KEYSERVER_LOGIN_SPEC, "required_if": KEYSERVER_LOGIN_REQUIRED},
+    "registries": {"type": "list", "elements": "dict", "options": REGISTRY_LOGIN_SPEC, "required_if": REGISTRY_LOGIN_REQUIRED},
     "prune": {"type": "bool", "default": False},
     "keep_verified": {"type": "bool", "default": False},
 }
@@ -92,8 +94,9 @@ def converge_one_login(module: AnsibleModule, kind: str) -> Dict[str, Any]:
 def converge_account(module: AnsibleModule) -> Dict[str, Any]:
     """All logins that LOGINS_SPEC's options declare."""
     params = module.params
-    account = _Account(module, {kind: params[kind] for kind in ("remotes", "keyservers", "registries")})
-    return account.converge(params["prune"], params["keep_verified"])
+    given = [kind for kind in ("remotes", "keyservers", "registries") if params[kind] is not None]
+    account = _Account(module, {kind: params[kind] or [] for kind in ("remotes", "keyservers", "registries")})
+    return account.converge((given or list(params)) if params["prune"] else (), params["keep_verified"])  # without a list: refused
 
 
 class _Account:
@@ -107,31 +110,38 @@ class _Account:
         self._system, self._system_known = read_global(module)
         hide_passwords(module, [entry["uri"] for kind in ("keyservers", "registries") for entry in entries.get(kind, ())])
         self._tokens = [_token(module, entry) for entry in entries.get("remotes", ())]
-        self._keyservers = [WantedKeyserverLogin(*_login(entry)) for entry in entries.get("keyservers", ())]
-        self._registries = [WantedRegistry(*_login(entry), insecure=entry["insecure"]) for entry in entries.get("registries", ())]
+        for entry in entries.get("keyservers", ()):
+            if entry["username"] == "" and entry["state"] == "present":
+                raise ApptainerError("keyserver %s: the username is empty; leave it out if the password is a token"
+                                     % quoted(without_login(entry["uri"], HIDDEN)))
+        self._keyservers = [WantedKeyserverLogin(**_login(entry)) for entry in entries.get("keyservers", ())]
+        self._registries = [WantedRegistry(insecure=entry["insecure"], **_login(entry)) for entry in entries.get("registries", ())]
         self._config_file = remote_yaml(module)
         auth_file = module.params.get("auth_file")
         self._auth_file = os.path.abspath(auth_file or os.path.join(os.path.dirname(self._config_file), DOCKER_CONFIG))
         self._listed_in_config = not auth_file  # registries, as Apptainer does
+        if "registries" in entries and resolve(self._auth_file) == resolve(self._config_file):
+            raise ApptainerError("%s cannot be both the remote.yaml and the file for registry logins; correct auth_file or config_file"
+                                 % self._auth_file)
         # the secret first: without it the entry in remote.yaml would promise too much
         self._targets = [Target(self._auth_file, content=_DockerJson)] if "registries" in entries else []
         if not auth_file or set(entries) != {"registries"}:
             self._targets.append(Target(self._config_file))
 
-    def converge(self, prune: bool = False, keep_verified: bool = False) -> Dict[str, Any]:
+    def converge(self, prune: Sequence[str] = (), keep_verified: bool = False) -> Dict[str, Any]:
         """Read, plan, verify and write."""
 
         def plan(values: Sequence[Any]) -> Plan:
             before = _files(values)
             tokens, keyservers, registries = self._wanted()
             after, warnings = converge_logins(
-                before, tokens, keyservers, registries, self._system, prune, self._system_known, self._listed_in_config)
+                before, tokens, keyservers, registries, self._system, prune, self._system_known, self._listed_in_config, self.module.check_mode)
             if self._listed_in_config and not before.docker.has_data and after.docker.has_data:
                 warnings += self._hidden_logins(after.docker)
             return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)
 
         def prove(before: Sequence[Any], after: Sequence[Any]) -> bool:
-            failed = self._verifier.prove(_unambiguous(self._declared_secrets(before)), self._declared_secrets(after))
+            failed = self._verifier.prove(_unambiguous(self._declared_secrets(before, True)), self._declared_secrets(after))
             if failed and not keep_verified:
                 raise self._verifier.refusal({}, "Nothing was changed.")
             self._aside.update(map(label, failed))
@@ -156,15 +166,17 @@ class _Account:
         lists = (self._tokens, self._keyservers, self._registries)
         return [[item._replace(keep=True) if self._aside and _label(item) in self._aside else item for item in items] for items in lists]
 
-    def _declared_secrets(self, values: Sequence[Any]) -> List[Secret]:
+    def _declared_secrets(self, values: Sequence[Any], as_stored: bool = False) -> List[Secret]:
         """What the files hold of the declared logins; of a registry only its own, and not those for parts of it, which nobody declared."""
         labels = {_label(item) for item in [*self._tokens, *self._keyservers, *self._registries]}
+        insecure: Dict[str, bool] = {}  # what the task says of plain http is what counts, whatever the file says of the other scheme
+        for item in self._registries:
+            if item.insecure is not None:
+                insecure[_label(item)] = item.insecure and insecure.get(_label(item), True)
         remotes, docker = _files(values)
-        if not self._listed_in_config:  # then no file says where plain http may be used
-            insecure = [Credential(registry(item.uri).uri, insecure=True) for item in self._registries if item.insecure]
-            remotes = remotes._replace(credentials=(*remotes.credentials, *insecure))
         docker = pruned(docker, [registry(item.uri).host for item in self._registries])
-        return [item for item in secrets(remotes, docker, self._system) if label(item) in labels]
+        return [item._replace(insecure=insecure.get(label(item), item.insecure)) if isinstance(item, RegistryLogin) else item
+                for item in secrets(remotes, docker, self._system, as_stored) if label(item) in labels]
 
     def _hidden_logins(self, docker: DockerConfig) -> Tuple[str, ...]:
         """A warning if the new docker-config.json hides logins that Apptainer from 1.4 has found in docker's own file until now."""
@@ -202,8 +214,14 @@ def _token(module: AnsibleModule, entry: Mapping[str, Any]) -> WantedToken:
     return WantedToken(entry["name"], present, token)
 
 
-def _login(entry: Mapping[str, Any]) -> Tuple[str, bool, str, str]:
-    return entry["uri"], entry["state"] == "present", entry["username"] or "", entry["password"] or ""
+def _login(entry: Mapping[str, Any]) -> Dict[str, Any]:
+    """What the options of KEYSERVER_LOGIN_SPEC mean, by the names of the fields of wanted values."""
+    return {
+        "uri": entry["uri"],
+        "present": entry["state"] == "present",
+        "username": entry["username"] or "",
+        "password": entry["password"] or "",
+    }
 
 
 def _label(item: Any) -> str:

@@ -10,7 +10,7 @@ import os
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import sync
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import endpoint_tokens, sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import read, resolve
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedKeyserver, WantedRemote, converge
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, quoted
@@ -21,7 +21,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module_verification
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result, remote_result
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import decode
-from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointServices, Provable, endpoint_tokens
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointServices, Provable
 
 SCOPED_FILE_SPEC: Dict[str, Any] = dict(FILE_SPEC, scope={"type": "str", "choices": ["user", "global"], "default": "user"})
 KEYSERVER_SPEC: Dict[str, Any] = {
@@ -60,13 +60,13 @@ def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]], p
     verifier = Verifier(module)
 
     def plan(values: Sequence[RemoteConfig]) -> Plan:
-        outcome = converge(values[0], wanted, system, prune, system_known)
+        outcome = converge(values[0], wanted, system, prune, system_known, foresee=module.check_mode)
         return Plan([outcome.config], outcome.warnings)
 
     def prove(before: Sequence[RemoteConfig], after: Sequence[RemoteConfig]) -> bool:
         if not declared:
             return False
-        if verifier.prove(_provable(before[0], system, services, declared), _provable(after[0], system, services, declared)):
+        if verifier.prove(_provable(before[0], system, services, declared, True), _provable(after[0], system, services, declared)):
             raise verifier.refusal({}, "Nothing was changed.")
         return False
 
@@ -81,18 +81,22 @@ def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]], p
     return dict(result, remote=remote_result(shown, wanted[0].name))
 
 
-def _provable(config: RemoteConfig, system: Optional[RemoteConfig], services: Dict[str, Tuple[str, ...]], names: Set[str]) -> List[Provable]:
+def _provable(config: RemoteConfig, system: Optional[RemoteConfig], services: Dict[str, Tuple[str, ...]], names: Set[str],
+              as_stored: bool = False) -> List[Provable]:
     """What a file says of some endpoints that a server could confirm: their tokens, and that they offer the demanded services."""
     remotes = (sync(config, system) if system else config).remotes
     places = [EndpointServices(name, remotes[name].uri, remotes[name].insecure, services[name]) for name in services if name in remotes]
-    return [*places, *(item for item in endpoint_tokens(config, system or RemoteConfig()) if item.name in names)]
+    return [*places, *(item for item in endpoint_tokens(config, system or RemoteConfig(), as_stored) if item.name in names)]
 
 
 def remote_yaml(module: AnsibleModule, is_global: bool = False) -> str:
     """The path of the remote.yaml that the options name."""
     params = module.params
-    usual = global_file(params["flavor"], params["sysconfdir"]) if is_global else user_file(params["flavor"])
-    return os.path.abspath(str(params["config_file"] or usual))
+    shared = global_file(params["flavor"], params["sysconfdir"])
+    path = os.path.abspath(str(params["config_file"] or (shared if is_global else user_file(params["flavor"]))))
+    if not is_global and resolve(path) == resolve(shared):
+        raise ApptainerError("%s is the global file, and what belongs into a user's would be in there for everyone; correct config_file" % path)
+    return path
 
 
 def file_result(path: str, update: Update) -> Dict[str, Any]:

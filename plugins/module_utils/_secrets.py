@@ -10,11 +10,10 @@ Immutable values. Their repr() never shows a secret, so that a traceback or a fa
 """
 
 import base64
-from typing import List, NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple, Optional, Tuple, Union
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import quoted
-from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import without_login
 
 
@@ -27,7 +26,7 @@ class EndpointToken(NamedTuple):
     token: str
 
     def __repr__(self) -> str:
-        return "EndpointToken(name=%r, uri=%r, insecure=%r, token=%s)" % (self.name, self.uri, self.insecure, HIDDEN)
+        return "EndpointToken(name=%r, uri=%r, insecure=%r, token=%s)" % (self.name, without_login(self.uri, HIDDEN), self.insecure, HIDDEN)
 
 
 class KeyserverLogin(NamedTuple):
@@ -38,7 +37,7 @@ class KeyserverLogin(NamedTuple):
     insecure: bool = False
 
     def __repr__(self) -> str:
-        return "KeyserverLogin(uri=%r, auth=%s, insecure=%r)" % (self.uri, HIDDEN, self.insecure)
+        return "KeyserverLogin(uri=%r, auth=%s, insecure=%r)" % (without_login(self.uri, HIDDEN), HIDDEN, self.insecure)
 
 
 class RegistryLogin(NamedTuple):
@@ -61,15 +60,13 @@ class EndpointServices(NamedTuple):
     insecure: bool
     services: Tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return "EndpointServices(name=%r, uri=%r, insecure=%r, services=%r)" % (
+            self.name, without_login(self.uri, HIDDEN), self.insecure, self.services)
+
 
 Secret = Union[EndpointToken, KeyserverLogin, RegistryLogin]
 Provable = Union[Secret, EndpointServices]
-
-
-def endpoint_tokens(remotes: RemoteConfig, system: RemoteConfig) -> List[EndpointToken]:
-    """The tokens in a user's file, for the URIs that Apptainer takes from the global file where it has the endpoint, and Insecure as here."""
-    seen = sync(remotes, system).remotes
-    return [EndpointToken(name, seen[name].uri, remote.insecure, remote.token) for name, remote in remotes.remotes.items() if remote.token]
 
 
 def basic(username: str, password: str) -> str:

@@ -9,17 +9,20 @@
 import re
 from typing import Dict, List, Tuple
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import sync
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import endpoint_tokens, sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, canonical, hostname_of, stored
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import RemoteConfig
-from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import KeyserverLogin, RegistryLogin, Secret, endpoint_tokens
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import KeyserverLogin, RegistryLogin, Secret
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import keyserver_identity
 
 
-def secrets(remotes: RemoteConfig, docker: DockerConfig, system: RemoteConfig) -> List[Secret]:
-    """Every credential in a user's two files; I(system) is what the global file says, empty if there is none or nobody knows."""
-    found: List[Secret] = [*endpoint_tokens(remotes, system), *_keyserver_logins(remotes, system)]
-    # Apptainer tries plain http for a registry that was logged in to with --insecure, by whichever of the two schemes
+def secrets(remotes: RemoteConfig, docker: DockerConfig, system: RemoteConfig, as_stored: bool = False) -> List[Secret]:
+    """Every credential in a user's two files; I(system) is what the global file says, empty if there is none or nobody knows.
+
+    I(as_stored) is as for endpoint_tokens().
+    """
+    found: List[Secret] = [*endpoint_tokens(remotes, system, as_stored), *_keyserver_logins(remotes, system)]
+    # Here our option insecure is remembered, under either scheme; Apptainer itself only lists it (apptainer registry list)
     insecure = {canonical(hostname_of(item.uri)) for item in remotes.credentials
                 if item.insecure and re.match("(?:docker|oras)://", item.uri, re.IGNORECASE)}
     return found + [RegistryLogin(item.host, item.username, item.password, item.host in insecure) for item in stored(docker)]

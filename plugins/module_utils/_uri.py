@@ -299,8 +299,8 @@ def check_keyserver(uri: str) -> str:
     except RuleError:
         raise RuleError("keyserver uri cannot be read; write it like https://keys.example.org") from None
     if url.scheme not in _KEYSERVER_SCHEMES or not names_host(url):
-        raise RuleError("keyserver uri must be like https://keys.example.org (schemes: %s); Apptainer would store it, "
-                        "but could neither use it nor remove it" % ", ".join(_KEYSERVER_SCHEMES))
+        raise RuleError("keyserver uri must be like https://keys.example.org (schemes: %s); Apptainer can use no other"
+                        % ", ".join(_KEYSERVER_SCHEMES))
     if not url.host.startswith("[") and url.host.count(":") > 1:
         raise RuleError("keyserver uri has an IPv6 address without brackets, or two ports; write it like https://[2001:db8::1]:443")
     if url.userinfo:

@@ -10,6 +10,7 @@ A proof is an answer that a server would not give without the credential, or tha
 Apptainer's own logins accept is less: it stores a wrong password for most registries (recorded in logins.json of tests/golden).
 """
 
+import contextlib
 import ipaddress
 import re
 from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -20,7 +21,14 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._discovery import Se
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import HUB_HOSTS
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._http import Answer, Client, HttpOptions, run_all
-from ansible_collections.hpc.apptainer.plugins.module_utils._http_errors import DeadlineError, NotTlsError, server, status_text, timed_out
+from ansible_collections.hpc.apptainer.plugins.module_utils._http_errors import (
+    DeadlineError,
+    ElsewhereError,
+    NotTlsError,
+    server,
+    status_text,
+    timed_out,
+)
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import (
     EndpointServices,
@@ -35,6 +43,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._uri import DEFAULT_
 
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _STATS = "/pks/lookup?op=stats"
+_NOTHING_THERE = (400, 404, 501)
 _NO_KEY = "/pks/lookup?op=index&options=mr&search=0x" + 40 * "0"
 _LOCAL_NAME = re.compile(r"localhost\Z|.*\.local(?:host)?\Z", re.IGNORECASE)
 _LOCAL_NETWORKS = [ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
@@ -86,7 +95,7 @@ def prove_all(secrets: Sequence[Provable], options: HttpOptions) -> List[Proof]:
 
 
 def prove(secret: Provable, client: Client) -> Proof:
-    """Ask the server that a secret is for. What keeps it from answering is a reason, not an error."""
+    """Ask the server that a secret is for. What keeps it from answering, or the secret from being sent, is a reason, not an error."""
     try:
         if isinstance(secret, EndpointToken):
             return _prove_token(secret, client)
@@ -97,6 +106,8 @@ def prove(secret: Provable, client: Client) -> Proof:
         return _prove_registry_login(secret, client)
     except NetworkError as error:
         return Proof(False, str(error))
+    except UnicodeError:
+        return Proof(False, "what is stored has characters that cannot be sent; log in again")
 
 
 # Endpoints
@@ -126,7 +137,8 @@ _TOKEN_ANSWERS: Mapping[int, str] = {
 def _prove_token(secret: EndpointToken, client: Client) -> Proof:
     """By the token service that the endpoint names, as Apptainer (C(internal/pkg/util/auth/token.go)), which takes any 200 for a yes.
 
-    Here it must be JSON without an error: real services answer unknown addresses with 200 and a web page.
+    Here it must be JSON without an error, as real services answer unknown addresses with 200 and a web page; and whoever shows no token
+    must not be told the same.
     """
     place = service(discover(client, secret.uri, secret.insecure), "token") + "/v1/token-status"
     name = "the token service %s" % without_login(place, HIDDEN)
@@ -134,18 +146,25 @@ def _prove_token(secret: EndpointToken, client: Client) -> Proof:
         return Proof(False, "%s is reached by plain http, so the token was not sent: give the service an https uri (tokenAPI in the endpoint's "
                             "discovery document), or use verify: never" % name)
     answer = client.get(place, "Bearer " + secret.token)
+    if _says_yes(answer):
+        with contextlib.suppress(ElsewhereError):  # to be sent elsewhere, to log in, is no yes
+            if _says_yes(client.get(place, stay=True)):
+                return Proof(None, "%s says yes to everyone, so nothing checks the token" % name)
+        return Proof(True, "%s accepts the token" % name)
     if answer.status == 200:
-        try:
-            document = read_json(answer)
-        except ValueError:
-            document = None
-        if isinstance(document, dict) and not document.get("error") and not document.get("errors"):
-            return Proof(True, "%s accepts the token" % name)
         what = "a web page" if is_web_page(answer) else "something else than the state of a token"
         return Proof(False, "%s answers with %s, so it is not a token service; check the endpoint's tokenAPI uri" % (name, what))
     unknown = "the service failed, so the token could not be checked; see its log" if answer.status >= 500 else "the token is not accepted"
     text = _TOKEN_ANSWERS.get(answer.status, unknown)
     return Proof(False, "%s answers %s: %s" % (name, status_text(answer.status), text))
+
+
+def _says_yes(answer: Answer) -> bool:
+    try:
+        document = read_json(answer)
+    except ValueError:
+        return False
+    return answer.status == 200 and isinstance(document, dict) and not document.get("error") and not document.get("errors")
 
 
 # Keyservers
@@ -165,7 +184,8 @@ def _keyserver_url(uri: str) -> str:
 def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
     """By the URI itself, which is all that Apptainer's login asks (and needs 200 of), and by the statistics that HKP servers have.
 
-    Each is asked without the credential first: only where that is refused is it a proof that the credential is let in.
+    Each is asked without the credential first: only where that is refused is it a proof that the credential is let in. Whoever is let in
+    may be told that nothing is there (Hagrid has no statistics). 403 may be a page that nobody may see, so it decides nothing.
     """
     url = _keyserver_url(secret.uri)
     validate = False if secret.insecure else None
@@ -174,18 +194,18 @@ def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
     statuses: List[str] = []
     is_open = refused = False
     for place in (url, url.rstrip("/") + _STATS):
-        status = client.get(place, "", validate).status
+        status = client.get(place, "", validate, stay=True).status
         demanded = status in _REFUSED
         if demanded or _is_fine(status):
             anonymous, status = status, client.get(place, secret.auth, validate).status
-            if demanded and _is_fine(status):
+            if (demanded and _is_fine(status)) or (anonymous == 401 and status in _NOTHING_THERE and statuses):
                 if statuses and not is_open:
                     name = "%s answers %s to its uri, which apptainer keyserver login does not accept, but" % (name, statuses[0])
                 return Proof(True, "%s accepts the login" % name)
-            if status in _REFUSED and anonymous != 403:
+            if status == 401:
                 return _rejected(name, status, parts)
             is_open = is_open or _is_fine(status)
-            refused = refused or status in _REFUSED  # 403 either way may be a page that nobody may see
+            refused = refused or status in _REFUSED
         statuses.append(status_text(status))
     if is_open and not refused:
         return Proof(None, "%s lets everyone in, so nothing checks the login" % name)
@@ -201,7 +221,7 @@ def _is_fine(status: int) -> bool:
     return 200 <= status < 300
 
 
-def check_keyserver(uri: str, insecure: bool, authorization: str, client: Client) -> Optional[str]:
+def keyserver_problem(uri: str, insecure: bool, authorization: str, client: Client) -> Optional[str]:
     """Why a keyserver can't be used, or None if it answers HKP.
 
     op=stats is optional: Hagrid says 400 to it, which runs keys.openpgp.org, Apptainer's default. So a server that refuses the operation is
@@ -242,14 +262,14 @@ def _ping(secret: RegistryLogin, client: Client) -> Tuple[str, Answer]:
     url = "https://%s/v2/" % host
     problem = ""
     try:
-        return url, client.get(url)
+        return url, client.get(url, stay=True)
     except NotTlsError as error:
         problem = str(error)
     if not may_use_http(host, secret.insecure):
         raise NetworkError("%s (plain http is only tried for local addresses, or with insecure: true)" % problem)
     url = "http://%s/v2/" % host
     try:
-        return url, client.get(url)
+        return url, client.get(url, stay=True)
     except NotTlsError:
         pass
     raise NetworkError(problem)
@@ -266,23 +286,32 @@ def _prove_registry_login(secret: RegistryLogin, client: Client) -> Proof:
     if answer.status == 200:
         if is_web_page(answer):
             return Proof(False, "%s answers /v2/ with a web page, so it is not an OCI registry; check the host" % name)
-        status = client.get(url, login).status
-        if status in _REFUSED:
-            return _rejected(name, status)
+        answer = client.get(url, login)
+        if answer.status == 401 and any(challenge.scheme == "bearer" for challenge in challenges(answer.challenge)):
+            return _prove_by_challenge(secret, url, answer, client)
+        if answer.status in _REFUSED:
+            return _rejected(name, answer.status)
         return Proof(None, "%s lets everyone in, so nothing checks the login" % name)
     if answer.status != 401:
         return Proof(False, "%s answers /v2/ with %s%s" % (name, status_text(answer.status), _advice(answer.status)))
+    return _prove_by_challenge(secret, url, answer, client)
+
+
+def _prove_by_challenge(secret: RegistryLogin, url: str, answer: Answer, client: Client) -> Proof:
+    """In the way that a refusal names, the first of two."""
     for challenge in challenges(answer.challenge):
         if challenge.scheme == "basic":
-            return _prove_by_basic(name, client.get(url, login))
+            return _prove_by_basic(server(url), client.get(url, basic(secret.username, secret.password)))
         if challenge.scheme == "bearer":
-            return _prove_by_token(name, url, challenge.parameters, login, client)
-    return Proof(False, "%s demands a login of a kind that Apptainer does not have (neither Basic nor Bearer)" % name)
+            return _prove_by_token(secret, url, challenge.parameters, client)
+    return Proof(False, "%s demands a login of a kind that Apptainer does not have (neither Basic nor Bearer)" % server(url))
 
 
 def _advice(status: int) -> str:
     if status == 404:
         return ", so it is probably not an OCI registry; check the host"
+    if status == 429:
+        return ": it has too much to do; try again later"
     hint = "%s, with which Apptainer cannot log in; check the host" % _certificate_hint(status)
     return ": it has a problem of its own, to be found in its log" if status >= 500 else hint
 
@@ -298,7 +327,7 @@ def _prove_by_basic(name: str, answer: Answer) -> Proof:
     return Proof(False, "%s answers a login with %s, so it could not be checked" % (name, status_text(answer.status)))
 
 
-def _token_url(registry: str, parameters: Mapping[str, str]) -> str:
+def _token_url(registry: str, parameters: Mapping[str, str], insecure: bool) -> str:
     """Where to ask for a token. Raises NetworkError for a realm that must not see a password.
 
     The realm is often on another host (Docker Hub's is auth.docker.io): whom the registry trusts is for it to say, and it said so over
@@ -313,7 +342,7 @@ def _token_url(registry: str, parameters: Mapping[str, str]) -> str:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise NetworkError("%s demands a token, but does not say from where (its realm is missing or not a URL); it is set up wrongly" % name)
-    if parts.scheme == "http" and registry.startswith("https:"):
+    if parts.scheme == "http" and not (registry.startswith("http:") and may_use_http(parts.netloc.rpartition("@")[2], insecure)):
         raise NetworkError("%s wants the password sent to its token service %s by plain http, so it was not; its realm must be https"
                            % (name, server(realm)))
     query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "service"]
@@ -332,7 +361,7 @@ def _token_in(answer: Answer) -> str:
     return found if isinstance(found, str) and re.match(r"[!-~]+\Z", found) else ""
 
 
-def _prove_by_token(name: str, url: str, parameters: Mapping[str, str], login: str, client: Client) -> Proof:
+def _prove_by_token(secret: RegistryLogin, url: str, parameters: Mapping[str, str], client: Client) -> Proof:
     """By the token service, and by C(/v2/) with the token that it gives.
 
     The token service's word is what counts. That it gives tokens to anonymous users too (Docker Hub, Quay) does not matter: a login that
@@ -340,9 +369,13 @@ def _prove_by_token(name: str, url: str, parameters: Mapping[str, str], login: s
     is there doubt, and two more questions are asked: whether the registry knows the login itself (Harbor does), and else whether the
     token service gives such tokens to everyone.
     """
-    place = _token_url(url, parameters)
+    name, login = server(url), basic(secret.username, secret.password)
+    place = _token_url(url, parameters, secret.insecure)
     realm = "the token service %s" % server(place)
-    answer = client.get(place, login)
+    try:
+        answer = client.get(place, login)
+    except NetworkError as error:
+        return Proof(False, "%s sends for a token to its token service: %s" % (name, error))
     if answer.status in _REFUSED:
         return _rejected(realm, answer.status)
     token = _token_in(answer) if answer.status == 200 else ""
@@ -357,7 +390,7 @@ def _prove_by_token(name: str, url: str, parameters: Mapping[str, str], login: s
         return Proof(False, "%s answers a login with %s, so it could not be checked" % (name, status_text(status)))
     if _prove_by_basic(name, client.get(url, login)).verified:
         return Proof(True, "%s accepts the login" % name)
-    anonymous = client.get(place)
+    anonymous = client.get(place, stay=True)
     if anonymous.status in _REFUSED:
         return Proof(True, "%s accepts the login, though a token without a scope does not open /v2/" % realm)
     return Proof(None, "%s gives tokens to everyone and the registry does not accept them for /v2/, so nothing checks the login" % realm)

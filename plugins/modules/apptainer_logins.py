@@ -30,7 +30,6 @@ options:
       - The endpoints to be logged in to. They must exist already, in the user's or the global file.
     type: list
     elements: dict
-    default: []
     suboptions:
       name:
         description:
@@ -56,17 +55,15 @@ options:
       - The keyservers to be logged in to.
     type: list
     elements: dict
-    default: []
   registries:
     description:
       - The OCI registries to be logged in to.
     type: list
     elements: dict
-    default: []
   prune:
     description:
-      - Remove the logins that are not listed.
-      - Refused if nothing is listed.
+      - Remove the logins that are not listed, of the kinds for which a list is given. Of a kind with an empty list, all are removed.
+      - Refused if nothing at all is listed.
     type: bool
     default: false
   keep_verified:
@@ -106,17 +103,17 @@ EXAMPLES = r"""
 RETURN = r"""
 config_file:
   description: The path of the user's C(remote.yaml).
-  returned: success
+  returned: success, or if O(keep_verified=true)
   type: str
   sample: /home/ci/.apptainer/remote.yaml
 auth_file:
   description: The path of the file with the registry credentials.
-  returned: success
+  returned: success, or if O(keep_verified=true)
   type: str
   sample: /home/ci/.apptainer/docker-config.json
 logins:
   description: All logins in the two files as they now stand. A secret is never shown.
-  returned: success
+  returned: success, or if O(keep_verified=true)
   type: list
   elements: dict
   contains:
@@ -134,11 +131,11 @@ verified:
   description:
     - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
     - V(false) only if the task failed.
-  returned: success
+  returned: success, or if a credential did not pass
   type: bool
 verification:
   description: What was, or was not, verified.
-  returned: success
+  returned: success, or if a credential did not pass
   type: list
   elements: dict
   contains:

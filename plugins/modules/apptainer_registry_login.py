@@ -87,11 +87,11 @@ verified:
   description:
     - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
     - V(false) only if the task failed.
-  returned: success
+  returned: success, or if a credential did not pass
   type: bool
 verification:
   description: What was, or was not, verified.
-  returned: success
+  returned: success, or if a credential did not pass
   type: list
   elements: dict
   contains:
@@ -114,12 +114,18 @@ backup_files:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, VERIFY_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_logins import AUTH_FILE_SPEC, REGISTRY_LOGIN_SPEC, converge_one_login
+from ansible_collections.hpc.apptainer.plugins.module_utils._module_logins import (
+    AUTH_FILE_SPEC,
+    REGISTRY_LOGIN_REQUIRED,
+    REGISTRY_LOGIN_SPEC,
+    converge_one_login,
+)
 
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(FILE_SPEC, **VERIFY_SPEC, **AUTH_FILE_SPEC, **REGISTRY_LOGIN_SPEC),
+        required_if=REGISTRY_LOGIN_REQUIRED,
         supports_check_mode=True,
     )
     run(module, lambda: converge_one_login(module, "registries"))

@@ -124,11 +124,11 @@ verified:
   description:
     - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
     - V(false) only if the task failed.
-  returned: success
+  returned: success, or if a credential did not pass
   type: bool
 verification:
   description: What was, or was not, verified.
-  returned: success
+  returned: success, or if a credential did not pass
   type: list
   elements: dict
   contains:

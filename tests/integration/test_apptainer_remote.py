@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 import pytest
@@ -150,6 +151,48 @@ Remotes:
     assert not four_times("apptainer_remote", dict(args, logout=True), user)["remote"]["logged_in"]
     assert "Token" not in user.read_text()
     assert etc.read_text() == SITE
+
+
+def test_login_to_an_endpoint_that_an_earlier_task_may_make(run_module, user, tmp_path):
+    args = {"name": "site", "sysconfdir": str(tmp_path / "etc"), "token": TOKEN, "verify": "never"}
+    foreseen = run_module("apptainer_remote", args, check=True, diff=True)
+    assert foreseen.rc == 0 and foreseen.result["changed"] and foreseen.result["remote"]["logged_in"]
+    assert 'endpoint "site": it does not exist yet; a real run fails, unless an earlier task makes it' in foreseen.result["warnings"]
+    assert TOKEN not in foreseen.stdout
+    assert 'endpoint "site": it does not exist yet, so it needs a uri' in run_module("apptainer_remote", args).result["msg"]
+    for refused in ({"scope": "global"}, {"token": None, "default": True}):
+        assert run_module("apptainer_remote", {**args, **refused}, check=True).rc != 0
+    assert not user.exists()
+
+
+def test_logout_from_an_endpoint_that_is_nowhere(four_times, user, tmp_path):
+    result = four_times("apptainer_remote", {"name": "site", "sysconfdir": str(tmp_path / "etc"), "logout": True}, user)
+    assert (result["changed"], result["remote"]) == (False, None)
+    assert not user.exists()
+
+
+def test_login_to_a_global_endpoint_that_moved(four_times, etc, user, tmp_path):
+    """The copy says for what place the token is."""
+    etc.write_text(SITE)
+    user.write_text(SITE.replace("library.example.org", f"old.example.org\n        Token: {OLD_TOKEN}"))
+    user.chmod(0o600)
+    args = {"name": "site", "sysconfdir": str(tmp_path / "etc")}
+    four_times("apptainer_remote", args, user)
+    assert "URI: old.example.org\n" in user.read_text()
+    four_times("apptainer_remote", dict(args, token=TOKEN, verify="never"), user)
+    assert f"URI: library.example.org\n        Token: {TOKEN}\n" in user.read_text()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_the_global_file_is_no_user_s(run_module, etc, user, tmp_path, link):
+    etc.write_text(SITE)
+    user.symlink_to(etc)
+    state = snapshot(etc)
+    args = {"name": "mine", "uri": "h.example.org", "sysconfdir": str(tmp_path / "etc"), "config_file": str(user if link else etc)}
+    for check in (True, False):
+        refused = run_module("apptainer_remote", args, check=check).result["msg"]
+        assert refused.startswith(f"{args['config_file']} is the global file, and ") and refused.endswith("; correct config_file")
+    assert snapshot(etc) == state
 
 
 def test_token_file_of_the_node(four_times, user, tmp_path):
@@ -476,8 +519,15 @@ def test_check_mode_predicts_the_real_run(run_module, etc, user, tmp_path, args,
     foreseen = run_module("apptainer_remotes", args, check=True, diff=True)
     assert (snapshot(path) if path.exists() else None) == before
     done = run_module("apptainer_remotes", args, diff=True)
-    assert (done.rc, done.result) == (foreseen.rc, {**foreseen.result, "invocation": done.result["invocation"]})
     after = snapshot(path) if path.exists() else None
+    nowhere = re.fullmatch(r'endpoint "(\w+)": it does not exist yet, so it needs a uri', done.result.get("msg", ""))
+    declared = {entry["name"]: entry for entry in args["remotes"]}
+    if nowhere and args["scope"] == "user" and declared[nowhere.group(1)]["token"]:  # the one thing that an earlier task may mend
+        said = f"{nowhere.group()[:-len(', so it needs a uri')]}; a real run fails, unless an earlier task makes it"
+        assert said in foreseen.result["warnings"] if foreseen.rc == 0 else foreseen.result["msg"] != done.result["msg"]
+        assert (done.rc, after) == (1, before)
+        return
+    assert (done.rc, done.result) == (foreseen.rc, {**foreseen.result, "invocation": done.result["invocation"]})
     if done.rc:
         assert after == before
         return

@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ os.access({MARK!r}, os.F_OK)
 with store.locked(path):
     before = store.read(path)
     try:
-        store.replace(path, b"new " * 5000, lambda temporary: os.chmod(temporary, 0o644), before)
+        store.replace(store.Change(path, b"new " * 5000, lambda temporary: os.chmod(temporary, 0o644), before))
     except StoreError as exc:
         print(exc)
 """
@@ -41,7 +42,7 @@ COUNT = """
 for _ in range(int(sys.argv[2])):
     with store.locked(path, timeout=100.0):
         state = store.read(path)
-        store.replace(path, b"%d\\n" % (int(state.data) + 1), lambda temporary: None, state)
+        store.replace(store.Change(path, b"%d\\n" % (int(state.data) + 1), lambda temporary: None, state))
 """
 OLD, NEW = b"old " * 7000, b"new " * 5000
 
@@ -225,19 +226,44 @@ class TestRealDisks:
         script = f"""
 open(path, "w").write("old")
 {fill}
-said = told(store.replace, path, b"new " * 5000, lambda temporary: None)
+said = told(store.replace, store.Change(path, b"new " * 5000, lambda temporary: None))
 print(json.dumps([said, open(path).read(), sorted(os.listdir(os.path.dirname(path)))]))
 """
         said, data, names = self.result(mounts(f"mount -t tmpfs -o {options} none {tmp_path}"), script, path)
         assert said == f"{path}: cannot write: No space left on device. Free some space and run again. The file is unchanged."
         assert (data, names) == ("old", ["filler", "remote.yaml"])
 
+    @pytest.mark.parametrize("inodes, fits", [(4, False), (5, False), (6, True)])
+    def test_a_full_disk_while_the_second_of_two_files_is_prepared(self, mounts, run_module, tmp_path, inodes, fits):
+        """One inode each for the directory, both files, the lock, and what is made anew: neither file is replaced if not all have room."""
+        user, kept, python = tmp_path / "home" / ".apptainer", tmp_path / "kept", tmp_path / "python"
+        user.mkdir(parents=True, mode=0o700)
+        kept.mkdir()
+        old = {"docker-config.json": '{"auths": {}}', "remote.yaml": 'Active: ""\nRemotes: {}\n'}
+        make = "; ".join(f"printf '%s\\n' '{text.strip()}' > {user}/{name}" for name, text in old.items())
+        prepare = mounts(f"mount -t tmpfs -o mode=700,nr_inodes={inodes} none {user}; {make}; chmod 600 {user}/*")
+        script = f'{sys.executable} "$@"; rc=$?; cp -a {user}/. {kept}/; exit $rc'
+        python.write_text(f"#!/bin/sh\nexec {shlex.join(prepare)} sh -c {shlex.quote(script)} sh \"$@\"\n")
+        python.chmod(0o755)
+        args = {"uri": "docker://r.example.org", "username": "alice", "password": "s3cret-number-one", "verify": "never", "sysconfdir": str(tmp_path)}
+        done = run_module("apptainer_registry_login", args, python=envs.Node(envs.core("running"), python))
+        assert done.result is not None, done.stderr
+        found = {path.name: path.read_text() for path in kept.iterdir() if path.name != store.LOCK_FILE}
+        assert found.keys() == old.keys()
+        if fits:
+            assert done.result["changed"]
+            assert all("r.example.org" in text for text in found.values())
+            return
+        full = user / ("remote.yaml" if inodes == 5 else "docker-config.json")
+        assert done.result["msg"] == f"{full}: cannot write: No space left on device. Free some space and run again. The file is unchanged."
+        assert {name: text.strip() for name, text in found.items()} == {name: text.strip() for name, text in old.items()}
+
     def test_a_read_only_disk(self, mounts, path):
         """What is in state already can be read and locked there, as on a node whose /etc is an image; what is not says why."""
         directory = path.parent
         script = """
 state = store.read(path)
-changes = [told(store.replace, path, b"new", lambda temporary: None), told(store.make_directory, path + ".d", 0o755)]
+changes = [told(store.replace, store.Change(path, b"new", lambda temporary: None)), told(store.make_directory, path + ".d", 0o755)]
 print(json.dumps([state.mode, lock(), told(store.make_directory, os.path.dirname(path), 0o755)] + changes))
 """
         command = mounts(f"mount --bind {directory} {directory}; mount -o remount,bind,ro {directory}")
@@ -252,7 +278,7 @@ print(json.dumps([state.mode, lock(), told(store.make_directory, os.path.dirname
         assert os.listdir(directory) == ["remote.yaml"]
 
     def test_a_file_that_is_a_mount_point(self, mounts, path):
-        script = 'print(json.dumps([told(store.replace, path, b"new", lambda temporary: None), os.listdir(os.path.dirname(path))]))'
+        script = 'print(json.dumps([told(store.replace, store.Change(path, b"new", lambda temporary: None)), os.listdir(os.path.dirname(path))]))'
         said, names = self.result(mounts(f"mount --bind {path} {path}"), script, path)
         assert said == (
             f"{path}: cannot write: Device or resource busy. If it is a mount point, as in a container, "
@@ -264,7 +290,7 @@ print(json.dumps([state.mode, lock(), told(store.make_directory, os.path.dirname
         if reason := refusal("chattr", "+i", str(path)):
             pytest.skip(reason)
         try:
-            said = run(*python(AFTER + 'print(told(store.replace, path, b"new", lambda temporary: None))', path)).stdout
+            said = run(*python(AFTER + 'print(told(store.replace, store.Change(path, b"new", lambda temporary: None)))', path)).stdout
         finally:
             subprocess.run(["chattr", "-i", path], check=True)
         assert said == (
@@ -286,7 +312,7 @@ class TestManyAtOnce:
 
     def test_a_reader_never_sees_a_part_of_a_file(self, path):
         """Three writers, of files of 28,000, 20,000 and 1,000,000 bytes; readers, ours and plain ones, without any lock."""
-        write = "for number in range(60):\n    store.replace(path, {!r} * {}, lambda temporary: None)"
+        write = "for number in range(60):\n    store.replace(store.Change(path, {!r} * {}, lambda temporary: None))"
         wholes = {b"old " * 7000, b"new " * 5000, b"y" * 1000000}
         writers = [subprocess.Popen(python(write.format(*whole), path)) for whole in ((b"old ", 7000), (b"new ", 5000), (b"y", 1000000))]
         seen = collections.Counter()
@@ -306,7 +332,7 @@ real = store.resolve(path)
 made = store.make_directory(os.path.dirname(real), 0o700)
 before = store.read(real)
 with store.locked(real):
-    store.replace(real, b"new", lambda temporary: os.chmod(temporary, 0o644), before)
+    store.replace(store.Change(real, b"new", lambda temporary: os.chmod(temporary, 0o644), before))
 after = store.read(real)
 try:
     store.resolve("/home/m\\u00fcller")

@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from ansible.module_utils import basic
 from support import envs, processes
 
 
@@ -21,6 +22,16 @@ def test_the_demo(tmp_path):
     recaps = re.findall(r"changed=(\d).*failed=(\d)", done.stdout)
     assert ["".join(recap) for recap in recaps] == ["10"] * 3 + ["00"] * 3 + ["00", "10", "00"] * 2 + ["10", "01", "00"]
     assert re.search(r"^\+ +Exclusive: true$", done.stdout, re.MULTILINE)
+
+
+def test_the_guide_quotes_what_the_modules_say():
+    sources = [envs.ROOT / "plugins" / "module_utils", Path(basic.__file__).parent]
+    code = "".join(path.read_text() for source in sources for path in source.glob("*.py"))
+    code = re.sub(r'"\s+"', "", code)
+    guide = (envs.ROOT / "docs" / "guide.md").read_text()
+    quoted = re.findall(r'"([^"]+)"', "".join(row.split("|")[1] for row in guide.partition("| message |")[2].partition("\n\n")[0].splitlines()[2:]))
+    assert len(quoted) > 12
+    assert [words for words in quoted if words not in code] == []
 
 
 def test_the_guide_knows_every_finding():

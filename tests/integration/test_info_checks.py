@@ -126,7 +126,8 @@ def test_everything_is_asked_at_once_and_what_is_wrong_is_data(info, node, libra
     own = {entry["remote"]: (entry["uri"], entry["error"]) for entry in result["keyservers"] if entry["remote"] != "site"}
     assert own["mine"] == (library.url("good", "keystore"), None)
     assert own["gone"][0] is None and "404 Not Found" in own["gone"][1]
-    assert own["silent"] == (None, f"https://localhost:{silent} {late}")
+    assert own["silent"] == (
+        None, f"https://localhost:{silent} {late}: check that it runs and can be reached from here, or give it more time (timeout)")
 
     logins = {(entry["kind"], entry["name"]): entry for entry in result["logins"]}
     verified = {key: entry["verified"] for key, entry in logins.items()}
@@ -191,6 +192,21 @@ def test_a_library_that_is_missing_is_named_and_only_if_servers_are_to_be_asked(
     env = {"PYTHONPATH": tmp_path / "empty"}
     assert f"Failed to import the required Python library ({missing})" in info(["tokens"], env=env)["msg"]
     assert "msg" not in info(env=env)
+
+
+def test_half_a_character_in_a_stored_login_is_data(info, node, registry_basic, verify_node):
+    auths = {registry_basic.host: {"username": "alice", "password": "\ud800"}, "half\ud800.invalid": {"auth": basic(WRONG)},
+             "localhost:1": {"auth": base64.b64encode(b"alice:\xff\xfe").decode()}}
+    (node[1] / "docker-config.json").write_text(json.dumps({"auths": auths}))
+    result = info(["registries"], python=verify_node)
+    assert "msg" not in result
+    logins = [entry for entry in result["logins"] if entry["kind"] == "registry"]
+    assert len(logins) == 3
+    assert [entry["verified"] for entry in logins] == [False] * 3
+    reasons = {entry["name"]: entry["reason"] for entry in logins}
+    assert reasons[registry_basic.host] == "what is stored has characters that cannot be sent; log in again"
+    assert "is not an address that can be asked" in reasons["half\ud800.invalid"]
+    assert "refuses the connection" in reasons["localhost:1"]
 
 
 def test_files_that_cannot_be_read_are_findings_and_the_rest_is_checked(info, node, keyserver):

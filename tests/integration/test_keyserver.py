@@ -158,7 +158,7 @@ def test_the_shape_of_the_result(run, etc):
 
 
 REFUSALS = [  # options, words
-    ({"remote": "gone"}, 'endpoint "gone" is not in the global file; declare it first with apptainer_remote'),
+    ({"remote": "gone", "uri": "ftp://new.example.org"}, 'endpoint "gone"'),
     ({"remote": "mine"}, 'endpoint "mine": the global file does not mark it as a global one'),
     ({"remote": "site", "order": 4}, "order 4 is out of range: maximum is 3"),
     ({"remote": "site", "order": 0}, "order counts the keyservers in use from 1"),
@@ -199,7 +199,39 @@ def test_a_global_file_that_is_not_as_it_should_be(run, etc, text, words):
 def test_no_global_file(run, etc):
     etc.unlink()
     assert "is not in the global file; declare it first" in run({"remote": "site"})["msg"]
+    assert "has no default endpoint" in run({}, check=True)["msg"]
     assert list(etc.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", [GLOBAL, None])
+@pytest.mark.parametrize("options", [{}, {"order": 3}, {"builtin_uri": "https://own.example.org"}])
+def test_an_endpoint_that_an_earlier_task_may_make(run, etc, text, options):
+    """Only check mode believes in it; nobody is asked."""
+    if text is None:
+        etc.unlink()
+    before = sorted(etc.parent.iterdir())
+    foreseen = run({"remote": "gone", **options}, check=True, diff=True)
+    assert foreseen["changed"]
+    assert foreseen["warnings"] == ['endpoint "gone": it is not in the global file yet; a real run fails, unless an earlier task makes it']
+    assert [server["uri"] for server in foreseen["remote"]["keyservers"]] == ["https://new.example.org"]
+    assert "+" not in foreseen["diff"][0]["before"] and "new.example.org" in foreseen["diff"][0]["after"]
+    assert 'endpoint "gone" is not in the global file; declare it first' in run({"remote": "gone", **options})["msg"]
+    assert sorted(etc.parent.iterdir()) == before
+    assert text is None or etc.read_text() == text
+
+
+@pytest.mark.parametrize("text", [GLOBAL, GLOBAL.replace("Active: site\n", ""), GLOBAL.replace("Active: site", "Active: gone"), None])
+def test_where_there_is_no_endpoint_there_is_no_keyserver_to_remove(thrice, run, etc, text):
+    if text is None:
+        etc.unlink()
+    else:
+        etc.write_text(text)
+    names = ["gone"] if text == GLOBAL else ["gone", None]
+    for name in names:
+        for check in (True, False):
+            result = run({"remote": name, "state": "absent"}, check=check, diff=True)
+            assert (result["changed"], result["remote"], result["warnings"]) == (False, None, [])
+    assert (etc.read_text() if etc.exists() else None) == text
 
 
 # The endpoint's own keyserver, asked of the endpoint

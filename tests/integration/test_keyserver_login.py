@@ -155,7 +155,7 @@ SPELLINGS = [  # options, what the refusal names
     ({"uri": "ftp://keys.example.org"}, "must be like https://keys.example.org"),
     ({"uri": "docker://keys.example.org"}, "must be like https://keys.example.org"),
     ({"uri": f"https://alice:{WRONG}@keys.example.org"}, "which belong into username and password"),
-    ({"password": None}, "the password is empty; give one, or remove the login with state: absent"),
+    ({"password": None}, "state is present but all of the following are missing: password"),
     ({"password": ""}, "the password is empty"),
     ({"username": None, "password": WRONG + " x"}, "without a username the password is a token, and it holds white space"),
     ({"uri": None}, "missing required arguments: uri"),

@@ -237,8 +237,11 @@ def stored(user):
     return user
 
 
+LISTED = [{"uri": "docker://a.example.org", "username": "alice", "password": "old"}]
+
+
 def test_prune_leaves_what_is_listed_and_every_endpoint(four_times, stored):
-    result = four_times(prune=True, registries=[{"uri": "docker://a.example.org", "username": "alice", "password": "old"}])
+    result = four_times(prune=True, remotes=[], keyservers=[], registries=LISTED)
     assert result["logins"] == [{"kind": "registry", "name": "a.example.org", "username": "alice"}]
     remotes = yaml.safe_load((stored / "remote.yaml").read_text())
     assert {name: remote.get("Token") for name, remote in remotes["Remotes"].items()} == {"mine": None, "two": None}
@@ -247,25 +250,61 @@ def test_prune_leaves_what_is_listed_and_every_endpoint(four_times, stored):
     assert docker == {"auths": {"a.example.org": {"auth": auth("old")}}, "credHelpers": {"c.example.org": "pass"}}
 
 
+def test_prune_leaves_the_kinds_of_which_no_list_is_given(four_times, stored):
+    result = four_times(prune=True, registries=LISTED)
+    assert {(login["kind"], login["name"]) for login in result["logins"]} == {
+        ("registry", "a.example.org"), ("endpoint", "mine"), ("keyserver", "https://keys.example.org")}
+    remotes = yaml.safe_load((stored / "remote.yaml").read_text())
+    assert remotes["Remotes"]["mine"]["Token"] == "old-t0ken"
+    assert [item["URI"] for item in remotes["Credentials"]] == ["https://keys.example.org", "docker://a.example.org", "rubbish"]
+    assert auths(stored).keys() == {"a.example.org"}
+
+
+@pytest.mark.parametrize("other", [{"remotes": [{"name": "mine", "token": "old-t0ken"}]},
+                                   {"keyservers": [{"uri": "https://keys.example.org", "password": "old"}]}])
+def test_prune_with_an_empty_list_removes_all_of_that_kind(four_times, stored, other):
+    result = four_times(prune=True, registries=[], **other, **NEVER)
+    assert {login["kind"] for login in result["logins"]} == {"endpoint", "keyserver"}
+    assert auths(stored) == {}
+    remotes = yaml.safe_load((stored / "remote.yaml").read_text())
+    assert remotes["Remotes"]["mine"]["Token"] == "old-t0ken"
+    rubbish = [] if "keyservers" in other else ["rubbish"]
+    assert [item["URI"] for item in remotes["Credentials"]] == ["https://keys.example.org", *rubbish]
+
+
+def test_prune_without_that_list_leaves_the_registries_alone(four_times, stored):
+    before = (stored / "docker-config.json").read_text()
+    assert not four_times(prune=True, remotes=[{"name": "mine", "token": "old-t0ken"}], **NEVER)["changed"]
+    assert (stored / "docker-config.json").read_text() == before
+
+
 def test_without_prune_what_is_not_listed_stays(four_times, stored):
     result = four_times(registries=[{"uri": "docker://a.example.org", "state": "absent"}], remotes=[{"name": "mine", "state": "absent"}])
     assert json.loads((stored / "docker-config.json").read_text())["auths"].keys() == {"a.example.org/org", "b.example.org"}
     assert [item["URI"] for item in yaml.safe_load((stored / "remote.yaml").read_text())["Credentials"]] == [
         "https://keys.example.org", "oras://b.example.org", "rubbish"]
-    assert "prune: true removes them" in result["warnings"][0]
+    assert "apptainer_logins with prune: true removes them" in result["warnings"][0]
 
 
 LOGIN = {"username": "alice", "password": "s3cret-number-one"}
 REFUSED = [
     ({"prune": True}, "would remove every login; list those that should stay"),
+    ({"prune": True, "registries": []}, "would remove every login; list those that should stay"),
+    ({"prune": True, "remotes": [], "keyservers": [], "registries": []}, "would remove every login; list those that should stay"),
     ({"remotes": [{"name": "mine", "token": ""}]}, 'endpoint "mine": the token is empty'),
-    ({"remotes": [{"name": "mine"}]}, 'endpoint "mine": the token is empty'),
-    ({"remotes": [{"name": "other", "token": WRONG_TOKEN}]}, 'endpoint "other" does not exist, so there is nothing to log in to'),
+    ({"remotes": [{"name": "mine"}]}, "state is present but any of the following are missing: token, token_file found in remotes"),
     ({"remotes": [{"name": "mine", "token": WRONG_TOKEN}, {"name": "mine", "token": WRONG}]}, "listed twice"),
     ({"remotes": [{"name": "mine", "token": WRONG_TOKEN, "token_file": "/x"}]}, "mutually exclusive"),
     ({"remotes": [{"name": "mine", "token_file": "/does/not/exist"}]}, "does not exist on this node"),
     ({"keyservers": [{"uri": "hkps://keys.example.org", **LOGIN}]}, "cannot log in with the scheme hkps; write https://keys.example.org"),
-    ({"keyservers": [{"uri": "https://keys.example.org"}]}, "the password is empty"),
+    ({"keyservers": [{"uri": "https://keys.example.org"}]}, "state is present but all of the following are missing: password found in keyservers"),
+    ({"keyservers": [{"uri": "https://keys.example.org", "password": ""}]}, "the password is empty"),
+    ({"keyservers": [{"uri": "https://keys.example.org", **LOGIN, "username": ""}]},
+     'keyserver "https://keys.example.org": the username is empty; leave it out if the password is a token'),
+    ({"keyservers": [{"uri": "https://u:s3cret-in-it@keys.example.org", **LOGIN, "username": ""}]}, "the username is empty"),
+    ({"keyservers": [{"uri": "https://keys.example.org?x", **LOGIN}]}, "has a query or fragment"),
+    ({"registries": [{"uri": "docker://h", "username": "alice"}]}, "are missing: password found in registries"),
+    ({"registries": [{"uri": "docker://h", "password": WRONG}]}, "are missing: username found in registries"),
     ({"keyservers": [{"uri": "https://keys.example.org", **LOGIN}, {"uri": "https://keys.example.org/2", **LOGIN}]}, "listed twice"),
     ({"registries": [{"uri": "docker://h", **LOGIN}, {"uri": "docker://H/", **LOGIN}]}, "listed twice"),
     ({"registries": [{"uri": "docker://h", **LOGIN}, {"uri": "oras://h", **LOGIN, "password": WRONG}]}, "it shares one login with docker://h"),
@@ -282,7 +321,50 @@ def test_what_is_refused_as_a_whole(logins, stored, home, options, words):
         assert done.rc != 0
         assert words in done.result["msg"]
         assert "Traceback" not in done.stdout + done.stderr
+        assert "s3cret-in-it" not in done.stdout
         assert snapshot(home) == before
+
+
+def test_an_endpoint_that_does_not_exist(logins, stored, home):
+    """In check mode an earlier task may make it."""
+    before = snapshot(home)
+    options = {"remotes": [{"name": "other", "token": WRONG_TOKEN}], **NEVER}
+    foreseen = logins(check=True, **options)
+    assert foreseen.rc == 0 and foreseen.result["changed"]
+    assert foreseen.result["warnings"] == ['endpoint "other": it does not exist yet; a real run fails, unless an earlier task makes it']
+    assert 'endpoint "other" does not exist, so there is nothing to log in to' in logins(**options).result["msg"]
+    assert not logins(remotes=[{"name": "other", "state": "absent"}]).result["changed"]
+    assert snapshot(home) == before
+
+
+@pytest.mark.parametrize("kind", ["same", "link"])
+def test_a_file_that_belongs_to_somebody_or_something_else(logins, stored, home, tmp_path, kind):
+    shared = tmp_path / "etc" / "apptainer" / "remote.yaml"
+    shared.parent.mkdir(parents=True)
+    shared.write_text("Active: site\nRemotes: {site: {URI: s.example.org, System: true}}\n")
+    (stored / "shared.yaml").symlink_to(shared)
+    (stored / "auth.json").symlink_to("remote.yaml")
+    before = snapshot(home), shared.read_text()
+    registries = [{"uri": "docker://h", **LOGIN}]
+    config_file = shared if kind == "same" else stored / "shared.yaml"
+    auth_file = stored / ("remote.yaml" if kind == "same" else "auth.json")
+    for check in (True, False):
+        for lists in ({"registries": registries}, {"keyservers": [{"uri": "https://keys.example.org", "state": "absent"}]}):
+            assert f"{config_file} is the global file" in logins(check, config_file=str(config_file), **lists, **NEVER).result["msg"]
+            assert f"{auth_file} cannot be both the remote.yaml and" in logins(check, auth_file=str(auth_file), **lists, **NEVER).result["msg"]
+        assert (snapshot(home), shared.read_text()) == before
+
+
+def test_insecure_said_to_be_false_is_written(four_times, user):
+    entry = {"uri": "docker://r.example.org", **LOGIN}
+
+    def insecure():
+        return yaml.safe_load((user / "remote.yaml").read_text())["Credentials"][0]["Insecure"]
+
+    for said, stored in ((True, True), (None, True), (False, False), (None, False)):
+        declared = {**entry, **({} if said is None else {"insecure": said})}
+        assert four_times(registries=[declared], **NEVER)["changed"] == (said is not None)
+        assert insecure() is stored
 
 
 def test_a_token_file_of_the_node(logins, declared, library, user, tmp_path):
@@ -360,8 +442,12 @@ def test_check_mode_predicts_the_real_run(logins, home, user, tmp_path, args, do
     assert snapshot(home) == before
     done = logins(**args)
     assert done.result is not None, done.stderr
-    assert (done.rc, done.result) == (foreseen.rc, {**foreseen.result, "invocation": done.result["invocation"]})
     after = snapshot(home)
+    if " does not exist, so there is nothing to log in to" in done.result.get("msg", ""):  # the one thing that an earlier task may mend
+        assert any("a real run fails, unless an earlier task makes it" in text for text in foreseen.result["warnings"]) or foreseen.rc
+        assert (done.rc, after) == (1, before)
+        return
+    assert (done.rc, done.result) == (foreseen.rc, {**foreseen.result, "invocation": done.result["invocation"]})
     shown = foreseen.stdout + done.stdout + done.stderr
     assert not [secret for secret in SECRETS for form in (secret, auth(secret), auth(secret, "bob")) if form in shown]
     if done.rc:

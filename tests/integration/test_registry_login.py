@@ -278,6 +278,17 @@ def redirect(any_server, site, only_login=False):
     return answer
 
 
+def realm_elsewhere(any_server):
+    """The registry redirects, and where that leads to would have the password for itself."""
+    def answer(asked):
+        if asked.site == "https":
+            return Answer(302, b"", {"Location": any_server.url("elsewhere", asked.path)})
+        return Answer.json({"token": "x"}, 200 if asked.authorization else 401,
+                           {"WWW-Authenticate": f'Bearer realm="{any_server.url("elsewhere", "/token")}"'})
+
+    return answer
+
+
 ANSWERS = {
     "404": (lambda server: lambda asked: Answer.html(404), "answers /v2/ with 404 Not Found, so it is probably not an OCI registry; check the host"),
     "500": (lambda server: lambda asked: Answer.html(500), "500 Internal Server Error: it has a problem of its own, to be found in its log"),
@@ -289,6 +300,12 @@ ANSWERS = {
     "token by http": (lambda server: lambda asked: Answer.json({}, 401, {"WWW-Authenticate": f'Bearer realm="{server.url("http", "/")}"'}),
                       "by plain http, so it was not"),
     "token from nowhere": (lambda server: lambda asked: Answer.json({}, 401, {"WWW-Authenticate": "Bearer"}), "does not say from where"),
+    "429": (lambda server: lambda asked: Answer.json({}, 429), "429 Too Many Requests: it has too much to do; try again later"),
+    "token from elsewhere": (realm_elsewhere, "redirects to https://localhost:"),
+    "token from nobody": (lambda server: lambda asked: Answer.json({}, 401, {"WWW-Authenticate": 'Bearer realm="https://localhost:1/"'}),
+                          "sends for a token to its token service: https://localhost:1 refuses the connection"),
+    "open but elsewhere": (lambda server: lambda asked: Answer.json({}) if asked.authorization else redirect(server, "elsewhere")(asked),
+                           "redirects to https://localhost:"),
     "redirect": (lambda server: redirect(server, "elsewhere"), "redirects to https://localhost:"),
     "redirect of a login": (lambda server: redirect(server, "elsewhere", True), "redirects to https://localhost:"),
     "redirect to http": (lambda server: redirect(server, "http"), "redirects to http://localhost:"),
@@ -351,6 +368,35 @@ def test_plain_http_of_a_host_that_is_not_local_only_if_the_user_says_so(log_in,
     registry_http.forget()
     assert not log_in(registry_http, **options).result["changed"]
     assert registry_http.requests() == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("auth_file", [None, "auth.json"])
+def test_what_the_task_says_of_plain_http_wins_over_what_is_stored_for_the_other_scheme(log_in, refused, registry_http, tmp_path, scheme, auth_file):
+    host = registry_http.host.replace("127.0.0.1", "127.1")
+    other = SCHEMES[scheme == "docker"]
+    options = {"auth_file": str(tmp_path / auth_file)} if auth_file else {}
+    assert log_in(registry_http, uri=f"{other}://{host}", insecure=True, verify="never", **options).rc == 0
+    assert auth_file or "Insecure: true" in (tmp_path / "home" / ".apptainer" / "remote.yaml").read_text()
+    registry_http.forget()
+    for verify, password in (("always", registry_http.account.password), ("changed", WRONG)):
+        message = refused(registry_http, uri=f"{scheme}://{host}", insecure=False, verify=verify, password=password, **options)
+        assert "plain http is only tried for local addresses, or with insecure: true" in message
+    assert all(request.method == "" for request in registry_http.requests())  # TLS is none
+    assert log_in(registry_http, uri=f"{scheme}://{host}", insecure=True, verify="always", **options).result["verified"]
+
+
+def test_an_open_registry_may_send_a_login_to_its_token_service(log_in, refused, any_server):
+    """As some do: everyone is let in, but who has a password is to show it at the token service."""
+    def answer(asked):
+        if asked.path == "/token":
+            return Answer.json({"token": "t0ken"}, 200 if asked.authorization == any_server.account.basic else 401)
+        bearer = {"WWW-Authenticate": f'Bearer realm="{any_server.url("https", "/token")}"'}
+        return Answer.json({}, 401, bearer) if asked.scheme == "Basic" else Answer.json({})
+
+    any_server.answer = answer
+    assert "rejects the login (401 Unauthorized)" in refused(any_server, password=WRONG)
+    assert log_in(any_server).result["verified"] is True
 
 
 # Nodes

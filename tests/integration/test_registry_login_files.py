@@ -210,6 +210,41 @@ def test_an_auth_file_of_its_own_leaves_remote_yaml_alone(four_times, files, hom
     assert (path.read_text(), path.with_name("remote.yaml").read_text()) == (docker_json(OLD), NOTHING)
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_one_file_cannot_be_both(registry_login, files, user, home, link):
+    path = user / "remote.yaml"
+    if link:
+        files(None, NOTHING)
+        (user / "auth.json").symlink_to("remote.yaml")
+        path = user / "auth.json"
+    before = snapshot(home)
+    for check in (True, False):
+        done = registry_login(check, auth_file=str(path))
+        assert done.result["msg"] == f"{path} cannot be both the remote.yaml and the file for registry logins; correct auth_file or config_file"
+        assert snapshot(home) == before
+
+
+def test_the_global_file_is_no_user_s(registry_login, home, tmp_path):
+    path = tmp_path / "apptainer" / "remote.yaml"  # sysconfdir is tmp_path
+    path.parent.mkdir()
+    (home / "link.yaml").symlink_to(path)
+    for config_file in (path, home / "link.yaml"):
+        for check in (True, False):
+            message = registry_login(check, config_file=str(config_file)).result["msg"]
+            assert message.startswith(f"{config_file} is the global file, and ") and message.endswith("; correct config_file")
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(("options", "missing"), [
+    ({"username": "alice"}, "password"), ({"password": PASSWORD}, "username"), ({"state": "present"}, "username, password"),
+])
+def test_what_is_missing_is_said(run_module, home, options, missing):
+    done = run_module("apptainer_registry_login", {"uri": f"docker://{HOST}", **options})
+    assert done.rc != 0
+    assert done.result["msg"] == f"state is present but all of the following are missing: {missing}"
+    assert snapshot(home) == {}
+
+
 def test_a_new_file_that_hides_logins_of_docker_says_which(four_times, home):
     (home / ".docker").mkdir()
     (home / ".docker" / "config.json").write_text(docker_json({"auths": {
@@ -271,6 +306,13 @@ def test_a_backup_and_all_modes_whatever_the_umask(registry_login, files, umask)
     assert len(list(path.parent.iterdir())) == 5  # with the lock
 
 
+def test_an_old_secret_that_all_could_read_is_private_in_the_backup(registry_login, files):
+    path = files(OLD, LISTED, 0o644)
+    done = registry_login(backup=True).result
+    assert [Path(backup).read_text() for backup in done["backup_files"]] == [docker_json(OLD), LISTED]
+    assert {(file.stat().st_mode & 0o7777, file.stat().st_nlink) for file in path.parent.iterdir()} == {(0o600, 1)}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users: needs root")
 def test_what_root_makes_in_a_users_directory_is_the_users(registry_login, home):
     """All of it, or the user's own Apptainer could not even set the mode."""
@@ -323,8 +365,32 @@ def test_a_kill_leaves_old_or_new_files_and_the_next_run_finishes(registry_login
     # the secret first: an entry in remote.yaml without one would promise too much
     assert (user / "remote.yaml").read_text() == NOTHING or path.read_text() == docker_json(OWN)
     assert {file.stat().st_mode & 0o7777 for file in user.iterdir()} == {0o600}
-    assert registry_login().result["changed"] == (when < 6 or call != "fsync")
+    assert registry_login().result["changed"] == (when < 5 or call != "fsync")  # from the fifth on those of the directories
     assert (path.read_text(), (user / "remote.yaml").read_text()) == (docker_json(OWN), LISTED)
+
+
+def test_a_full_disk_leaves_both_files_as_they_were(registry_login, files, user, traced):
+    """The fourth flush is that of the second file's backup."""
+    path = files(OLD, NOTHING)
+    before = snapshot(user)
+    for when, name in ((1, "docker-config.json"), (2, "docker-config.json"), (3, "remote.yaml"), (4, "remote.yaml")):
+        node = traced(when, "-e", "trace=fsync", "-e", f"inject=fsync:error=ENOSPC:when={when}")
+        message = registry_login(python=node, backup=True).result["msg"]
+        assert message == f"{user}/{name}: cannot write: No space left on device. Free some space and run again. The file is unchanged."
+        assert {file: state for file, state in snapshot(user).items() if ".lock" not in file} == before
+    assert path.read_text() == docker_json(OLD)
+
+
+def test_a_second_file_that_cannot_be_replaced_is_said_with_the_first_that_was(registry_login, files, user, traced):
+    path = files(OLD, NOTHING)
+    node = traced(1, "-e", "'trace=/^rename'", "-e", "'inject=/^rename:error=EBUSY:when=2'")
+    message = registry_login(python=node).result["msg"]
+    assert message == (f"{user}/remote.yaml: cannot write: Device or resource busy. If it is a mount point, as in a container, change the file that "
+                       f"is mounted there. The file is unchanged, but not {path}.")
+    assert (path.read_text(), (user / "remote.yaml").read_text()) == (docker_json(OWN), NOTHING)
+    assert sorted(file.name for file in user.iterdir() if ".lock" not in file.name) == ["docker-config.json", "remote.yaml"]
+    assert registry_login().result["changed"]
+    assert (user / "remote.yaml").read_text() == LISTED
 
 
 def test_at_no_instant_may_others_read_a_secret(registry_login, traced, home, tmp_path):

@@ -14,6 +14,7 @@ import time
 
 import pytest
 from support import leaks
+from support.servers.python import Answer, serve
 
 WRONG = "wrong-" + "t0ken" * 60
 
@@ -72,7 +73,7 @@ def asked(library):
     return found
 
 
-GOOD = [("assets", 200, ""), ("token", 200, "Bearer")]
+GOOD = [("assets", 200, ""), ("token", 200, "Bearer"), ("token", 401, "")]  # the last: whether everyone is welcome
 
 
 @pytest.mark.parametrize("kind", ["own", "global"])
@@ -187,7 +188,7 @@ def test_what_keeps_a_token_from_being_proven_is_said_in_one_sentence_and_nothin
         assert reasons[name]["verified"] is False
         assert re.search(words, reasons[name]["reason"]), reasons[name]
         assert f"localhost:{library.ports['http' if name == 'document-http' else 'https']}" in reasons[name]["reason"]
-        assert f'endpoint "{name}": {reasons[name]["reason"]}' in result["msg"]
+        assert f'endpoint "{name}"' in result["msg"] and reasons[name]["reason"] in result["msg"]
     sent = {request.path.split("/")[1] for request in library.seen if request.scheme}
     assert sent == {name for name, (_words, sent) in REFUSALS.items() if sent}
     assert {request.site for request in seen(library) if request.scheme} == {"https"}
@@ -202,7 +203,70 @@ def test_what_is_odd_but_proves_a_token(run, library, user, verify_node):
     result = run({"remotes": remotes}, "apptainer_remotes", python=verify_node)
     assert result["verified"] is True, result
     assert user.read_text().count(library.account.token) == len(ACCEPTED)
-    assert [request.status for request in library.of("token-502-once")] == [200, 502, 200]
+    assert [request.status for request in library.of("token-502-once")] == [200, 502, 200, 401]
+
+
+@pytest.fixture
+def lax(certificates):
+    """The URL of an endpoint whose token service welcomes everyone, and what it was asked."""
+    asked = []
+
+    def answer(request):
+        uri = f"https://localhost:{ports['lax']}"
+        return Answer.json({"tokenAPI": {"uri": uri}} if request.path.startswith("/assets") else {"status": "welcome"})
+
+    with serve({"lax": certificates.server}, answer, lambda request, _status: asked.append((request.path, request.scheme))) as ports:
+        yield f"https://localhost:{ports['lax']}", asked
+
+
+def test_a_token_service_that_says_yes_to_everyone_proves_nothing(run, lax, user, verify_node):
+    url, asked = lax
+    args = {"name": "mine", "uri": url, "token": WRONG}
+    for check in (True, False):
+        done = run(args, check=check, python=verify_node)
+        assert asked == [("/assets/config/config.prod.json", ""), ("/v1/token-status", "Bearer"), ("/v1/token-status", "")]
+        assert (done["changed"], done["verified"]) == (True, None)
+        reason = f"the token service {url}/v1/token-status says yes to everyone, so nothing checks the token"
+        assert done["verification"] == [{"name": 'endpoint "mine"', "verified": None, "reason": reason}]
+        assert f'endpoint "mine": {reason}' in done["warnings"]
+        asked.clear()
+    assert f"Token: {WRONG}\n" in user.read_text()
+    again = run(args, python=verify_node)
+    assert (again["changed"], again["verified"], asked) == (False, None, [])
+
+
+def test_what_is_not_asked_does_not_count_and_equal_reasons_are_told_once(run, library, user):
+    token, good, bad = library.account.token, library.url("good"), library.url("discovery-404")
+    assert run({"remotes": [{"name": "a", "uri": good, "token": token}]}, "apptainer_remotes")["verified"] is True
+    done = run({"remotes": [{"name": "a", "token": token}, {"name": "b", "uri": good, "token": token}]}, "apptainer_remotes")
+    assert ([entry["verified"] for entry in done["verification"]], done["verified"]) == ([None, True], True)
+    remotes = [*({"name": name, "uri": bad, "token": token} for name in "cde"), {"name": "f", "uri": library.url("token-401"), "token": token},
+               {"name": "a", "token": token}]
+    refused = run({"remotes": remotes}, "apptainer_remotes")
+    assert refused["verified"] is False
+    assert [entry["verified"] for entry in refused["verification"]] == [None, False, False, False, False]
+    reasons = {entry["name"]: entry["reason"] for entry in refused["verification"]}
+    assert refused["msg"] == (f'endpoint "c", endpoint "d", endpoint "e": {reasons[endpoint("c")]}. {endpoint("f")}: {reasons[endpoint("f")]}. '
+                              "Nothing was changed.")
+
+
+def endpoint(name):
+    return f'endpoint "{name}"'
+
+
+def test_a_reason_that_ends_with_a_question_gets_no_period(run, library):
+    refused = run({"name": "mine", "uri": library.url("discovery-html"), "token": WRONG})
+    assert "is the uri that of a library endpoint? Nothing was changed." in refused["msg"]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "nan", "inf", 1e10, 3600.1])
+@pytest.mark.parametrize("name", ["apptainer_remote", "apptainer_remote_info"])
+def test_a_timeout_that_is_none_is_refused(run, library, user, name, timeout):
+    args = {"check": ["tokens"]} if name.endswith("info") else {"name": "mine", "uri": library.url("good"), "token": WRONG}
+    refused = run({**args, "timeout": timeout}, name)
+    assert re.fullmatch(r"timeout is \S+, but must be more than 0 and at most 3600 seconds", refused["msg"]), refused
+    assert seen(library) == []
+    assert not user.exists()
 
 
 @pytest.mark.parametrize(("site", "options", "words"), [
@@ -238,7 +302,7 @@ def test_the_ways_to_trust_a_server(run, library, user, certificates):
     for name, options in {"expired": {"validate_certs": False}, "other_host": {"validate_certs": False, "ca_path": None}, "client": client}.items():
         done = run({"name": name, "uri": library.url("good", site=name), "token": library.account.token, **options})
         assert done["verified"] is True, done
-        assert [request.site for request in seen(library)] == [name] * 2
+        assert [request.site for request in seen(library)] == [name] * 3
         library.seen.clear()
 
 
@@ -250,6 +314,8 @@ def test_an_insecure_endpoint_is_asked_by_http(run, library, user, etc):
     etc.write_text(f"Active: site\nRemotes:\n  site: {{URI: {uri}, System: true, Insecure: true}}\n")
     refused = run({"name": "site", "token": library.account.token})
     assert "does not speak TLS" in refused["msg"]
+    (warning,) = refused["warnings"]
+    assert "the global endpoint is insecure (http)" in warning and "set insecure: true here too" in warning
     assert run({"name": "site", "insecure": True, "token": library.account.token})["verified"] is True
     assert {request.site for request in seen(library)} == {"http"}
 
@@ -285,6 +351,35 @@ def test_an_endpoint_that_moves_is_asked_at_its_new_place(run, library, user):
     assert (moved["changed"], moved["verified"]) == (True, True)
     assert [request.site for request in seen(library) if request.scheme] == ["elsewhere"]
     assert library.of("document-slashes") == []
+
+
+@pytest.mark.parametrize("module", ["apptainer_remote", "apptainer_logins"])
+def test_a_global_endpoint_that_moved_is_asked_at_its_new_place(run, library, user, etc, verify_node, module):
+    def glob(uri):
+        etc.write_text(f"Active: site\nRemotes:\n  site: {{URI: //{uri}, System: true}}\n")
+
+    token, old, new = library.account.token, library.uri("good"), library.uri("good", site="elsewhere")
+    args = {"name": "site", "token": token} if module == "apptainer_remote" else {"remotes": [{"name": "site", "token": token}]}
+    glob(old)
+    assert run(args, module, python=verify_node)["verified"] is True
+    asked(library)
+    glob(library.uri("token-403", site="elsewhere"))
+    before = state(user)
+    for check in (True, False):
+        refused = run(args, module, check=check, python=verify_node)
+        assert "answers 403 Forbidden: the token is rejected" in refused["msg"] and refused["verified"] is False
+        assert asked(library) == [GOOD[0], ("token", 403, "Bearer")]
+        assert state(user) == before
+    glob(new)
+    for check in (True, False):
+        moved = run(args, module, check=check, python=verify_node)
+        assert (moved["changed"], moved["verified"]) == (True, True)
+        assert {request.site for request in library.seen} == {"elsewhere"}
+        assert asked(library) == GOOD
+    assert f"URI: //{new}\n" in user.read_text() and old not in user.read_text()
+    after = state(user)
+    again = run(args, module, python=verify_node)
+    assert (again["changed"], asked(library), state(user)) == (False, [], after)
 
 
 def test_verify_never_asks_nobody(run, library, user):

@@ -12,6 +12,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import (
     add,
     add_keyserver,
     effective,
+    endpoint_tokens,
     exclusives,
     keyserver_owner,
     put,
@@ -20,8 +21,11 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import (
     sync,
     use,
 )
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Keyserver, Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointToken
+from ansible_collections.hpc.apptainer.plugins.module_utils._stored import secrets
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -364,6 +368,33 @@ def test_remove_keyserver_refuses_in_the_words_of_apptainer(before, uri, message
     with pytest.raises(RuleError) as caught:
         remove_keyserver(before, uri)
     assert str(caught.value) == message
+
+
+# tokens
+
+TOKENS = [  # the user's endpoint, the global one, the place to which Apptainer sends the token, and that for which it was stored
+    (own("own.example", token="t"), None, "own.example", "own.example"),
+    (own("own.example", token="t"), shared("lib.example"), "own.example", "own.example"),
+    (shared("lib.example", token="t"), shared("lib.example"), "lib.example", "lib.example"),
+    (shared("https://LIB.example/", token="t"), shared("lib.example"), "lib.example", "lib.example"),
+    (shared("lib.example", token="t"), shared("lib.example", insecure=True), "lib.example", "lib.example"),
+    (shared("old.example", token="t"), shared("lib.example"), "lib.example", "old.example"),
+    (shared("lib.example", token="t"), shared("lib.example/x"), "lib.example/x", "lib.example"),
+    (shared("old.example", token="t"), None, "old.example", "old.example"),
+    (shared("", token="t"), shared("lib.example"), "lib.example", ""),
+]
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+@pytest.mark.parametrize(("mine", "theirs", "sent", "stored"), TOKENS)
+def test_endpoint_tokens(mine, theirs, sent, stored, insecure):
+    user = config("a", a=mine._replace(insecure=insecure), b=shared("b.example"))
+    system = config("a", **({"a": theirs} if theirs else {}), c=shared(token="theirs"))
+    for as_stored, uri in ((False, sent), (True, stored)):
+        tokens = [EndpointToken("a", uri, insecure, "t")]
+        assert endpoint_tokens(user, system, as_stored) == tokens
+        assert secrets(user, DockerConfig(), system, as_stored) == tokens
+    assert endpoint_tokens(user, system) == endpoint_tokens(user, system, False)
 
 
 # for all files

@@ -190,6 +190,29 @@ def test_a_keyserver_that_cannot_be_asked_is_data(endpoint, uri):
     assert found["error"]
 
 
+@pytest.mark.parametrize("word", ["\ud800", "a\udfff:b"])
+def test_what_is_stored_as_half_a_character_is_data(endpoint, word):
+    """docker-config.json can hold that, and so do files that were not read as UTF-8."""
+    uri = f"http://{word}@{endpoint.host}"
+    config = site(endpoint, token=word, keyservers=(Keyserver(uri, external=True), Keyserver(endpoint.url, external=True)))
+    config = config._replace(remotes=dict(config.remotes, odd=Remote(f"//{word}@{endpoint.host}", insecure=True)))
+    logins = [*stored(endpoint, word, "Bearer " + word, word), KeyserverLogin(uri, LOGIN), RegistryLogin(endpoint.host, word, PASSWORD)]
+    found = check(ALL, config, logins, HttpOptions())
+    assert [entry["verified"] for entry in found["logins"]] == [False] * 5
+    assert found["logins"][2]["reason"] == "what is stored has characters that cannot be sent; log in again"
+    assert all(entry["error"] for entry in found["keyservers"])
+    assert [bool(entry["error"]) for entry in found["services"]] == [True, False]
+
+
+def test_a_token_that_nobody_checks_is_told_apart(endpoint):
+    document = json_reply({"tokenAPI": {"uri": endpoint.url + "/lax"}})
+    endpoint.answers = routes({DOCUMENT: document, "/lax/v1/token-status": json_reply({"status": "welcome"})})
+    (found,) = check(["tokens"], site(endpoint), stored(endpoint)[:1], HttpOptions())["logins"]
+    assert found["verified"] is None
+    assert found["reason"].endswith("says yes to everyone, so nothing checks the token")
+    assert endpoint.asked == [DOCUMENT, "/lax/v1/token-status Bearer", "/lax/v1/token-status"]
+
+
 def test_no_secret_is_in_the_answer(endpoint):
     servers = (Keyserver(f"http://u:{PASSWORD}@{endpoint.host}", external=True), Keyserver(endpoint.url))
     config = site(endpoint, token=TOKEN, keyservers=servers)

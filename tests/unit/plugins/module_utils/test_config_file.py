@@ -393,7 +393,7 @@ class TestRead:
         store.read(path)
         store.read(str(tmp_path / "missing"))
         message_of(store.read, str(tmp_path))
-        store.replace(path, b"new", nothing)
+        store.replace(store.Change(path, b"new", nothing))
         with store.locked(path):
             pass
         store.make_directory(str(tmp_path / "a/b"), 0o700)
@@ -407,7 +407,7 @@ class TestReplace:
         path = tmp_path / "remote.yaml"
         if exists:
             file_of(path)
-        store.replace(str(path), data, nothing)
+        store.replace(store.Change(str(path), data, nothing))
         assert path.read_bytes() == data
         assert names(tmp_path) == ["remote.yaml"]
 
@@ -425,28 +425,28 @@ class TestReplace:
             os.chmod(temporary, 0o644)
 
         with umask(mask):
-            store.replace(str(path), b"new\n", prepare)
+            store.replace(store.Change(str(path), b"new\n", prepare))
         assert seen[0] == (0o600, b"new\n", b"old\n" if exists else False)
         assert seen[1].startswith(f"{tmp_path}/.remote.yaml.ansible-")
         assert mode_of(path) == 0o644
 
     def test_without_a_mode_it_stays_private(self, tmp_path):
         path = file_of(tmp_path / "remote.yaml", mode=0o666)
-        store.replace(str(path), b"new\n", nothing)
+        store.replace(store.Change(str(path), b"new\n", nothing))
         assert mode_of(path) == 0o600
 
     @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), ValueError("no"), StoreError("no")])
     def test_whatever_prepare_raises_changes_nothing(self, tmp_path, error):
         path = file_of(tmp_path / "remote.yaml")
         with pytest.raises(type(error)) as caught:
-            store.replace(str(path), b"new\n", raiser(error))
+            store.replace(store.Change(str(path), b"new\n", raiser(error)))
         assert caught.value is error
         assert names(tmp_path) == ["remote.yaml"]
         assert path.read_bytes() == b"old\n"
 
     def test_a_system_error_of_prepare_is_explained(self, tmp_path):
         path = file_of(tmp_path / "remote.yaml")
-        message = message_of(store.replace, str(path), b"new\n", raiser(OSError("chown went wrong")))
+        message = message_of(store.replace, store.Change(str(path), b"new\n", raiser(OSError("chown went wrong"))))
         assert message == (
             f"{path}: cannot write: chown went wrong. Run again, or look into the kernel log of this node and of its file server."
             " The file is unchanged."
@@ -465,7 +465,7 @@ class TestReplace:
     def test_system_errors_change_nothing(self, tmp_path, monkeypatch, function, number, advice):
         path = file_of(tmp_path / "remote.yaml")
         monkeypatch.setattr(store.os, function, raiser(OSError(number, os.strerror(number))))
-        message = message_of(store.replace, str(path), b"secret\n", nothing)
+        message = message_of(store.replace, store.Change(str(path), b"secret\n", nothing))
         assert message == f"{path}: cannot write: {os.strerror(number)}. {advice} The file is unchanged."
         assert names(tmp_path) == ["remote.yaml"]
         assert path.read_bytes() == b"old\n"
@@ -485,7 +485,7 @@ class TestReplace:
 
         monkeypatch.setattr(store.os, "fsync", fsync)
         monkeypatch.setattr(store.os, "replace", rename)
-        store.replace(str(path), b"new\n", lambda _: order.append("prepare"))
+        store.replace(store.Change(str(path), b"new\n", lambda _: order.append("prepare")))
         assert order == ["prepare", "fsync 4 bytes", "rename", "fsync directory"]
 
     @pytest.mark.parametrize("number, fails", [(errno.EINVAL, False), (errno.EBADF, False), (errno.EIO, True)])
@@ -500,24 +500,24 @@ class TestReplace:
 
         monkeypatch.setattr(store.os, "fsync", fsync)
         if fails:
-            message = message_of(store.replace, str(path), b"new\n", nothing)
+            message = message_of(store.replace, store.Change(str(path), b"new\n", nothing))
             assert "cannot flush its directory to disk" in message
             assert message.endswith("The new file is in place, but a power failure may undo that.")
         else:
-            store.replace(str(path), b"new\n", nothing)
+            store.replace(store.Change(str(path), b"new\n", nothing))
         assert path.read_bytes() == b"new\n"
 
     def test_a_directory_in_the_way(self, tmp_path):
         path = directory_of(tmp_path / "remote.yaml")
-        assert "cannot write: Is a directory." in message_of(store.replace, str(path), b"new\n", nothing)
+        assert "cannot write: Is a directory." in message_of(store.replace, store.Change(str(path), b"new\n", nothing))
         assert names(tmp_path) == ["remote.yaml"]
 
     def test_a_missing_directory(self, tmp_path):
-        assert "cannot write: No such file or directory." in message_of(store.replace, str(tmp_path / "a/remote.yaml"), b"", nothing)
+        assert "cannot write: No such file or directory." in message_of(store.replace, store.Change(str(tmp_path / "a/remote.yaml"), b"", nothing))
 
     def test_a_name_that_leaves_no_room_for_a_temporary_one(self, tmp_path):
         path = file_of(tmp_path / ("x" * 250))
-        assert "File name too long" in message_of(store.replace, str(path), b"", nothing)
+        assert "File name too long" in message_of(store.replace, store.Change(str(path), b"", nothing))
         assert path.read_bytes() == b"old\n"
 
     def test_a_temporary_file_that_was_planted(self, tmp_path, monkeypatch):
@@ -525,13 +525,13 @@ class TestReplace:
         path, victim = file_of(tmp_path / "remote.yaml"), file_of(tmp_path / "victim")
         monkeypatch.setattr(store.os, "urandom", bytes)
         os.link(str(victim), str(tmp_path / (".remote.yaml.ansible-" + "00" * 8)))
-        assert "cannot write: File exists." in message_of(store.replace, str(path), b"new\n", nothing)
+        assert "cannot write: File exists." in message_of(store.replace, store.Change(str(path), b"new\n", nothing))
         assert (path.read_bytes(), victim.read_bytes()) == (b"old\n", b"old\n")
 
     def test_what_is_unchanged_since_it_was_read_is_replaced(self, tmp_path):
         path = tmp_path / "remote.yaml"
-        store.replace(str(path), b"one\n", nothing, store.read(str(path)))
-        store.replace(str(path), b"two\n", nothing, before=store.read(str(path)))
+        store.replace(store.Change(str(path), b"one\n", nothing, store.read(str(path))))
+        store.replace(store.Change(str(path), b"two\n", nothing, before=store.read(str(path))))
         assert path.read_bytes() == b"two\n"
 
     @pytest.mark.parametrize(
@@ -548,7 +548,7 @@ class TestReplace:
         if before is not None:
             file_of(path, data=before)
         state = store.read(str(path))
-        message = message_of(store.replace, str(path), b"ours\n", lambda _: intruder(path), state)
+        message = message_of(store.replace, store.Change(str(path), b"ours\n", lambda _: intruder(path), state))
         assert message == f"{path}: was changed by someone else while this task ran, so it is left as it is now. Run again."
         assert not path.exists() or path.read_bytes() != b"ours\n"
         assert [name for name in names(tmp_path) if "ansible" in name] == []
@@ -561,13 +561,13 @@ class TestReplace:
             file_of(remains)
         for remains in (old, others):
             os.utime(str(remains), (time.time() - 3700, time.time() - 3700))
-        store.replace(str(path), b"new\n", nothing)
+        store.replace(store.Change(str(path), b"new\n", nothing))
         assert names(tmp_path) == [others.name, young.name, "remote.yaml"]
 
     def test_remains_that_disappear_meanwhile_do_no_harm(self, tmp_path, monkeypatch):
         path = file_of(tmp_path / "remote.yaml")
         monkeypatch.setattr(store.os, "listdir", lambda _: [".remote.yaml.ansible-0123"])
-        store.replace(str(path), b"new\n", nothing)
+        store.replace(store.Change(str(path), b"new\n", nothing))
         assert path.read_bytes() == b"new\n"
 
     def test_no_message_contains_the_data(self, tmp_path, monkeypatch):
@@ -575,7 +575,7 @@ class TestReplace:
         for number in range(1, 134):
             monkeypatch.setattr(store.os, "replace", raiser(OSError(number, os.strerror(number))))
             with pytest.raises(StoreError) as caught:
-                store.replace(str(path), b"new-token", nothing, store.read(str(path)))
+                store.replace(store.Change(str(path), b"new-token", nothing, store.read(str(path))))
             assert "-token" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
@@ -584,36 +584,36 @@ class TestOwners:
     @pytest.mark.parametrize("uid, gid", [(ROOT, ROOT), (ROOT, LAB), (BOB, BOB), (BOB, LAB)])
     def test_root_keeps_those_of_the_file(self, place, uid, gid):
         path = file_of(directory_of(place / "d", ALICE) / "remote.yaml", uid, gid=gid)
-        store.replace(str(path), b"new\n", nothing)
+        store.replace(store.Change(str(path), b"new\n", nothing))
         assert ids(path) == (uid, gid)
 
     def test_prepare_may_change_them(self, place):
         path = file_of(place / "remote.yaml", BOB)
-        store.replace(str(path), b"new\n", lambda temporary: os.chown(temporary, ALICE, LAB))
+        store.replace(store.Change(str(path), b"new\n", lambda temporary: os.chown(temporary, ALICE, LAB)))
         assert ids(path) == (ALICE, LAB)
 
     def test_prepare_sees_them(self, place):
         path = file_of(place / "remote.yaml", BOB)
         seen = []
-        store.replace(str(path), b"new\n", lambda temporary: seen.append(ids(temporary)))
+        store.replace(store.Change(str(path), b"new\n", lambda temporary: seen.append(ids(temporary))))
         assert seen == [(BOB, BOB)]
 
     @pytest.mark.parametrize("uid", [ROOT, BOB])
     def test_a_new_file_of_root_belongs_to_the_owner_of_the_directory(self, place, uid):
         path = directory_of(place / "d", uid) / "remote.yaml"
-        store.replace(str(path), b"new\n", nothing)
+        store.replace(store.Change(str(path), b"new\n", nothing))
         assert ids(path) == (uid, uid)
 
     def test_a_new_file_of_a_user_is_the_users(self, place):
         path = directory_of(place / "d", ALICE, 0o777) / "remote.yaml"
         with acting_as(BOB):
-            store.replace(str(path), b"new\n", nothing)
+            store.replace(store.Change(str(path), b"new\n", nothing))
         assert ids(path) == (BOB, BOB)
 
     def test_a_user_cannot_take_over_a_file(self, place):
         path = file_of(directory_of(place / "d", mode=0o777) / "remote.yaml", ALICE, mode=0o666)
         with acting_as(BOB):
-            message = message_of(store.replace, str(path), b"new\n", nothing)
+            message = message_of(store.replace, store.Change(str(path), b"new\n", nothing))
         assert message.startswith(f"{path}: belongs to user 54321 and group 54321, which nobody may not give to a new file.")
         assert "become_user); the file is unchanged." in message
         assert (names(place / "d"), ids(path), path.read_bytes()) == (["remote.yaml"], (ALICE, ALICE), b"old\n")
@@ -633,16 +633,16 @@ class TestOwners:
         path = file_of(directory_of(place / "d", BOB) / "remote.yaml", BOB, mode=mode, gid=LAB)
         with acting_as(BOB, groups):
             if gid is None:
-                assert "group 54399" in message_of(store.replace, str(path), b"new\n", nothing)
+                assert "group 54399" in message_of(store.replace, store.Change(str(path), b"new\n", nothing))
                 assert ids(path) == (BOB, LAB)
             else:
-                store.replace(str(path), b"new\n", nothing)
+                store.replace(store.Change(str(path), b"new\n", nothing))
                 assert ids(path) == (BOB, gid)
 
     def test_a_directory_that_may_not_be_written(self, place):
         path = file_of(place / "remote.yaml", BOB)
         with acting_as(BOB):
-            message = message_of(store.replace, str(path), b"new\n", nothing)
+            message = message_of(store.replace, store.Change(str(path), b"new\n", nothing))
         assert message == (f"{path}: cannot write: Permission denied. Run the task as root or as the owner (become_user). The file is unchanged.")
 
 
@@ -661,7 +661,7 @@ class TestOwnersWithoutRoot:
         given = []
         monkeypatch.setattr(store.os, "geteuid", lambda: ROOT)
         monkeypatch.setattr(store.os, "fchown", lambda _, uid, gid: given.append((uid, gid)))
-        store.replace(str(tmp_path / "remote.yaml"), b"new\n", nothing)
+        store.replace(store.Change(str(tmp_path / "remote.yaml"), b"new\n", nothing))
         assert given == [ids(tmp_path)]
 
     @pytest.mark.parametrize("mode, fails", [(0o600, False), (0o644, False), (0o640, True), (0o660, True)])
@@ -669,9 +669,9 @@ class TestOwnersWithoutRoot:
         path = file_of(tmp_path / "remote.yaml", mode=mode)
         monkeypatch.setattr(store.os, "fchown", raiser(PermissionError()))
         if fails:
-            assert "may not give to a new file" in message_of(store.replace, str(path), b"new\n", nothing)
+            assert "may not give to a new file" in message_of(store.replace, store.Change(str(path), b"new\n", nothing))
         else:
-            store.replace(str(path), b"new\n", nothing)
+            store.replace(store.Change(str(path), b"new\n", nothing))
         assert (names(tmp_path), path.read_bytes()) == (["remote.yaml"], b"old\n" if fails else b"new\n")
 
 
@@ -694,7 +694,7 @@ class TestAUserWhoExchangesTheDirectory:
         assert "became a symbolic link" in message_of(store.read, path)
 
     def test_replace(self, path):
-        assert "became a symbolic link" in message_of(store.replace, path, b"new\n", nothing)
+        assert "became a symbolic link" in message_of(store.replace, store.Change(path, b"new\n", nothing))
 
     def test_replace_when_it_happens_in_between(self, path, place):
         """The temporary file is in the directory that was opened, so the link leads nowhere."""
@@ -705,7 +705,7 @@ class TestAUserWhoExchangesTheDirectory:
             (place / "home/.apptainer").rename(place / "home/moved")
             link_of(place / "home/.apptainer", str(place / "etc"), BOB)
 
-        store.replace(path, b"new\n", prepare)
+        store.replace(store.Change(path, b"new\n", prepare))
         assert (place / "home/moved/remote.yaml").read_bytes() == b"new\n"
 
     def test_lock(self, path):
@@ -925,7 +925,7 @@ def test_replace_keeps_the_old_file_as_a_backup(place):
     path = place / "remote.yaml"
     path.write_bytes(b"old")
     path.chmod(0o644)
-    store.replace(str(path), b"new", lambda temporary: os.chmod(temporary, 0o640), store.read(str(path)), "remote.yaml.1~")
+    store.replace(store.Change(str(path), b"new", lambda temporary: os.chmod(temporary, 0o640), store.read(str(path)), "remote.yaml.1~"))
     assert {name: (place / name).read_bytes() for name in names(place)} == {"remote.yaml": b"new", "remote.yaml.1~": b"old"}
     assert {stat.S_IMODE((place / name).stat().st_mode) for name in names(place)} == {0o640}
 
@@ -934,8 +934,140 @@ def test_replace_overwrites_nothing_with_a_backup(place):
     for name in ("remote.yaml", "remote.yaml.1~"):
         (place / name).write_bytes(name.encode())
     with pytest.raises(StoreError, match="File exists"):
-        store.replace(str(place / "remote.yaml"), b"new", lambda temporary: None, store.read(str(place / "remote.yaml")), "remote.yaml.1~")
+        path = str(place / "remote.yaml")
+        store.replace(store.Change(path, b"new", lambda temporary: None, store.read(path), "remote.yaml.1~"))
     assert {path.name: path.read_bytes() for path in place.iterdir()} == {name: name.encode() for name in ("remote.yaml", "remote.yaml.1~")}
+
+
+def test_a_backup_is_a_copy_as_private_as_the_new_file(place):
+    """A link would keep the mode and, for whoever has the file open, the content."""
+    path = file_of(place / "remote.yaml", mode=0o644)
+    prepared = []
+    store.replace(store.Change(str(path), b"new\n", prepared.append, store.read(str(path)), "remote.yaml.1~"))
+    assert (mode_of(path), mode_of(place / "remote.yaml.1~")) == (0o600, 0o600)
+    assert {(place / name).stat().st_nlink for name in names(place)} == {1}
+    assert prepared == [prepared[0], prepared[0] + "~"]
+
+
+@needs_root
+def test_a_backup_belongs_to_the_owner_of_the_file(place):
+    path = file_of(place / "remote.yaml", BOB)
+    store.replace(store.Change(str(path), b"new\n", nothing, store.read(str(path)), "remote.yaml.1~"))
+    assert ids(place / "remote.yaml.1~") == (BOB, BOB)
+
+
+def test_there_is_no_backup_of_nothing(place):
+    path = place / "remote.yaml"
+    store.replace(store.Change(str(path), b"one\n", nothing, store.read(str(path)), "remote.yaml.1~"))
+    store.replace(store.Change(str(path), b"two\n", nothing, None, "remote.yaml.2~"))
+    assert names(place) == ["remote.yaml"]
+
+
+def test_a_backup_that_cannot_be_prepared_changes_nothing(place):
+    path = file_of(place / "remote.yaml")
+
+    def prepare(temporary):
+        if temporary.endswith("~"):
+            raise OSError(errno.ENOSPC, "full")
+
+    assert message_of(store.replace, store.Change(str(path), b"new\n", prepare, store.read(str(path)), "remote.yaml.1~")) == (
+        f"{path}: cannot write: full. Free some space and run again. The file is unchanged.")
+    assert (names(place), path.read_bytes()) == (["remote.yaml"], b"old\n")
+
+
+OLD_ABC = [["old", name] for name in "abc"]
+NEW_ABC = [["new", name] for name in "abc"]
+
+
+class TestReplaceSeveral:
+    @pytest.fixture
+    def three(self, place):
+        return [file_of(directory_of(place / name) / "file", data=b"old " + name.encode()) for name in "abc"]
+
+    def changes(self, three, prepare=nothing, backup=""):
+        return [store.Change(str(path), b"new " + path.parent.name.encode(), prepare, store.read(str(path)), backup) for path in three]
+
+    def contents(self, three):
+        return [path.read_text().split() for path in three]
+
+    def test_all(self, three):
+        store.replace(*self.changes(three, backup="file~"))
+        assert self.contents(three) == NEW_ABC
+        assert self.contents([path.with_name("file~") for path in three]) == OLD_ABC
+        assert [names(path.parent) for path in three] == [["file", "file~"]] * 3
+
+    def test_none(self):
+        store.replace()
+
+    def test_in_one_directory(self, place):
+        paths = [place / name for name in "ab"]
+        store.replace(*(store.Change(str(path), path.name.encode(), nothing) for path in paths))
+        assert [path.read_text() for path in paths] == names(place) == ["a", "b"]
+
+    def test_all_are_on_disk_before_the_first_is_replaced(self, three, monkeypatch):
+        order = []
+        fsync, rename, link = os.fsync, os.replace, os.link
+        monkeypatch.setattr(store.os, "fsync", lambda fd: order.append("d" if stat.S_ISDIR(os.fstat(fd).st_mode) else "f") or fsync(fd))
+        monkeypatch.setattr(store.os, "replace", lambda *names, **options: order.append("r") or rename(*names, **options))
+        monkeypatch.setattr(store.os, "link", lambda *names, **options: order.append("l") or link(*names, **options))
+        store.replace(*self.changes(three, backup="file~"))
+        assert "".join(order) == "ff" * 3 + "lr" * 3 + "d" * 3
+
+    @pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6])
+    def test_a_disk_that_gets_full_meanwhile_keeps_all_as_they_were(self, three, monkeypatch, number):
+        calls, fsync = [], os.fsync
+
+        def full(fd):
+            calls.append(fd)
+            return raiser(OSError(errno.ENOSPC, "full"))() if len(calls) == number else fsync(fd)
+
+        monkeypatch.setattr(store.os, "fsync", full)
+        path = three[(number - 1) // 2]
+        assert message_of(store.replace, *self.changes(three, backup="file~")) == (
+            f"{path}: cannot write: full. Free some space and run again. The file is unchanged.")
+        assert self.contents(three) == OLD_ABC
+        assert [names(path.parent) for path in three] == [["file"]] * 3
+
+    @pytest.mark.parametrize("error", [SystemExit(1), ValueError("no")])
+    def test_whatever_a_later_prepare_raises_keeps_all_as_they_were(self, three, error):
+        *good, last = self.changes(three)
+        with pytest.raises(type(error)):
+            store.replace(*good, last._replace(prepare=raiser(error)))
+        assert self.contents(three) == OLD_ABC
+        assert [names(path.parent) for path in three] == [["file"]] * 3
+
+    @pytest.mark.parametrize("number", [0, 1, 2])
+    def test_what_somebody_changed_meanwhile_keeps_all_as_they_were(self, three, number):
+        changes = self.changes(three)
+        three[number].write_bytes(b"their own")
+        assert message_of(store.replace, *changes) == (
+            f"{three[number]}: was changed by someone else while this task ran, so it is left as it is now. Run again.")
+        assert self.contents(three) == [["their", "own"] if index == number else old for index, old in enumerate(OLD_ABC)]
+        assert [names(path.parent) for path in three] == [["file"]] * 3
+
+    @pytest.mark.parametrize("number", [0, 1, 2])
+    def test_a_later_rename_that_fails_is_said_with_what_is_done_already(self, three, monkeypatch, number):
+        calls, rename = [], os.replace
+
+        def fail(*names, **options):
+            calls.append(names)
+            return raiser(OSError(errno.EBUSY, "busy"))() if len(calls) == number + 1 else rename(*names, **options)
+
+        monkeypatch.setattr(store.os, "replace", fail)
+        done = ["", f", but not {three[0]}", f", but not {three[0]}, {three[1]}"][number]
+        assert message_of(store.replace, *self.changes(three)) == (
+            f"{three[number]}: cannot write: busy. If it is a mount point, as in a container, change the file that is mounted there. "
+            f"The file is unchanged{done}.")
+        assert self.contents(three) == NEW_ABC[:number] + OLD_ABC[number:]
+        assert [names(path.parent) for path in three] == [["file"]] * 3
+
+
+def test_mode_of(place, monkeypatch):
+    place.chmod(0o751)
+    assert store.mode_of(str(file_of(place / "token", mode=0o640))) == 0o640
+    monkeypatch.chdir(place)
+    assert store.mode_of("") == 0o751
+    assert message_of(store.mode_of, str(place / "gone")).startswith(f"{place}/gone: cannot find the mode: No such file or directory.")
 
 
 def test_check_writable_looks_at_what_exists(place, monkeypatch):

@@ -102,6 +102,7 @@ GLOBAL = [  # what, before, wanted, after, words of each warning
     ("a move drops it", one(token="t"), [present(uri="new.example")], one("new.example"), [LOGGED_OUT]),
     ("so does http", one(token="t"), [present(uri="lib.example", insecure=True)], one(insecure=True), [LOGGED_OUT, HTTP_FOR_SOME]),
     ("a token for everyone can be removed", one(token="t"), [present(token="")], one(), []),
+    ("even from what does not exist", one(), [present("x", token="", force=True)], one(), []),
     ("also if only that is declared", one(token="t"), [present(insecure=True)], one(insecure=True), [LOGGED_OUT, HTTP_FOR_SOME]),
     ("a mere other spelling doesn't", one(token="t"), [present(uri="https://lib.example/")], one(token="t"), []),
     # an own keyserver that is the old place's
@@ -202,8 +203,17 @@ USER = [  # what, before, wanted, system, after, words of each warning
      config("a", a=own(), x=shared(exclusive=True), y=shared(exclusive=True)), []),
     ("login to a global endpoint leaves a copy", EMPTY, [present("lab", token="t")], SYSTEM, config(lab=shared(token="t", keyservers=KEYS)), []),
     ("of its exclusive mark too", EMPTY, [present("lab", token="t")], EXCLUSIVE, config(lab=shared(token="t", exclusive=True)), []),
-    ("login where there is a copy", config(lab=shared("old.example", insecure=True)), [present("lab", token="t")], SYSTEM,
-     config(lab=shared("old.example", insecure=True, token="t")), []),
+    ("login where there is a copy, of another place", config(lab=shared("old.example", insecure=True)), [present("lab", token="t")], SYSTEM,
+     config(lab=shared(insecure=True, token="t")), []),
+    ("with the token of the old place", config(lab=shared("old.example", token="t", exclusive=True)), [present("lab", token="t")], SYSTEM,
+     config(lab=shared(token="t", exclusive=True)), []),
+    ("in another spelling", config(lab=shared("https://LIB.example/")), [present("lab", token="t")], SYSTEM,
+     config(lab=shared("https://LIB.example/", token="t")), []),
+    ("logout is for any place", config(lab=shared("old.example", token="t")), [present("lab", token="")], SYSTEM,
+     config(lab=shared("old.example")), []),
+    ("insecure needs no place", config(lab=shared("old.example")), [present("lab", insecure=True)], SYSTEM,
+     config(lab=shared("old.example", insecure=True)), []),
+    ("logout from what does not exist", config("a", a=own(token="t")), [present("x", token="")], SYSTEM, config("a", a=own(token="t")), []),
     ("logout keeps the copy", config(lab=shared(token="t")), [present("lab", token="")], SYSTEM, config(lab=shared()), []),
     ("logout where nobody was logged in", config(lab=shared()), [present("lab", token="")], SYSTEM, config(lab=shared()), []),
     ("logout where there is no copy", EMPTY, [present("lab", token="")], SYSTEM, EMPTY, []),
@@ -232,6 +242,8 @@ REFUSED = [  # what, before, wanted, system, words of the message
      'endpoint "<<": the name << makes Apptainer before 1.5 write a file that no version can read; choose another'),
     ("a new endpoint without a uri", TWO, [present("c")], None, 'endpoint "c": it does not exist yet, so it needs a uri'),
     ("also in a user's file", TWO, [present("c", token="t")], EMPTY, 'endpoint "c": it does not exist yet, so it needs a uri'),
+    ("a logout that declares more", TWO, [present("c", token="", default=True)], EMPTY, 'endpoint "c": it does not exist yet, so it needs a uri'),
+    ("an exclusive one", TWO, [present("c", token="", exclusive=True)], None, 'endpoint "c": it does not exist yet, so it needs a uri'),
     ("an unusable uri", TWO, [present(uri="https://")], None, 'endpoint "a": uri names no host; write it like https://library.example.org'),
     ("two schemes at once", TWO, [present(uri="https://a.example", insecure=True)], None,
      'endpoint "a": uri says https, insecure: true says http; drop one of the two'),
@@ -262,6 +274,47 @@ REFUSED = [  # what, before, wanted, system, words of the message
      "Choose another name, or change it with scope: global"),
     ("a copy with another URI", config(lab=shared()), [present("lab", uri="other.example")], SYSTEM, "it is a global endpoint (lib.example)"),
 ]
+
+# check mode
+
+UNCERTAIN = 'endpoint "a": it does not exist yet; a real run fails, unless an earlier task makes it'
+
+
+@pytest.mark.parametrize("before", [EMPTY, config("b", b=own("b.example", token="u"))])
+def test_a_login_to_what_an_earlier_task_makes_is_foreseen(before):
+    outcome = converge(before, [present(token="t")], SYSTEM, foresee=True)
+    assert outcome.config == before._replace(remotes={**before.remotes, "a": Remote("", "t", system=True)})
+    assert outcome.warnings == (UNCERTAIN,)
+    assert converge(outcome.config, [present(token="t")], SYSTEM, foresee=True) == (outcome.config, ())
+    with pytest.raises(RuleError, match="it does not exist yet, so it needs a uri"):
+        converge(before, [present(token="t")], SYSTEM)
+
+
+@pytest.mark.parametrize(("wanted", "system", "words"), [
+    (present(), EMPTY, "so it needs a uri"),
+    (present(default=True), EMPTY, "so it needs a uri"),
+    (present(insecure=True), EMPTY, "so it needs a uri"),
+    (present(), None, "so it needs a uri"),
+    (present(token="t"), None, "log in with scope: user"),
+    (present(token="to ken"), EMPTY, "no HTTP header"),
+    (present(" ", token="t"), EMPTY, "must not be blank"),
+])  # fmt: skip
+def test_nothing_else_is_foreseen(wanted, system, words):
+    with pytest.raises(RuleError, match=words):
+        converge(EMPTY, [wanted], system, foresee=True)
+
+
+def test_a_logout_from_what_an_earlier_task_may_make_changes_nothing():
+    for system in (None, EMPTY):
+        assert converge(EMPTY, [present(token="")], system, foresee=True) == (EMPTY, ())
+
+
+@pytest.mark.parametrize("foresee", [False, True])
+@pytest.mark.parametrize("wanted", [present("lab"), present("lab", token="t"), present("lab", uri="lib.example", token="t")])
+def test_what_to_mend_is_said_before_what_to_declare(wanted, foresee):
+    with pytest.raises(RuleError, match="mend that file first"):
+        converge(EMPTY, [wanted], EMPTY, system_known=False, foresee=foresee)
+
 
 UNFIT_TOKENS = ["to ken", "token\n", "tok\ten", "t\x00", "tökèn", "\u2028", "\x7f"]
 
@@ -557,6 +610,9 @@ def test_what_is_declared_is_so(run):
         if not item.present:
             assert item.name not in after.remotes
             continue
+        if item.name not in known.remotes:
+            assert item._replace(force=False) == WantedRemote(item.name, token="")  # logged out already
+            continue
         remote = known.remotes[item.name]
         assert item.exclusive is None or remote.exclusive is item.exclusive
         assert item.token is None or remote.token == item.token
@@ -565,6 +621,24 @@ def test_what_is_declared_is_so(run):
         assert item.uri is None or remote.uri.lstrip("/") == item.uri.removeprefix("https://").strip("/")
         if item.keyservers is not None:
             assert [server.uri for server in remote.keyservers if not server.skip] == [server.uri for server in item.keyservers]
+
+
+@given(RUNS)
+@example((EMPTY, [present(token="t")], EMPTY, False))
+def test_check_mode_foresees_nothing_but_logins_to_what_does_not_exist(run):
+    """With no such login it says what the real run says."""
+    config_, wanted, system, prune = run
+
+    def said(foresee):
+        try:
+            return converge(config_, wanted, system, prune, foresee=foresee)
+        except RuleError as error:
+            return str(error)
+
+    foreseen, real = said(True), said(False)
+    nowhere = system is not None and any(
+        item.present and item.token and item.uri is None and item.name not in {**config_.remotes, **system.remotes} for item in wanted)
+    assert foreseen == real or (nowhere and "it does not exist yet, so it needs a uri" in real)
 
 
 class Name(str):

@@ -11,7 +11,7 @@ import sys
 import jsonschema
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils import _discovery
-from ansible_collections.hpc.apptainer.plugins.module_utils._discovery import DOCUMENT, Services, discover, library, own_keyserver, read_json, service
+from ansible_collections.hpc.apptainer.plugins.module_utils._discovery import DOCUMENT, Services, discover, own_keyserver, read_json, service
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._http import Answer, Client, HttpOptions
 from hypothesis import given
@@ -106,16 +106,17 @@ def test_a_login_in_the_uri_is_not_shown(client):
 
 SERVICES = Services("https://e.example" + DOCUMENT, {
     "library": "https://l.example//", "token": " ", "keyserver": "ftp://k.example", "builder": "l.example", "consent": "https://:80",
-    "x": "https://x.example:port"})
+    "x": "https://x.example:port", "long": "https://l.example/" + 2031 * "x", "most": "https://l.example/" + 2030 * "x"})
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("y", 'offers no y service (it offers: "builder", "consent", "keyserver", "library", "token", "x")'),
+    ("y", 'offers no y service (it offers: "builder", "consent", "keyserver", "library", "long", "most", "token", "x")'),
     ("token", "offers a token service, but its uri is empty"),
     ("keyserver", "offers a keyserver service, but its uri is not one of http or https"),
     ("builder", "but its uri is not one of http or https"),
     ("consent", "but its uri is not one of http or https"),
     ("x", "but its uri is not one of http or https"),
+    ("long", "offers a long service, but its uri has 2049 characters; that is no address"),
 ])
 def test_services_that_cannot_be_used(name, words):
     with pytest.raises(NetworkError) as caught:
@@ -126,25 +127,31 @@ def test_services_that_cannot_be_used(name, words):
 
 def test_service():
     assert service(SERVICES, "library") == "https://l.example"
+    assert len(service(SERVICES, "most")) == 2048
     with pytest.raises(NetworkError, match=r"offers no token service \(it offers: nothing\)"):
         service(Services("https://e.example", {}), "token")
 
 
-def test_keyserver_and_library_of_an_endpoint(client):
+def test_the_keyserver_of_an_endpoint(client):
     with serve(routes({DOCUMENT: json_reply(REAL)})) as server:
         assert own_keyserver(client, f"//{server.host}", True) == "https://keys.example/"
-        assert library(client, f"//{server.host}", True) == "http://lib.example"
 
 
 def test_what_apptainer_knows_without_asking(client, monkeypatch):
     monkeypatch.setattr(client, "get", None)
     assert own_keyserver(client, "cloud.apptainer.org", False) == "https://keys.openpgp.org"
-    assert library(client, "cloud.apptainer.org", False) == ""
 
 
 def test_an_endpoint_without_keyserver(client):
     with serve(routes({DOCUMENT: json_reply({})})) as server, pytest.raises(NetworkError, match="offers no keyserver service"):
         own_keyserver(client, f"//{server.host}", True)
+
+
+def test_an_endpoint_with_a_keyserver_that_nobody_could_store(client):
+    document = {"keystoreAPI": {"uri": "https://k.example/" + "k" * 500000}}
+    with serve(routes({DOCUMENT: json_reply(document)})) as server, pytest.raises(NetworkError) as caught:
+        own_keyserver(client, f"//{server.host}", True)
+    assert len(str(caught.value)) < 200
 
 
 def test_the_schema_is_of_draft_4():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils import _docker_config
+from ansible_collections.hpc.apptainer.plugins.module_utils import _docker_json
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedRemote, converge
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._findings import ReadFile, findings
@@ -175,6 +175,21 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
      [error("unreadable", SHARED, "broken")]),
     ("an own endpoint that can't be used", shared_file(GOOD), of_user(uri="h:80"), [], [error("unusable-uri", USER, UNUSABLE % "h:80", "x")]),
     ("an own endpoint with //", shared_file(GOOD), of_user(uri="//h:80"), [], [warning("uri-not-for-1.0", USER, ONLY_FROM_1_1 % "//h:80", "x")]),
+    ("a token for another place", shared_file(GOOD), user_file(config("a", a=shared("old.example", token=SECRET))), [],
+     [warning("moved-token", USER, "the token was stored for old.example, but the global endpoint is now at a.example, where Apptainer sends it; "
+              "log in again", "a")]),
+    ("without its passwords", shared_file(config("a", a=shared("https://u:hunter2@a.example"))),
+     user_file(config("a", a=shared("https://u:hunter2@old.example", token=SECRET))), [],
+     [warning("uri-not-for-1.0", SHARED, "", "a"),
+      warning("moved-token", USER, "stored for https://(hidden)@old.example, but the global endpoint is now at https://(hidden)@a.example", "a")]),
+    ("the same place in other words", shared_file(GOOD), user_file(config("a", a=shared("https://A.example/", token=SECRET))), [], []),
+    ("http there doesn't reach the user", shared_file(config("a", a=shared("a.example"))),
+     user_file(config("a", a=shared("a.example", insecure=True, token=SECRET))), [], []),
+    ("another place without a token", shared_file(GOOD), user_file(config("a", a=shared("old.example"))), [], []),
+    ("an own endpoint doesn't move", shared_file(GOOD), user_file(config("a", a=own("old.example", token=SECRET))), [],
+     [warning("shadowed", USER, "", "a")]),
+    ("nobody knows where", shared_file(error="broken"), user_file(config("a", a=shared("old.example", token=SECRET))), [],
+     [error("unreadable", SHARED, "broken")]),
     ("the URI of a copy is the global file's affair", shared_file(GOOD), user_file(config("a", a=shared("h:80"))), [], []),
     ("an own endpoint may be insecure and hold a token", shared_file(GOOD), of_user(uri="h", insecure=True, token=SECRET), [], []),
     # the cache
@@ -270,7 +285,7 @@ def test_a_file_that_today_s_versions_refuse_is_an_error(versions, severity):
 def auth_file(*keys, error=None, mode=0o600, uid=ALICE, **rest):
     """A docker-config.json with logins under these keys."""
     text = json.dumps({"auths": {key: {"auth": "YWxpY2U6aHVudGVyMg=="} for key in keys}, **rest})
-    content = None if error else _docker_config.decode(text.encode(), AUTH)
+    content = None if error else _docker_json.decode(text.encode(), AUTH)
     return ReadFile(AUTH, True, content, error, mode, uid, ALICE)
 
 
@@ -288,6 +303,8 @@ AUTH_FINDINGS = [  # what, the docker-config.json, the findings
     ("made by root", auth_file("r", uid=0),
      [error("owner", AUTH, "it belongs to uid 0, its directory to uid 1000; that user may not be able to use it")]),
     ("Docker Hub under a name that is not asked for", auth_file("docker.io"), [error("unused-login", AUTH, HIDDEN_HUB % '"docker.io"')]),
+    ("a name with a password in it", auth_file("https://u:hunter2@docker.io/v1/"),
+     [error("unused-login", AUTH, HIDDEN_HUB % '"https://(hidden)@docker.io/v1/"')]),
     ("two of them", auth_file("docker.io", "index.docker.io"), [error("unused-login", AUTH, "declare it anew")]),
     ("beside the right one they don't matter", auth_file("docker.io", HUB), []),
     ("a helper for all registries", auth_file(credsStore="pass"), []),

@@ -14,8 +14,10 @@ import json
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils import _docker_config as docker_config
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import sync
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import encoded
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_json import decode as decode_docker_config
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_json import encode
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._logins import (
     Files,
@@ -131,7 +133,7 @@ def content(text):
 
 
 def docker_content(recorded, texts):
-    return docker_config.decode((texts[docker_file(recorded.step, recorded.texts)] or "").encode(), "docker-config.json")
+    return decode_docker_config((texts[docker_file(recorded.step, recorded.texts)] or "").encode(), "docker-config.json")
 
 
 def our_files(recorded):
@@ -148,7 +150,7 @@ def same_docker_file(recorded, ours):
     before, after = recorded.texts[file], recorded.after[file]
     if ours.docker == docker_content(recorded, recorded.texts):
         return after == before
-    return after is not None and docker_config.encode(ours.docker) == after.encode()
+    return after is not None and encode(ours.docker) == after.encode()
 
 
 @pytest.mark.parametrize("recorded", DONE, ids=str)
@@ -183,12 +185,12 @@ def test_deviations_are_nothing_but_what_is_named():
             continue
         file = docker_file(recorded.step, recorded.texts)
         before, ours, theirs = (json.loads(text) for text in (
-            recorded.texts[file], docker_config.encode(our_files(recorded).docker), recorded.after[file]))
+            recorded.texts[file], encode(our_files(recorded).docker), recorded.after[file]))
         if reason == HUB:
             assert theirs["auths"].pop("https://index.docker.io/v1/")
         if reason == OTHERS:
             assert ours["auths"].pop("hub-zgha.example") == before["auths"]["hub-zgha.example"]
-            assert theirs["auths"].pop("hub-zgha.example") == {"auth": docker_config.encoded("u", "p")}
+            assert theirs["auths"].pop("hub-zgha.example") == {"auth": encoded("u", "p")}
         assert {key: value for key, value in ours.items() if key in theirs} == theirs
         assert {key: value for key, value in ours.items() if key not in theirs}.keys() <= {"HttpHeaders", "customKey", "extra"}
 
@@ -210,4 +212,4 @@ def test_what_was_stored_is_found():
         elif isinstance(item, WantedRegistry):
             assert {item.username, item.password} <= words
         else:
-            assert words & {f"Basic {docker_config.encoded('alice', 's3cret')}", "Bearer goodtoken", "Basic a3V3dHhjYTpyc2V4dWd2YnVp"}
+            assert words & {f"Basic {encoded('alice', 's3cret')}", "Bearer goodtoken", "Basic a3V3dHhjYTpyc2V4dWd2YnVp"}

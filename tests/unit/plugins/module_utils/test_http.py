@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import importlib.util
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import urllib3
 import yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils import _http
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
@@ -47,15 +49,15 @@ def authority(tmp_path_factory):
     return web.Authority(tmp_path_factory.mktemp("ca"))
 
 
-def get(url, authorization="", options=None, validate_certs=None):
+def get(url, authorization="", options=None, validate_certs=None, stay=False):
     with Client(options or HttpOptions()) as client:
-        return client.get(url, authorization, validate_certs)
+        return client.get(url, authorization, validate_certs, stay)
 
 
-def refused(url, authorization="", options=None):
+def refused(url, authorization="", options=None, stay=False):
     """The error, which must be one line, with no secret and no other exception in it."""
     with pytest.raises(NetworkError) as caught:
-        get(url, authorization, options)
+        get(url, authorization, options, stay=stay)
     error = caught.value
     assert error.__cause__ is None
     assert error.__context__ is None
@@ -210,13 +212,24 @@ def test_files_that_cannot_be_used(authority, tmp_path):
     sealed = authority.files("me", password="x")
     junk = tmp_path / "junk.pem"
     junk.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    missing = str(tmp_path / "missing")
+    missing, fifo = str(tmp_path / "missing"), str(tmp_path / "fifo")
+    os.mkfifo(fifo)
     for options, words in [
         ({"ca_path": missing}, f'ca_path "{missing}" cannot be read: No such file or directory'),
         ({"ca_path": key}, f'ca_path "{key}" holds no certificate in PEM form'),
         ({"ca_path": str(junk)}, f'ca_path "{junk}" holds no certificate in PEM form'),
         ({"client_cert": missing}, f'client_cert "{missing}" cannot be read: No such file or directory'),
-        ({"client_cert": str(tmp_path)}, f'client_cert "{tmp_path}" cannot be read: Is a directory'),
+        ({"client_cert": str(tmp_path)}, f'client_cert "{tmp_path}" is no regular file'),
+        ({"client_cert": cert, "client_key": str(tmp_path)}, f'client_key "{tmp_path}" is no regular file'),
+        ({"ca_path": fifo}, f'ca_path "{fifo}" is no regular file'),
+        ({"client_cert": fifo}, f'client_cert "{fifo}" is no regular file'),
+        ({"client_cert": cert, "client_key": fifo}, f'client_key "{fifo}" is no regular file'),
+        ({"ca_path": "/dev/zero"}, 'ca_path "/dev/zero" is no regular file'),
+        ({"ca_path": "a\0b"}, 'ca_path "a\\u0000b" cannot be read: no such path is possible here'),
+        ({"client_cert": "a\0b"}, 'client_cert "a\\u0000b" cannot be read: no such path is possible here'),
+        ({"ca_path": "a\ud800b"}, "cannot be read: no such path is possible here"),
+        ({"client_cert": cert, "client_key": "a\ud800b"}, "cannot be read: no such path is possible here"),
+        ({"ca_path": "x" * 5000}, "cannot be read: File name too long"),
         ({"client_cert": cert, "client_key": missing}, f'client_key "{missing}" cannot be read'),
         ({"client_key": key}, "client_key is given without client_cert; give both"),
         ({"client_cert": cert}, f'client_cert "{cert}" and its key (client_key, or in the same file) cannot be used'),
@@ -274,6 +287,46 @@ def test_a_redirect_to_https_on_the_same_host_is_named(authority):
     with serve(lambda request: json_reply({}), authority.context()) as other, serve(redirecting(other.url + "/end")) as server:
         assert f"redirects to {other.url}; the credential was not sent there" in str(refused(server.url, LOGIN))
         assert get(server.url, options=HttpOptions(ca_path=authority.ca)).status == 200
+
+
+def test_who_stays_is_not_sent_to_another_server(authority):
+    with serve(lambda request: json_reply({}), authority.context()) as other, serve(lambda request: json_reply({})) as third:
+        options = HttpOptions(ca_path=authority.ca)
+        for context, target in ((authority.context(), other.url), (authority.context(), f"https://127.0.0.1:{other.port}"), (None, other.url),
+                                (None, third.url), (None, f"http://127.0.0.1:{third.port}")):
+            with serve(redirecting(target + "/x"), context) as server:
+                words = f"{server.url} redirects to {target}: if that is the right server, use its address"
+                assert str(refused(server.url, options=options, stay=True)) == words
+                assert "the credential was not sent there" in str(refused(server.url, LOGIN, options, stay=True))
+        with serve(redirecting(third.url), authority.context()) as server:
+            assert "where nothing protects what is sent; nothing was sent there" in str(refused(server.url, options=options, stay=True))
+        assert not other.requests
+        assert not third.requests
+
+
+@pytest.mark.parametrize("target", ["/end", "HTTP://LOCALHOST:{port}/end", "http://joe@localhost:{port}/end", "//localhost:{port}/end"])
+def test_who_stays_follows_on_the_same_server(target):
+    def answers(request):
+        return redirecting(target.format(port=server.port))(request)
+
+    with serve(answers) as server:
+        assert get(server.url + "/start", stay=True).status == 200
+        assert [request.authorization for request in server.requests] == ["", ""]
+
+
+def test_an_error_after_a_redirect_names_who_redirected(authority):
+    """And is none of the first server's: so nobody tries plain http there."""
+    gone = f"http://localhost:{web.free_port()}"
+    with serve(redirecting(gone)) as server:
+        error = refused(server.url)
+        assert type(error) is NetworkError
+        assert str(error) == f"{server.url} redirects: {gone} refuses the connection: check that the server runs, and its port"
+    with serve(lambda request: json_reply({})) as other, serve(redirecting(f"https://{other.host}/"), authority.context()) as server:
+        error = refused(server.url, options=HttpOptions(ca_path=authority.ca))
+        assert type(error) is NetworkError
+        assert str(error).startswith(f"{server.url} redirects: https://{other.host} does not speak TLS")
+    with serve(lambda request: Reply(302, headers=[("Location", "/end")]) if request.path == "/" else []) as server:
+        assert str(refused(server.url, LOGIN)).startswith(f"{server.url} redirects: {server.url} closes the connection without an answer")
 
 
 def test_a_redirect_from_https_to_http(authority):
@@ -351,6 +404,44 @@ def test_nothing_listens(scheme):
     error = refused(url, LOGIN)
     assert isinstance(error, NotTlsError)
     assert str(error) == f"{url} refuses the connection: check that the server runs, and its port"
+
+
+def test_connecting_has_a_part_of_the_time_and_in_the_end_all_that_is_left(monkeypatch):
+    """So a name with several addresses, the first of them dead, is no reason to give up; nor is a server that is slow."""
+    found = []
+
+    def ask(session, url, timeout, **options):
+        found.append(timeout)
+        raise requests.exceptions.ConnectTimeout(urllib3.exceptions.ConnectTimeoutError(TimeoutError(PASSWORD)))
+
+    monkeypatch.setattr(requests.Session, "get", ask)
+    assert str(refused("https://x.example", LOGIN, HttpOptions(timeout=8))) == f"https://x.example did not answer within 8 seconds{LATE}"
+    assert [round(connect / read, 3) for connect, read in found] == [0.25, 0.25, 1]
+    assert all(7 < read <= 8 for _connect, read in found)
+
+
+def test_a_tls_server_that_takes_its_time_to_connect(authority):
+    """It would be too late in the time that a first attempt has for connecting."""
+    with serve(lambda request: json_reply({}), authority.context()) as server, socket.create_server(("127.0.0.1", 0)) as front:
+        def forward():
+            while True:
+                client, _address = front.accept()
+                threading.Thread(target=pump, args=(client,), daemon=True).start()
+
+        def pump(client):
+            time.sleep(0.8)
+            with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", server.port)) as target:
+                threading.Thread(target=copy, args=(target, client), daemon=True).start()
+                copy(client, target)
+
+        def copy(source, target):
+            with contextlib.suppress(OSError):
+                while data := source.recv(65536):
+                    target.sendall(data)
+
+        threading.Thread(target=forward, daemon=True).start()
+        url = f"https://localhost:{front.getsockname()[1]}"
+        assert get(url, options=HttpOptions(timeout=3, ca_path=authority.ca)).status == 200
 
 
 def test_an_unknown_name():
@@ -443,10 +534,12 @@ def test_a_server_that_takes_its_time(start):
         assert time.monotonic() - begin < 3
 
 
-def test_a_silent_server():
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_silent_server(scheme):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        assert str(refused(url, options=HttpOptions(timeout=0.3))) == f"{url} did not answer within 0.3 seconds{LATE}"
+        url, begin = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", time.monotonic()
+        assert str(refused(url, options=HttpOptions(timeout=0.8))) == f"{url} did not answer within 0.8 seconds{LATE}"
+        assert 0.7 < time.monotonic() - begin < 3
     assert str(_http.timed_out("it", 1)) == f"it did not answer within 1 second{LATE}"
 
 
@@ -514,8 +607,8 @@ def test_a_server_that_says_the_credential_everywhere(status):
 
 # Exceptions that no server here causes
 
-def tls_error(reason, kind=ssl.SSLError, **attributes):
-    error = kind(1, f"[SSL] {PASSWORD}")
+def tls_error(reason, kind=ssl.SSLError, text="[SSL]", **attributes):
+    error = kind(1, f"{text} {PASSWORD}")
     error.reason = reason
     for name, value in attributes.items():
         setattr(error, name, value)
@@ -537,7 +630,16 @@ class CertificateError(ValueError):
     (tls_error("TLSV1_ALERT_PROTOCOL_VERSION"), "has no version of TLS in common"),
     (tls_error("DH_KEY_TOO_SMALL"), "fails in TLS (DH_KEY_TOO_SMALL)"),
     (tls_error(None, ssl.SSLZeroReturnError), "fails in TLS (SSLZeroReturnError)"),
-    (tls_error(None, ssl.SSLEOFError), "closes the connection in the middle of TLS"),
+    (tls_error(None, ssl.SSLEOFError), "closes the connection without an answer: it demands a client_cert, is no TLS server, or has a problem that"),
+    (tls_error("UNEXPECTED_EOF_WHILE_READING"), "closes the connection without an answer: it demands a client_cert, is no TLS server, or has a"),
+    # Python 3.6 with OpenSSL 3, which it does not know
+    (tls_error(None, text="[SSL] unexpected eof while reading (_ssl.c:897)"), "closes the connection without an answer: it demands a client_cert"),
+    (tls_error("", text="[SSL] record layer failure (_ssl.c:897)"), "does not speak TLS: it is a plain http server"),
+    (tls_error(None, text="[SSL: UNKNOWN] wrong version number (_ssl.c:897)"), "does not speak TLS"),
+    (tls_error(None, text="[SSL] tlsv13 alert certificate required (_ssl.c:897)"), "demands a client certificate"),
+    (tls_error(None, text="[SSL] ssl/tls alert handshake failure (_ssl.c:897)"), "refuses the TLS handshake"),
+    (tls_error(None, text="[SSL] tlsv1 alert protocol version (_ssl.c:897)"), "has no version of TLS in common"),
+    (tls_error(None, text="[SSL] unknown error (_ssl.c:897)"), "fails in TLS (SSLError)"),
     (OSError(113, PASSWORD), "cannot be reached (No route to host)"),
     (OSError(24, PASSWORD), "cannot be reached (Too many open files)"),
     (ConnectionResetError(104, PASSWORD), "closes the connection without an answer"),
@@ -552,6 +654,16 @@ def test_explanations(error, words):
     assert str(problem).startswith("https://x.example ")
     assert words in str(problem)
     assert PASSWORD not in str(problem)
+    assert isinstance(problem, NotTlsError) == ("does not speak TLS" in words)
+
+
+@pytest.mark.parametrize(("error", "again"), [
+    (requests.exceptions.ConnectTimeout(urllib3.exceptions.ConnectTimeoutError(TimeoutError())), True), (TimeoutError(), True),
+    (ConnectionRefusedError(), True), (ConnectionResetError(), True), (OSError(113, ""), True), (OSError(24, ""), False),
+    (tls_error(None, ssl.SSLEOFError), False), (tls_error("CERTIFICATE_VERIFY_FAILED"), False), (ValueError(), False),
+])
+def test_what_is_worth_another_attempt(error, again):
+    assert explained(error, "https://x.example/p", "", 10)[1] is again
 
 
 @pytest.mark.parametrize(("status", "text"), [(404, "404 Not Found"), (299, "299"), (799, "799")])
@@ -569,6 +681,24 @@ def test_results_are_in_order():
 def test_checks_run_side_by_side():
     barrier = threading.Barrier(5, timeout=30)
     assert sorted(run_all([barrier.wait] * 5, 30, workers=5)) == [0, 1, 2, 3, 4]
+
+
+def test_all_questions_of_a_usual_configuration_run_side_by_side():
+    barrier = threading.Barrier(64, timeout=30)
+    assert sorted(run_all([barrier.wait] * 64, 30)) == list(range(64))
+
+
+def test_but_not_all_of_any():
+    running, most = set(), []
+
+    def check():
+        running.add(threading.get_ident())
+        most.append(len(running))
+        time.sleep(0.01)
+        running.discard(threading.get_ident())
+
+    run_all([check] * 300, 30)
+    assert 1 < max(most) <= 64
 
 
 def test_errors_are_results():

@@ -26,6 +26,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 SECRET = "s3cret"
+ALL = ("remotes", "keyservers", "registries")
 HUB_KEY = "https://index.docker.io/v1/"
 K = "https://keys.example"
 SYSTEM = RemoteConfig("site", {
@@ -128,7 +129,12 @@ def test_credential_place(uri, place):
 
 @pytest.mark.parametrize(("uri", "reason"), [
     ("hkp://k", "cannot log in with the scheme hkp; write http://k:11371"),
-    ("hkp://k:80/x", "write http://k:80"),
+    ("hkp://k:80/x", "write http://k:80/x$"),
+    ("hkp://k/pks/", "write http://k:11371/pks/$"),
+    ("hkps://k/x", "write https://k/x$"),
+    ("https://k?s3cret", "has a query or fragment, which no keyserver needs"),
+    ("https://k/#s3cret", "has a query or fragment"),
+    ("hkps://k/?s3cret#s3cret", "has a query or fragment"),
     ("hkps://k", "cannot log in with the scheme hkps; write https://k"),
     ("ftp://k", "must be like https://keys.example.org"),
     ("keys.example", "must be like https://keys.example.org"),
@@ -142,21 +148,31 @@ def test_keyserver_uri_refused(uri, reason):
         assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("uri", ["hkp://k", "hkps://k/x", "https://k/", "http://k:80"])
+def test_any_keyserver_can_be_logged_out_of(uri):
+    assert keyserver_login_uri(f" {uri} ", present=False) == uri
+    with pytest.raises(RuleError, match="has a query or fragment"):
+        keyserver_login_uri(uri + "?x", present=False)
+
+
 # tokens
 
 MINE = {"mine": Remote("mine.example", "old"), "lab": Remote("lab.example", "old", system=True)}
 TOKENS = [  # what, remotes before, wanted, remotes after, prune
-    ("replaced", MINE, [WantedToken("mine", token="new")], {**MINE, "mine": Remote("mine.example", "new")}, False),
-    ("the same", MINE, [WantedToken("mine", token="old")], MINE, False),
-    ("for a global endpoint", {}, [WantedToken("lab", token="new")], {"lab": Remote("lab.example", "new", system=True)}, False),
+    ("replaced", MINE, [WantedToken("mine", token="new")], {**MINE, "mine": Remote("mine.example", "new")}, ()),
+    ("the same", MINE, [WantedToken("mine", token="old")], MINE, ()),
+    ("for a global endpoint", {}, [WantedToken("lab", token="new")], {"lab": Remote("lab.example", "new", system=True)}, ()),
+    ("for one that moved", {"lab": Remote("old.example", "old", system=True)}, [WantedToken("lab", token="old")],
+     {"lab": Remote("lab.example", "old", system=True)}, ()),
     ("removed", MINE, [WantedToken("mine", False), WantedToken("lab", False)],
-     {"mine": Remote("mine.example"), "lab": Remote("lab.example", system=True)}, False),
-    ("of an endpoint that is nowhere", MINE, [WantedToken("nope", False)], MINE, False),
-    ("of a global one without a copy", {}, [WantedToken("lab", False)], {}, False),
-    ("kept", MINE, [WantedToken("mine", token="new", keep=True)], MINE, False),
-    ("kept, though removal was wanted", MINE, [WantedToken("mine", False, keep=True)], MINE, False),
-    ("the rest pruned", MINE, [WantedToken("mine", token="old")], {**MINE, "lab": Remote("lab.example", system=True)}, True),
-    ("the kept one not pruned", MINE, [WantedToken("mine", token="x", keep=True)], {**MINE, "lab": Remote("lab.example", system=True)}, True),
+     {"mine": Remote("mine.example"), "lab": Remote("lab.example", system=True)}, ()),
+    ("of an endpoint that is nowhere", MINE, [WantedToken("nope", False)], MINE, ()),
+    ("of a global one without a copy", {}, [WantedToken("lab", False)], {}, ()),
+    ("kept", MINE, [WantedToken("mine", token="new", keep=True)], MINE, ()),
+    ("kept, though removal was wanted", MINE, [WantedToken("mine", False, keep=True)], MINE, ()),
+    ("the rest pruned", MINE, [WantedToken("mine", token="old")], {**MINE, "lab": Remote("lab.example", system=True)}, ["remotes"]),
+    ("the kept one not pruned", MINE, [WantedToken("mine", token="x", keep=True)], {**MINE, "lab": Remote("lab.example", system=True)}, ALL),
+    ("none of another kind pruned", MINE, [WantedToken("mine", token="old")], MINE, {"keyservers", "registries"}),
 ]
 
 
@@ -177,6 +193,16 @@ def test_tokens_refused(wanted, options, reason):
     with pytest.raises(RuleError, match=reason) as caught:
         outcome(EMPTY, wanted, **options)
     assert SECRET not in str(caught.value)
+
+
+def test_a_token_for_what_an_earlier_task_makes_is_foreseen():
+    found = outcome(EMPTY, [WantedToken("nope", token="t"), WantedToken("gone", False)], foresee=True)
+    assert found.files == Files(user(nope=Remote("", "t", system=True)), NO_DOCKER)
+    assert found.warnings[0] == 'endpoint "nope": it does not exist yet; a real run fails, unless an earlier task makes it'
+    with pytest.raises(RuleError, match="mend that file first"):
+        outcome(EMPTY, [WantedToken("nope", token="t")], foresee=True, system_known=False)
+    with pytest.raises(RuleError, match="the token is empty"):
+        outcome(EMPTY, [WantedToken("nope")], foresee=True)
 
 
 def test_warnings_about_endpoints_are_passed_on():
@@ -241,6 +267,30 @@ NOWHERE = "no endpoint has this keyserver; add it to one with apptainer_keyserve
 ])  # fmt: skip
 def test_a_login_that_would_never_be_sent(wanted, options, words):
     assert_said(words, outcome(EMPTY, keyservers=[wanted], **options).warnings)
+
+
+OPENPGP = "https://keys.openpgp.org"
+OWN_KEYSERVER = "it is an endpoint's own keyserver, which gets the endpoint's token instead"
+BUILT_IN = Remote("cloud.apptainer.org", system=True)
+
+
+@pytest.mark.parametrize(("system", "remotes", "words"), table([
+    ("no file at all", RemoteConfig(), {}, OWN_KEYSERVER),
+    ("the built-in endpoint without a list", RemoteConfig("d", {"d": BUILT_IN}), {}, OWN_KEYSERVER),
+    ("the user's", RemoteConfig(), {"d": BUILT_IN._replace(system=False)}, OWN_KEYSERVER),
+    ("with a list", RemoteConfig("d", {"d": BUILT_IN._replace(keyservers=(Keyserver(K, external=True),))}), {}, NOWHERE),
+    ("another endpoint", RemoteConfig("d", {"d": Remote("site.example", system=True)}), {}, NOWHERE),
+]))
+@pytest.mark.parametrize("uri", [OPENPGP, OPENPGP + "/"])
+def test_the_own_keyserver_that_no_file_names(system, remotes, words, uri):
+    files = Files(user(BASIC, **remotes), NO_DOCKER)
+    assert_said([f"keyserver {uri}: Apptainer would never send this login, because {words}"],
+                [warning for warning in outcome(files, keyservers=[keyserver(uri)], system=system).warnings if "keyserver" in warning])
+
+
+def test_the_own_keyserver_added_as_an_external_one():
+    system = RemoteConfig("d", {"d": BUILT_IN, "e": Remote("e.example", system=True, keyservers=(Keyserver(OPENPGP, external=True),))})
+    assert outcome(EMPTY, keyservers=[keyserver(OPENPGP)], system=system).warnings == ()
 
 
 def test_a_keyserver_of_an_own_endpoint_counts():
@@ -325,8 +375,10 @@ def test_logins_for_parts_of_a_registry():
     absent = [WantedRegistry("docker://r.example", False)]
     found = outcome(Files(user(), docker), registries=absent)
     assert len(found.files.docker.tree["auths"]) == 3
-    assert_said(['registry r.example: logins for parts of it are left ("R.example/org", "https://(hidden)@r.example/a")'], found.warnings)
-    assert outcome(Files(user(), docker), registries=absent, prune=True) == (Files(user(), OUT), ())
+    assert_said(['registry r.example: logins for parts of it are left ("R.example/org", "https://(hidden)@r.example/a"), and Apptainer from 1.4 uses '
+                 "any of them for all of it; apptainer_logins with prune: true removes them, and whatever else is not listed"], found.warnings)
+    assert outcome(Files(user(), docker), registries=absent, prune=["registries"]) == (Files(user(), OUT), ())
+    assert outcome(Files(user(), docker), registries=absent, prune=["remotes", "keyservers"]) == found
     for other in (login(), login(keep=True), absent[0]._replace(keep=True)):
         assert outcome(Files(user(), docker), registries=[other]).warnings == ()
 
@@ -339,22 +391,43 @@ def test_prune():
              Credential("ftp://gone.example", "Bearer x"), **MINE),
         auths(**{"r_example": ("alice", SECRET), "https://r_example/v2/": ("a", "old"), "r_example/org": ("a", "b"), "gone_example": ("a", "b")}))
     lists = {"tokens": [WantedToken("lab", token="old")], "keyservers": [keyserver()], "registries": [login()]}
-    found = outcome(before, **lists, prune=True)
+    found = outcome(before, **lists, prune=ALL)
     remotes = {**MINE, "mine": Remote("mine.example")}
     assert found == (Files(user(R, BASIC, **remotes), IN), ())
     kept = {kind: [item._replace(keep=True) for item in items] for kind, items in lists.items()}
-    found = outcome(before, **kept, prune=True)
+    found = outcome(before, **kept, prune=ALL)
     assert found.files.remotes == user(R, BASIC, **remotes)
     assert list(found.files.docker.tree["auths"]) == ["r.example", "https://r.example/v2/"]
-    found = outcome(before, **lists, prune=True, with_credentials=False)
+    found = outcome(before, **lists, prune=ALL, with_credentials=False)
     assert found.files == Files(user(R, Credential("oras://r.example"), Credential("docker://gone.example"), BASIC, **remotes), IN)
-    assert outcome(before, tokens=[WantedToken("nope", False)], prune=True).files == Files(
+    assert outcome(before, tokens=[WantedToken("nope", False)], prune=ALL).files == Files(
         user(mine=Remote("mine.example"), lab=Remote("lab.example", system=True)), OUT)
 
 
-def test_prune_wants_a_list():
+JUNK = Credential("ftp://gone.example", "Bearer x")
+GONE = Credential("https://gone.example", "Bearer x")
+PRUNED = [  # kinds, Credentials and tokens after
+    ({"remotes"}, (R, GONE, BASIC, JUNK), True, False),
+    ({"keyservers"}, (R, BASIC), False, False),
+    ({"registries"}, (GONE, BASIC, JUNK), False, True),
+    ({"keyservers", "registries"}, (BASIC,), False, True),
+    ({"remotes", "registries"}, (GONE, BASIC, JUNK), True, True),
+    (set(), (R, GONE, BASIC, JUNK), False, False),
+]
+
+
+@pytest.mark.parametrize(("kinds", "credentials", "logged_out", "emptied"), PRUNED)
+def test_prune_of_some_kinds(kinds, credentials, logged_out, emptied):
+    before = Files(user(R, GONE, BASIC, JUNK, mine=MINE["mine"]), IN)
+    found = outcome(before, keyservers=[keyserver()], prune=kinds)
+    mine = Remote("mine.example", "" if logged_out else "old")
+    assert found == (Files(user(*credentials, mine=mine), OUT if emptied else IN), ())
+
+
+@pytest.mark.parametrize("kinds", [["remotes"], ALL, {"registries"}])
+def test_prune_wants_a_list(kinds):
     with pytest.raises(RuleError, match="would remove every login"):
-        converge_logins(EMPTY, [], [], [], SYSTEM, prune=True)
+        converge_logins(EMPTY, [], [], [], SYSTEM, prune=kinds)
 
 
 INSECURE = RemoteConfig("a", {
@@ -409,10 +482,27 @@ WANTED = st.fixed_dictionaries({
 })  # fmt: skip
 
 
+def part(kind, files):
+    """What is in the two files of one kind."""
+    if kind == "remotes":
+        return files.remotes.remotes
+    registries = kind == "registries"
+    listed = [item for item in files.remotes.credentials if (credential_place(item.uri)[0] in ("docker", "oras")) == registries]
+    return listed, files.docker if registries else None
+
+
+@given(FILES, WANTED, st.sets(st.sampled_from(ALL)), st.booleans())
+def test_only_the_kinds_that_are_named_are_pruned(files, wanted, prune, with_credentials):
+    prune = prune if any(wanted.values()) else set()
+    pruned, plain = (outcome(files, **wanted, prune=kinds, with_credentials=with_credentials).files for kinds in (prune, ()))
+    for kind in ALL:
+        assert kind in prune or part(kind, pruned) == part(kind, plain)
+
+
 @given(FILES, WANTED, st.booleans(), st.booleans())
 @example(EMPTY, {"tokens": [], "keyservers": [], "registries": []}, True, True)
 def test_twice_is_once_and_what_is_declared_is_so(files, wanted, prune, with_credentials):
-    prune = prune and any(wanted.values())
+    prune = ALL if prune and any(wanted.values()) else ()
     after = outcome(files, **wanted, prune=prune, with_credentials=with_credentials).files
     places = [credential_place(item.uri) for item in after.remotes.credentials]
     for item in wanted["registries"]:
@@ -465,7 +555,7 @@ def test_time_is_linear():
     start = time.perf_counter()
     full = converge_logins(EMPTY, **lists, system=system).files
     assert len(full.remotes.credentials) == 2 * count
-    assert converge_logins(full, **lists, system=system, prune=True).files == full
+    assert converge_logins(full, **lists, system=system, prune=ALL).files == full
     absent = {kind: [item._replace(present=False) for item in items] for kind, items in lists.items()}
     assert converge_logins(full, **absent, system=system).files.remotes.credentials == ()
     assert time.perf_counter() - start < 3

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import endpoint_tokens
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, encoded
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import (
@@ -15,7 +16,6 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import (
     KeyserverLogin,
     RegistryLogin,
     basic,
-    endpoint_tokens,
     label,
     username_of,
 )
@@ -30,6 +30,8 @@ NO_LOGINS = DockerConfig()
     (KeyserverLogin("https://k", "hunter2"), "keyserver https://k", "KeyserverLogin(uri='https://k', auth=(hidden), insecure=False)"),
     (RegistryLogin("r:5000", "u", "hunter2"), "registry r:5000",
      "RegistryLogin(host='r:5000', username='u', password=(hidden), insecure=False)"),
+    (EndpointServices("a", "h", False, ("library",)), 'services of endpoint "a"',
+     "EndpointServices(name='a', uri='h', insecure=False, services=('library',))"),
 ])  # fmt: skip
 def test_what_is_shown(secret, name, text):
     assert label(secret) == name
@@ -38,6 +40,11 @@ def test_what_is_shown(secret, name, text):
 
 def test_a_password_in_a_stored_uri_is_not_shown():
     assert label(KeyserverLogin("https://u:hunter2@k", "x")) == "keyserver https://(hidden)@k"
+    for uri in ("https://u:hunter2@k", "//u:hunter2@k:80/p", "u:hunter2@k"):
+        for secret in (EndpointToken("a", uri, False, "x"), KeyserverLogin(uri, "x"), EndpointServices("a", uri, False, ())):
+            assert "uri='" in repr(secret)
+            assert "(hidden)@k" in repr(secret)
+            assert "hunter2" not in repr([secret])
 
 
 def test_endpoint_tokens():

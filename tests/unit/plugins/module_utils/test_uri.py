@@ -469,8 +469,7 @@ KEYSERVERS = [
     "hkps://[::1]:8443",
 ]
 
-USELESS_KEYSERVER = "keyserver uri must be like https://keys.example.org (schemes: http, https, hkp, hkps); " \
-                    "Apptainer would store it, but could neither use it nor remove it"
+USELESS_KEYSERVER = "keyserver uri must be like https://keys.example.org (schemes: http, https, hkp, hkps); Apptainer can use no other"
 UNREADABLE_KEYSERVER = "keyserver uri cannot be read; write it like https://keys.example.org"
 
 UNUSABLE_KEYSERVERS = [

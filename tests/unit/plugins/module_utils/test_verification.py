@@ -11,13 +11,15 @@ import time
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils import _verification
 from ansible_collections.hpc.apptainer.plugins.module_utils._discovery import DOCUMENT, Services
-from ansible_collections.hpc.apptainer.plugins.module_utils._http import Client, HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
+from ansible_collections.hpc.apptainer.plugins.module_utils._http import Answer, Client, HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._http_errors import NotTlsError
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointServices, EndpointToken, KeyserverLogin, RegistryLogin, basic
 from ansible_collections.hpc.apptainer.plugins.module_utils._verification import (
     Proof,
     ServiceStatus,
-    check_keyserver,
     check_services,
+    keyserver_problem,
     may_use_http,
     prove,
     prove_all,
@@ -66,6 +68,9 @@ def endpoint(table, uri="{url}/t"):
     return verified, reason.replace(server.url, "URL"), server.asked[1:]
 
 
+RIGHT = f"Bearer {PASSWORD}"
+
+
 @pytest.mark.parametrize(("reply", "verified", "words"), [
     (json_reply({"data": {"username": "alice"}, "status": "welcome"}), True, "accepts the token"),
     (json_reply({}), True, "accepts the token"),
@@ -88,15 +93,32 @@ def endpoint(table, uri="{url}/t"):
     (Reply(204), False, "answers 204 No Content: the token is not accepted"),
 ])
 def test_token(reply, verified, words):
-    result, reason, asked = endpoint({STATUS: reply})
+    result, reason, asked = endpoint({STATUS: guarded(reply, RIGHT)})
     assert result is verified
     assert reason.startswith(f"the token service URL{STATUS} ")
     assert words in reason
-    assert asked == [f"{STATUS} Bearer"]
+    assert asked == [f"{STATUS} Bearer"] + [STATUS] * (verified is True)
+
+
+@pytest.mark.parametrize(("anonymous", "verified", "words"), [
+    (json_reply({"status": "welcome"}), None, "says yes to everyone, so nothing checks the token"),
+    (HTML, True, "accepts the token"),
+    (Reply(401), True, "accepts the token"),
+    (Reply(403), True, "accepts the token"),
+    (Reply(404), True, "accepts the token"),
+    (Reply(500), True, "accepts the token"),
+    (Reply(302, headers=[("Location", "/login")]), True, "accepts the token"),  # where 404 is
+    (Reply(302, headers=[("Location", "https://sso.invalid/")]), True, "accepts the token"),
+])
+def test_a_token_service_that_answers_without_a_token_too(anonymous, verified, words):
+    result, reason, asked = endpoint({STATUS: lambda request: json_reply({}) if request.authorization else anonymous})
+    assert result is verified, reason
+    assert words in reason
+    assert asked[:2] == [f"{STATUS} Bearer", STATUS]
 
 
 def test_the_right_token_is_sent():
-    assert endpoint({STATUS: guarded(json_reply({}), f"Bearer {PASSWORD}")}, "{url}/t//")[0] is True
+    assert endpoint({STATUS: guarded(json_reply({}), RIGHT)}, "{url}/t//")[0] is True
     assert endpoint({STATUS: guarded(json_reply({}), "Bearer other")})[0] is False
 
 
@@ -116,9 +138,12 @@ def test_the_token_is_not_sent_in_clear_for_a_secure_endpoint(authority):
 
 
 def test_a_token_by_https(authority):
-    with serve(lambda request: json_reply({"tokenAPI": {"uri": server.url}}), authority.context()) as server:
+    def answers(request):
+        return json_reply({"tokenAPI": {"uri": server.url}}) if request.path == DOCUMENT else guarded(json_reply({}), RIGHT)(request)
+
+    with serve(answers, authority.context()) as server:
         assert proof(EndpointToken("site", f"//{server.host}", False, PASSWORD), ca_path=authority.ca)[0] is True
-        assert server.asked == [DOCUMENT, "/v1/token-status Bearer"]
+        assert server.asked == [DOCUMENT, "/v1/token-status Bearer", "/v1/token-status"]
 
 
 def test_a_token_that_no_header_can_carry():
@@ -173,9 +198,21 @@ def rejects_all(status):
     (OPEN, Reply(404), None, "lets everyone in", 3),
     (Reply(404), OPEN, None, "lets everyone in", 3),
     (rejects_all(401), OPEN, False, "rejects the login (401 Unauthorized): check user name and password", 2),
-    (guarded(OPEN, "nothing", wrong=403), OPEN, False, "rejects the login (403 Forbidden)", 2),
+    (guarded(OPEN, "nothing", wrong=403), OPEN, False, "accepts the login nowhere: it answers 403 Forbidden to its uri, 200 OK to /pks", 4),
+    (guarded(OPEN, "nothing", wrong=403), guarded(OPEN, "nothing", wrong=403), False, "accepts the login nowhere: it answers 403 Forbidden", 4),
+    (guarded(OPEN, "nothing", wrong=403), DEMANDS, True, "answers 403 Forbidden to its uri, which apptainer keyserver login does not accept", 4),
     (guarded(OPEN, "", wrong=401), OPEN, False, "rejects the login (401 Unauthorized)", 2),
+    (guarded(OPEN, "", wrong=403), OPEN, False, "accepts the login nowhere: it answers 403 Forbidden to its uri, 200 OK", 4),
+    (guarded(OPEN, "nothing", anonymous=403), DEMANDS, False, "rejects the login (401 Unauthorized)", 2),
     (OPEN, rejects_all(401), False, "rejects the login (401 Unauthorized)", 4),
+    (rejects_all(403), rejects_all(403), False, "accepts the login nowhere: it answers 403 Forbidden to its uri, 403 Forbidden to /pks", 4),
+    # Hagrid behind a proxy that asks who it is: whoever is let in learns that there are no statistics
+    (OPEN, guarded(Reply(400), LOGIN), True, "accepts the login", 4),
+    (guarded(Reply(404), LOGIN), guarded(Reply(404), LOGIN), True, "answers 404 Not Found to its uri, which", 4),
+    (Reply(404), guarded(Reply(501), LOGIN), True, "answers 404 Not Found to its uri, which", 3),
+    (Reply(404), guarded(Reply(400), LOGIN, anonymous=403, wrong=403), False, "accepts the login nowhere", 3),
+    (Reply(404), guarded(Reply(500), LOGIN), False, "accepts the login nowhere: it answers 404 Not Found to its uri, 500 Internal", 3),
+    (Reply(404), guarded(Reply(400), "nothing"), False, "rejects the login (401 Unauthorized)", 3),
     (rejects_all(403), OPEN, False, "accepts the login nowhere: it answers 403 Forbidden to its uri, 200 OK to /pks/lookup?op=stats", 4),
     (Reply(404), Reply(404), False, "accepts the login nowhere: it answers 404 Not Found to its uri, 404 Not Found to /pks", 2),
     (Reply(500), Reply(400), False, "it answers 500 Internal Server Error to its uri, 400 Bad Request to", 2),
@@ -189,6 +226,26 @@ def test_keyserver_login(root, stats, verified, words, count):
     assert words in reason
     assert len(server.asked) == count
     assert server.asked[:2][0] == "/k/"
+
+
+@pytest.mark.parametrize(("stats", "words"), [
+    (rejects_all(401), "rejects the login (401 Unauthorized): check the token"),
+    (rejects_all(403),
+     "accepts the login nowhere: it answers 404 Not Found to its uri, 403 Forbidden to /pks/lookup?op=stats; check uri and the token"),
+])
+def test_a_keyserver_that_takes_a_token(stats, words):
+    with serve(routes({STATS: stats})) as server:
+        assert proof(KeyserverLogin(server.url, RIGHT)) == (False, f"{server.url} {words}")
+    with serve(routes({STATS: guarded(OPEN, RIGHT)})) as server:
+        assert proof(KeyserverLogin(server.url, RIGHT))[0] is True
+
+
+def test_a_keyserver_that_sends_to_another_server():
+    with serve(DEMANDS) as other, serve(lambda request: OPEN if request.authorization else Reply(302, headers=[("Location", other.url)])) as server:
+        assert proof(KeyserverLogin(server.url, LOGIN)) == (
+            False, f"{server.url} redirects to {other.url}: if that is the right server, use its address")
+        assert server.asked == ["/"]
+        assert not other.requests
 
 
 def test_keyserver_login_by_tls(authority):
@@ -218,28 +275,28 @@ def test_a_keyserver_that_cannot_be_asked():
     (Reply(501), "answers 501 Not Implemented to /pks"),
     (Reply(404), "answers 404 Not Found to /pks/lookup?op=stats"), (rejects_all(401), "answers 401 Unauthorized to"),
 ])
-def test_check_keyserver(reply, words):
+def test_keyserver_problem(reply, words):
     with serve(routes({STATS: reply})) as server, Client(HttpOptions()) as client:
-        reason = check_keyserver(server.url + "/", False, LOGIN, client)
+        reason = keyserver_problem(server.url + "/", False, LOGIN, client)
         assert reason == (f"the keyserver {server.url} {words}" + reason.partition(words)[2] if words else None)
         assert server.asked[0] == "/pks/lookup?op=stats Basic"
 
 
 @pytest.mark.parametrize("status", [400, 501])
-def test_check_keyserver_without_statistics(status):
+def test_keyserver_problem_without_statistics(status):
     """As keys.openpgp.org (Hagrid) answers."""
     with serve(lambda request: Reply(404 if "op=index" in request.path else status)) as server, Client(HttpOptions()) as client:
-        assert check_keyserver(server.url, False, "", client) is None
+        assert keyserver_problem(server.url, False, "", client) is None
         assert len(server.asked) == 2
 
 
-def test_check_keyserver_that_is_not_there(authority):
+def test_keyserver_problem_that_is_not_there(authority):
     with Client(HttpOptions()) as client:
-        assert "refuses the connection" in check_keyserver(f"http://localhost:{web.free_port()}", False, "", client)
-        assert "cannot be asked" in check_keyserver("k.example", False, "", client)
+        assert "refuses the connection" in keyserver_problem(f"http://localhost:{web.free_port()}", False, "", client)
+        assert "cannot be asked" in keyserver_problem("k.example", False, "", client)
         with serve(OPEN_ALL, authority.context()) as server:
-            assert check_keyserver(server.url, True, "", client) is None
-            assert "ca_path" in check_keyserver(server.url, False, "", client)
+            assert keyserver_problem(server.url, True, "", client) is None
+            assert "ca_path" in keyserver_problem(server.url, False, "", client)
 
 
 def OPEN_ALL(request):  # noqa: N802
@@ -281,7 +338,11 @@ def registry(v2):
     (Reply(404), False, "answers /v2/ with 404 Not Found, so it is probably not an OCI registry; check the host", ["/v2/"]),
     (Reply(400), False, "answers /v2/ with 400 Bad Request (perhaps for want of a client certificate: client_cert), with which", ["/v2/"]),
     (Reply(403), False, "answers /v2/ with 403 Forbidden, with which Apptainer cannot log in", ["/v2/"]),
+    (Reply(429), False, "answers /v2/ with 429 Too Many Requests: it has too much to do; try again later", ["/v2/"]),
     (Reply(500), False, "answers /v2/ with 500 Internal Server Error: it has a problem of its own", ["/v2/"]),
+    (guarded(json_reply({}), "", 'Digest realm="x"'), False, "rejects the login (401 Unauthorized)", ["/v2/", "/v2/ Basic"]),
+    (guarded(json_reply({}), "", 'Bearer realm="x"', wrong=403), False, "rejects the login (403 Forbidden)", ["/v2/", "/v2/ Basic"]),
+    (guarded(json_reply({}), "", "Bearer"), False, "demands a token, but does not say from where", ["/v2/", "/v2/ Basic"]),
     (Reply(401), False, "demands a login of a kind that Apptainer does not have", ["/v2/"]),
     (Reply(401, headers=[("WWW-Authenticate", "Negotiate")]), False, "demands a login of a kind", ["/v2/"]),
 ])
@@ -352,7 +413,9 @@ def test_registry_that_fails_with_the_token():
     ('Bearer realm="ftp://x/token"', False, "its realm is missing or not a URL", None),
     ('Bearer realm="https://"', False, "its realm is missing or not a URL", None),
     ('Bearer realm="https://[x"', False, "its realm is missing or not a URL", None),
-    ('Bearer realm="http://a b/"', False, "is not an address that can be asked", None),
+    ('Bearer realm="https://a b/"', False, "URL sends for a token to its token service: \"https://a b/", None),
+    ('Bearer realm="https://a b/"', False, "is not an address that can be asked", None),
+    ('Bearer realm="http://a b/"', False, "by plain http, so it was not; its realm must be https", None),
     ('Bearer realm="{url}/token?x=y&amp=&service=old",service="new=&"', True, "accepts", "/token?x=y&amp=&service=new%3D%26"),
     ('Negotiate, Bearer realm={url}/token', True, "accepts", "/token"),
     ('Bearer realm="http://joe@{host}/token#x", Basic', True, "accepts", "/token"),
@@ -362,6 +425,48 @@ def test_realms(challenge, verified, words, asked):
     assert result is verified, reason
     assert words in reason
     assert seen[1:2] == ([f"{asked} Basic"] if asked else [])
+
+
+@pytest.mark.parametrize(("token", "verified", "words", "asked"), [
+    (guarded(TOKEN, LOGIN), True, "accepts the login, by the token service URL", ASKED),
+    (guarded(TOKEN, "other"), False, "the token service URL rejects the login (401 Unauthorized): check user name and password", ASKED[:2]),
+])
+def test_an_open_registry_that_sends_a_login_to_its_token_service(token, verified, words, asked):
+    result, reason, seen = token_registry(token, ("", GOOD_TOKEN))
+    assert result is verified, reason
+    assert words in reason
+    assert seen == ["/v2/", "/v2/ Basic", *asked[1:]]
+
+
+def test_a_registry_that_sends_to_another_server(authority):
+    """Who stands between the client and some server that redirects shall not name the place that gets the password."""
+    def demands(request):
+        return Reply(401, headers=[("WWW-Authenticate", f'Bearer realm="{other.url}/token"')])
+
+    def to_other(request):
+        return json_reply({}) if request.authorization else Reply(302, headers=[("Location", other.url + "/v2/")])
+
+    for context in (None, authority.context()):
+        with serve(demands, context) as other, serve(to_other, context) as server:
+            assert proof(RegistryLogin(server.host, "alice", PASSWORD), ca_path=authority.ca) == (
+                False, f"{server.url} redirects to {other.url}: if that is the right server, use its address")
+            assert server.asked == ["/v2/"]
+            assert not other.requests
+
+
+def test_a_token_service_that_sends_others_to_another_server():
+    """A log-in page elsewhere is no proof: what the registry does not take may be given to everyone."""
+    def token(request):
+        return TOKEN if request.authorization else Reply(302, headers=[("Location", "http://sso.invalid/")])
+
+    assert token_registry(token, ())[:2] == (False, "URL redirects to http://sso.invalid: if that is the right server, use its address")
+
+
+def test_a_token_service_that_cannot_be_reached():
+    url = f"http://localhost:{web.free_port()}"
+    verified, reason, asked = token_registry(TOKEN, challenge=f'Bearer realm="{url}/token"')
+    assert (verified, asked) == (False, ["/v2/"])
+    assert reason == f"URL sends for a token to its token service: {url} refuses the connection: check that the server runs, and its port"
 
 
 def test_realm_on_another_host(authority):
@@ -384,6 +489,40 @@ def test_realm_by_plain_http(authority):
             assert not realm.requests
 
 
+@pytest.mark.parametrize(("realm", "insecure", "allowed"), [
+    ("http://tokens.example/", False, False), ("http://tokens.example/", True, True), ("http://joe@tokens.example:80/", False, False),
+    ("http://localhost@tokens.example/", False, False), ("http://10.0.0.1:5001/", False, True), ("http://joe@localhost/", False, True),
+    ("https://tokens.example/", False, True),
+])
+def test_realm_by_plain_http_of_a_registry_by_plain_http(realm, insecure, allowed):
+    asked = []
+
+    def get(url, authorization="", *args, **options):
+        asked.append((url, authorization))
+        if url.startswith("https://r.local"):
+            raise NotTlsError("no TLS")
+        return Answer(url, 401, "", f'Bearer realm="{realm}"', b"")
+
+    with Client(HttpOptions()) as client:
+        client.get = get
+        verified, reason = prove(RegistryLogin("r.local", "alice", PASSWORD, insecure), client)
+    assert verified is False
+    assert ("by plain http, so it was not; its realm must be https" in reason) != allowed
+    assert asked == [("https://r.local/v2/", ""), ("http://r.local/v2/", ""), (realm, LOGIN)][:3 if allowed else 2]
+
+
+def test_no_plain_http_after_a_redirect(authority):
+    """What a redirect leads to speaks no TLS: that says nothing of the registry itself."""
+    port = web.free_port()
+    with serve(lambda request: Reply(302, headers=[("Location", f"https://localhost:{port}/v2/")]), authority.context()) as server, \
+            Client(HttpOptions(ca_path=authority.ca)) as client:
+        ask, asked = client.get, []
+        client.get = lambda url, **options: asked.append(url) or ask(url)  # which follows
+        verified, reason = prove(RegistryLogin(server.host, "alice", PASSWORD, True), client)
+    assert (verified, asked) == (False, [f"{server.url}/v2/"])
+    assert reason == f"{server.url} redirects: https://localhost:{port} refuses the connection: check that the server runs, and its port"
+
+
 def test_no_plain_http_after_a_certificate_error(authority):
     with serve(guarded(json_reply({}), LOGIN), authority.context()) as server:
         verified, reason = proof(RegistryLogin(server.host, "alice", PASSWORD, True))
@@ -397,7 +536,7 @@ def test_plain_http_only_where_allowed():
     assert proof(RegistryLogin(f"localhost:{port}", "alice", PASSWORD)) == (
         False, f"https://localhost:{port} refuses the connection: check that the server runs, and its port")
     with Client(HttpOptions()) as client:
-        client.get = lambda url, *args: (_ for _ in ()).throw(_verification.NotTlsError(f"{url} refuses"))
+        client.get = lambda url, **options: (_ for _ in ()).throw(NotTlsError(f"{url} refuses"))
         assert prove(RegistryLogin("r.example", "alice", PASSWORD), client) == (
             False, "https://r.example/v2/ refuses (plain http is only tried for local addresses, or with insecure: true)")
         assert prove(RegistryLogin("r.example", "alice", PASSWORD, True), client) == (False, "https://r.example/v2/ refuses")
@@ -407,9 +546,9 @@ def test_plain_http_only_where_allowed():
 def test_docker_hub(host):
     asked = []
 
-    def get(url, *args):
+    def get(url, **options):
         asked.append(url)
-        raise _verification.NetworkError("no network")
+        raise NetworkError("no network")
 
     with Client(HttpOptions()) as client:
         client.get = get
@@ -428,6 +567,21 @@ def test_servers_that_say_the_secret_everywhere(status):
         for secret in (EndpointToken("x", f"//{server.host}", True, PASSWORD), KeyserverLogin(server.url, LOGIN),
                        RegistryLogin(server.host, "alice", PASSWORD)):
             proof(secret)  # which looks at the reason
+
+
+@pytest.mark.parametrize("word", ["\ud800", "a\udfff", "\U0001f600\ud83d"])
+def test_what_is_stored_as_half_a_character_cannot_be_sent(word):
+    with serve(guarded(json_reply({}), "other")) as server:
+        unsent = (False, "what is stored has characters that cannot be sent; log in again")
+        assert proof(RegistryLogin(server.host, word, PASSWORD)) == unsent
+        assert proof(RegistryLogin(server.host, "alice", word)) == unsent
+        assert prove_all([RegistryLogin(server.host, "alice", word)], HttpOptions()) == [unsent]
+        assert not any(request.authorization for request in server.requests)
+        # such a header or address is no more than wrong
+        for secret in (KeyserverLogin(server.url, "Bearer " + word), EndpointToken("x", f"//{server.host}", True, word),
+                       KeyserverLogin(server.url.replace("//", f"//{word}@"), LOGIN), RegistryLogin(word, "alice", PASSWORD),
+                       EndpointToken("x", f"//{word}@{server.host}", True, PASSWORD)):
+            assert proof(secret)[0] is False
 
 
 # All of them

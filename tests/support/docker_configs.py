@@ -1,0 +1,32 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Contents of a docker-config.json: made by hand, and of every kind for Hypothesis."""
+
+from __future__ import annotations
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, encoded
+from ansible_collections.hpc.apptainer.plugins.module_utils._docker_json import _ENTRY_KEYS
+from hypothesis import strategies as st
+
+
+def config(auths=None, **others):
+    return DockerConfig({"auths": auths or {}, **others}, True)
+
+
+TEXT = st.text(max_size=8)
+SAFE_KEYS = TEXT.filter(lambda key: key.casefold() not in ("auths", "credhelpers", "credsstore", *_ENTRY_KEYS))
+VALUES = st.recursive(st.none() | st.booleans() | TEXT | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+                      lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=8)
+NAMES = st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"]), min_size=1, max_size=6)
+PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).filter(lambda text: text == text.strip("\0"))
+AUTHS = st.builds(encoded, NAMES, PASSWORDS)
+ENTRIES = st.builds(lambda known, unknown: {**known, **unknown},
+                    st.fixed_dictionaries({}, optional={"auth": AUTHS, **dict.fromkeys(("username", "password", "identitytoken", "email"), TEXT)}),
+                    st.dictionaries(SAFE_KEYS, VALUES, max_size=2))
+HOSTS = st.sampled_from(["reg.example", "reg.example:5000", "[::1]:5000", "docker.io", "index.docker.io", "registry-1.docker.io", "ä.example"])
+KEYS = st.builds("".join, st.tuples(st.sampled_from(["", "http://", "https://", "HTTPS://u:p@"]), HOSTS | HOSTS.map(str.upper),
+                                    st.sampled_from(["", "/", "/v1", "/v1/", "/v2/", "/V2", "/org", "/org/v1/"]))) | TEXT
+CONFIGS = st.builds(lambda auths, others: DockerConfig({"auths": auths, **others}, True),
+                    st.dictionaries(KEYS, ENTRIES | st.none(), max_size=4), st.dictionaries(SAFE_KEYS, VALUES, max_size=3))
