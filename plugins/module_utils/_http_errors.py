@@ -112,7 +112,7 @@ def _explained_tls(chain: List[BaseException]) -> Optional[_Explained]:
             text = _NO_CODE if code is None else "has a certificate that cannot be accepted (%s)" % getattr(item, "verify_message", "")
             return NetworkError, _CERTIFICATE.get(code or 0, text), False
         facts = "%s %s" % (reason, re.sub(r"\W+", "_", str(item)).upper())  # Python 3.6 doesn't know OpenSSL 3's reasons, but has the text
-        if isinstance(item, ssl.SSLEOFError) or "UNEXPECTED_EOF" in facts:
+        if isinstance(item, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "UNEXPECTED_EOF" in facts:
             # Also after the handshake, which the exception doesn't tell: so it is no sign that nothing speaks TLS.
             return NetworkError, _CLOSED + ": it demands a client_cert, is no TLS server, or has a problem that its log tells", False
         if _NO_TLS.search(facts):
