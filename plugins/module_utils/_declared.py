@@ -79,6 +79,11 @@ def converge(
     return _Change(config, wanted, system, system_known, foresee).run(prune)
 
 
+def foreseen(before: RemoteConfig, after: RemoteConfig, system: RemoteConfig) -> List[str]:
+    """The endpoints that converge() foresaw: no file had them, and nobody knows where they will be."""
+    return [name for name in after.remotes if name not in before.remotes and name not in system.remotes and not after.remotes[name].uri]
+
+
 class _Change:
     """One run of converge(): working copies of what changes, so that ten thousand endpoints cost ten thousand steps."""
 
@@ -161,7 +166,7 @@ class _Change:
                             "mend that file first")
         if current is None and item.uri is None and self.foresee and item.token and not self.is_global:
             self._warn(item, ["it does not exist yet; a real run fails, unless an earlier task makes it"])
-            return Remote(system=True, token=item.token)
+            return Remote(system=True, token=item.token, insecure=bool(item.insecure))
         if current is None and item.uri is None:
             raise RuleError("it does not exist yet, so it needs a uri")
         remote = (current or Remote())._replace(system=self.is_global)

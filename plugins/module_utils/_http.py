@@ -54,6 +54,7 @@ _PIECE = 1 << 14
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BUSY = (502, 503, 504)
+_SOON_CONNECTED = 3.0  # seconds
 _PAUSES = (0.1, 0.4)  # seconds before a second and a third attempt
 _HOST = re.compile(r"(?:[\w.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
 _HEADER = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
@@ -125,7 +126,8 @@ class Client:
 
         C(authorization) is a whole Authorization header; without one, a user name and password in the URL are sent as Go does.
         C(validate_certs) overrides the option. Redirects are followed, with a credential or with C(stay) only on the same server, without
-        either from https to https only. Attempts are repeated if the connection fails or the server is busy (502, 503, 504). Raises NetworkError.
+        either anywhere but from https to http. Attempts are repeated if the connection fails or the server is busy (502, 503, 504).
+        Raises NetworkError.
         """
         validate = self.options.validate_certs if validate_certs is None else validate_certs
         outcome = run_all([lambda: self._follow(url, authorization, validate, stay)], self.options.timeout)[0]
@@ -153,19 +155,20 @@ class Client:
             if outcome.answer:
                 return outcome.answer
             parts = _redirected(parts, outcome.location, authorization, stay)
-        raise NetworkError("%s redirects more than %d times; use the address at which it answers" % (server(url), _MOST_REDIRECTS))
+        raise ElsewhereError("%s redirects more than %d times; use the address at which it answers" % (server(url), _MOST_REDIRECTS))
 
     def _attempt(self, parts: SplitResult, authorization: str, validate: bool, deadline: float) -> _Outcome:
+        connecting = _SOON_CONNECTED  # one dead address of several must not use all of the time; but who is slow gets it then
         for pause in _PAUSES:
-            # One dead address of several must not use all of the time; but who is slow to connect gets it in the end.
-            outcome = self._once(parts, authorization, validate, deadline, 0.25)
+            outcome = self._once(parts, authorization, validate, deadline, connecting)
             if not outcome.again or time.monotonic() + pause > deadline:
                 return outcome
             time.sleep(pause)
-        return self._once(parts, authorization, validate, deadline, 1)
+            connecting = self.options.timeout
+        return self._once(parts, authorization, validate, deadline, connecting)
 
-    def _once(self, parts: SplitResult, authorization: str, validate: bool, deadline: float, share: float) -> _Outcome:
-        """One attempt; C(share) of the time that is left is for connecting, with TLS."""
+    def _once(self, parts: SplitResult, authorization: str, validate: bool, deadline: float, connecting: float) -> _Outcome:
+        """One attempt, with at most so many seconds to connect to one address, TLS included."""
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path or "/", fragment=""))
         self.asking = server(url)
         options = self.options
@@ -175,7 +178,7 @@ class Client:
         try:
             session = self._session(validate)
             with session.get(url, auth=_Authorization(authorization), verify=validate and (options.ca_path or True), cert=cert,
-                             timeout=(left * share, left), allow_redirects=False, stream=True) as response:
+                             timeout=(min(left, connecting), left), allow_redirects=False, stream=True) as response:
                 return _outcome(response, deadline)
         except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError, zlib.error) as error:
             problem, again = explained(error, url, proxy, options.timeout)
@@ -279,7 +282,7 @@ def _redirected(parts: SplitResult, location: str, authorization: str, stay: boo
     with contextlib.suppress(ValueError):
         target = _parts(urljoin(urlunsplit(parts), location))
     if target is None:
-        raise NetworkError("%s redirects to an address that cannot be asked" % here)
+        raise ElsewhereError("%s redirects to an address that cannot be asked" % here)
     if _authority(parts) == _authority(target):
         return target
     there = server(urlunsplit(target))

@@ -46,7 +46,7 @@ class NotTlsError(NetworkError):
 
 
 class ElsewhereError(NetworkError):
-    """A server redirects to another one, where nothing was sent."""
+    """A server redirects to where nothing was sent: to another one, or in a circle."""
 
 
 class DeadlineError(NetworkError):

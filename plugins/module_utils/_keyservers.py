@@ -102,11 +102,14 @@ def foreseen(config: RemoteConfig, wanted: KeyserverPlace) -> Optional[Outcome]:
     """For check mode: what becomes of the global file if an earlier task makes the named endpoint, which it has not yet; else None."""
     if not wanted.present or not wanted.remote or wanted.remote in config.remotes:
         return None
+    remote = Remote(system=True)
     try:
         server = Keyserver(check_keyserver(wanted.uri), external=True, insecure=bool(wanted.insecure))
+        _check_order(wanted.order)
+        servers = _with(remote, wanted, wanted.builtin_uri) if wanted.builtin_uri else (server,)
     except RuleError as error:
         raise _at(wanted.remote, error) from None
-    return Outcome(put(config, wanted.remote, Remote(system=True, keyservers=(server,))), (
+    return Outcome(put(config, wanted.remote, remote._replace(keyservers=servers)), (
         "endpoint %s: it is not in the global file yet; a real run fails, unless an earlier task makes it" % quoted(wanted.remote),))
 
 

@@ -179,7 +179,7 @@ def converge_logins(
     Raises RuleError that names the login, the reason and the way out. Linear in the number of logins.
     """
     if prune and not (tokens or keyservers or registries):
-        raise RuleError("prune: true with empty lists would remove every login; list those that should stay")
+        raise RuleError("prune: true without a login in any list would remove them all; list those that should stay")
     run = _Change(files, system, system_known, with_credentials, foresee)
     run.tokens(tokens, "remotes" in prune)
     listed = run.keyservers(keyservers) | run.registries(registries, "registries" in prune)

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import read, resolve
+from ansible_collections.hpc.apptainer.plugins.module_utils._declared import foreseen
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, canonical, hosts, pruned, redacted
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_json import decode, encode
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, quoted
@@ -34,6 +35,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import Endp
 from ansible_collections.hpc.apptainer.plugins.module_utils._stored import secrets
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import without_login
 
+_KINDS = ("remotes", "keyservers", "registries")
 _STATE: Dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 KEYSERVER_LOGIN_SPEC: Dict[str, Any] = {
     "uri": {"type": "str", "required": True},
@@ -94,9 +96,9 @@ def converge_one_login(module: AnsibleModule, kind: str) -> Dict[str, Any]:
 def converge_account(module: AnsibleModule) -> Dict[str, Any]:
     """All logins that LOGINS_SPEC's options declare."""
     params = module.params
-    given = [kind for kind in ("remotes", "keyservers", "registries") if params[kind] is not None]
-    account = _Account(module, {kind: params[kind] or [] for kind in ("remotes", "keyservers", "registries")})
-    return account.converge((given or list(params)) if params["prune"] else (), params["keep_verified"])  # without a list: refused
+    given = [kind for kind in _KINDS if params[kind] is not None]
+    account = _Account(module, {kind: params[kind] or [] for kind in _KINDS})
+    return account.converge((given or _KINDS) if params["prune"] else (), params["keep_verified"])  # no list at all is refused
 
 
 class _Account:
@@ -141,6 +143,8 @@ class _Account:
             return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)
 
         def prove(before: Sequence[Any], after: Sequence[Any]) -> bool:
+            names = foreseen(_files(before).remotes, _files(after).remotes, self._system)
+            self._verifier.foreseen = {label(EndpointToken(name, "", False, "")) for name in names}
             failed = self._verifier.prove(_unambiguous(self._declared_secrets(before, True)), self._declared_secrets(after))
             if failed and not keep_verified:
                 raise self._verifier.refusal({}, "Nothing was changed.")

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import endpoint_tokens, sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import read, resolve
-from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedKeyserver, WantedRemote, converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedKeyserver, WantedRemote, converge, foreseen
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import global_file, user_file
 from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, read_token
@@ -21,7 +21,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module_verification
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result, remote_result
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import decode
-from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointServices, Provable
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointServices, EndpointToken, Provable, label
 
 SCOPED_FILE_SPEC: Dict[str, Any] = dict(FILE_SPEC, scope={"type": "str", "choices": ["user", "global"], "default": "user"})
 KEYSERVER_SPEC: Dict[str, Any] = {
@@ -66,6 +66,8 @@ def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]], p
     def prove(before: Sequence[RemoteConfig], after: Sequence[RemoteConfig]) -> bool:
         if not declared:
             return False
+        names = foreseen(before[0], after[0], system or RemoteConfig())
+        verifier.foreseen = {label(item) for name in names for item in (EndpointToken(name, "", False, ""), EndpointServices(name, "", False, ()))}
         if verifier.prove(_provable(before[0], system, services, declared, True), _provable(after[0], system, services, declared)):
             raise verifier.refusal({}, "Nothing was changed.")
         return False
@@ -94,9 +96,16 @@ def remote_yaml(module: AnsibleModule, is_global: bool = False) -> str:
     params = module.params
     shared = global_file(params["flavor"], params["sysconfdir"])
     path = os.path.abspath(str(params["config_file"] or (shared if is_global else user_file(params["flavor"]))))
-    if not is_global and resolve(path) == resolve(shared):
+    if not is_global and _is_same_file(path, shared):
         raise ApptainerError("%s is the global file, and what belongs into a user's would be in there for everyone; correct config_file" % path)
     return path
+
+
+def _is_same_file(path: str, other: str) -> bool:
+    try:
+        return resolve(path) == resolve(other)
+    except ApptainerError:  # one of them can't be followed, which is told when it matters
+        return path == os.path.abspath(other)
 
 
 def file_result(path: str, update: Update) -> Dict[str, Any]:

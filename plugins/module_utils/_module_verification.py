@@ -6,11 +6,11 @@
 
 """The glue to the network. Its libraries are imported here, inside functions, and so only where something is asked of a server."""
 
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Set
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, VerificationError
-from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointServices, EndpointToken, Provable, label
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import Provable, label
 
 if TYPE_CHECKING:
     from ansible_collections.hpc.apptainer.plugins.module_utils._http import HttpOptions
@@ -27,13 +27,15 @@ class Verifier:
         self._proofs: Dict[Provable, Proof] = {}
         self._declared: Dict[str, Provable] = {}
         self._failed: Dict[str, Provable] = {}
+        self.foreseen: Set[str] = set()  # labels of what has no place to ask yet, in check mode
 
     def prove(self, before: Sequence[Provable], declared: Sequence[Provable]) -> List[Provable]:
         """Prove what is declared and, unless C(verify) is C(always), not in force yet. Returns what failed; what failed earlier is left out."""
         declared = [item for item in declared if label(item) not in self._failed]
         self._declared = {label(item): item for item in declared}
         old = set(before)
-        asked = [item for item in declared if _exists(item) and (self._when == "always" or (self._when == "changed" and item not in old))]
+        asked = [item for item in declared
+                 if label(item) not in self.foreseen and (self._when == "always" or (self._when == "changed" and item not in old))]
         new = [item for item in asked if item not in self._proofs]
         if new:
             options = http_options(self._module)
@@ -60,17 +62,12 @@ class Verifier:
             reason = proof.reason if proof else {
                 "never": "not verified, as verify is never",
                 "changed": "not verified, as it did not change (verify: always does it)",
-            }.get(self._when if _exists(item) else "", "not verified, as the endpoint does not exist yet")
+            }.get("" if name in self.foreseen else self._when, "not verified, as the endpoint does not exist yet")
             if proof and proof.verified is None:
                 self._module.warn("%s: %s" % (name, reason))
             shown.append({"name": name, "verified": proof.verified if proof else None, "reason": reason})
         verdicts = {self._proofs[item].verified for item in dict(self._declared, **self._failed).values() if item in self._proofs}
         return {"verified": False if False in verdicts else True if verdicts == {True} else None, "verification": shown}
-
-
-def _exists(item: Provable) -> bool:
-    """Whether there is a place to ask: in check mode a task that makes the endpoint may not have run."""
-    return bool(item.uri) if isinstance(item, (EndpointToken, EndpointServices)) else True
 
 
 def http_options(module: AnsibleModule) -> "HttpOptions":

@@ -43,7 +43,6 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._uri import DEFAULT_
 
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _STATS = "/pks/lookup?op=stats"
-_NOTHING_THERE = (400, 404, 501)
 _NO_KEY = "/pks/lookup?op=index&options=mr&search=0x" + 40 * "0"
 _LOCAL_NAME = re.compile(r"localhost\Z|.*\.local(?:host)?\Z", re.IGNORECASE)
 _LOCAL_NETWORKS = [ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
@@ -184,8 +183,8 @@ def _keyserver_url(uri: str) -> str:
 def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
     """By the URI itself, which is all that Apptainer's login asks (and needs 200 of), and by the statistics that HKP servers have.
 
-    Each is asked without the credential first: only where that is refused is it a proof that the credential is let in. Whoever is let in
-    may be told that nothing is there (Hagrid has no statistics). 403 may be a page that nobody may see, so it decides nothing.
+    Each is asked without the credential first: only where that is refused is it a proof that the credential is let in. 403 may be a page
+    that nobody may see, so it decides nothing; nor does a front page that is elsewhere.
     """
     url = _keyserver_url(secret.uri)
     validate = False if secret.insecure else None
@@ -194,11 +193,17 @@ def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
     statuses: List[str] = []
     is_open = refused = False
     for place in (url, url.rstrip("/") + _STATS):
-        status = client.get(place, "", validate, stay=True).status
+        try:
+            status = client.get(place, "", validate, stay=True).status
+        except ElsewhereError:
+            if statuses:
+                raise
+            statuses.append("a redirect")
+            continue
         demanded = status in _REFUSED
         if demanded or _is_fine(status):
-            anonymous, status = status, client.get(place, secret.auth, validate).status
-            if (demanded and _is_fine(status)) or (anonymous == 401 and status in _NOTHING_THERE and statuses):
+            status = client.get(place, secret.auth, validate).status
+            if demanded and (_is_fine(status) or (statuses and _has_no_statistics(url, status, secret.auth, validate, client))):
                 if statuses and not is_open:
                     name = "%s answers %s to its uri, which apptainer keyserver login does not accept, but" % (name, statuses[0])
                 return Proof(True, "%s accepts the login" % name)
@@ -213,6 +218,14 @@ def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
                  % (name, statuses[0], statuses[1], _STATS, _certificate_hint(status), parts))
 
 
+def _has_no_statistics(url: str, status: int, authorization: str, validate: Optional[bool], client: Client) -> bool:
+    """Whether a keyserver answers HKP, but not op=stats, which is optional: Hagrid says 400 to it, which runs keys.openpgp.org.
+
+    So a server that refuses the operation is asked for a key that nobody has; if it says that it hasn't, it is one.
+    """
+    return status in (400, 501) and client.get(url.rstrip("/") + _NO_KEY, authorization, validate).status in (200, 404)
+
+
 def _certificate_hint(status: int) -> str:
     return " (perhaps for want of a client certificate: client_cert)" if status == 400 else ""  # nginx's way to demand one
 
@@ -222,16 +235,12 @@ def _is_fine(status: int) -> bool:
 
 
 def keyserver_problem(uri: str, insecure: bool, authorization: str, client: Client) -> Optional[str]:
-    """Why a keyserver can't be used, or None if it answers HKP.
-
-    op=stats is optional: Hagrid says 400 to it, which runs keys.openpgp.org, Apptainer's default. So a server that refuses the operation is
-    asked for a key that nobody has; if it says that it hasn't, it is one.
-    """
+    """Why a keyserver can't be used, or None if it answers HKP."""
     validate = False if insecure else None
     try:
         url = _keyserver_url(uri)
         status = client.get(url.rstrip("/") + _STATS, authorization, validate).status
-        if status in (400, 501) and client.get(url.rstrip("/") + _NO_KEY, authorization, validate).status in (200, 404):
+        if _has_no_statistics(url, status, authorization, validate, client):
             return None
     except NetworkError as error:
         return str(error)
@@ -390,8 +399,10 @@ def _prove_by_token(secret: RegistryLogin, url: str, parameters: Mapping[str, st
         return Proof(False, "%s answers a login with %s, so it could not be checked" % (name, status_text(status)))
     if _prove_by_basic(name, client.get(url, login)).verified:
         return Proof(True, "%s accepts the login" % name)
-    anonymous = client.get(place, stay=True)
-    if anonymous.status in _REFUSED:
+    refused = True
+    with contextlib.suppress(ElsewhereError):
+        refused = client.get(place, stay=True).status in _REFUSED
+    if refused:
         return Proof(True, "%s accepts the login, though a token without a scope does not open /v2/" % realm)
     return Proof(None, "%s gives tokens to everyone and the registry does not accept them for /v2/, so nothing checks the login" % realm)
 

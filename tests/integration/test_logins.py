@@ -288,9 +288,9 @@ def test_without_prune_what_is_not_listed_stays(four_times, stored):
 
 LOGIN = {"username": "alice", "password": "s3cret-number-one"}
 REFUSED = [
-    ({"prune": True}, "would remove every login; list those that should stay"),
-    ({"prune": True, "registries": []}, "would remove every login; list those that should stay"),
-    ({"prune": True, "remotes": [], "keyservers": [], "registries": []}, "would remove every login; list those that should stay"),
+    ({"prune": True}, "would remove them all; list those that should stay"),
+    ({"prune": True, "registries": []}, "would remove them all; list those that should stay"),
+    ({"prune": True, "remotes": [], "keyservers": [], "registries": []}, "would remove them all; list those that should stay"),
     ({"remotes": [{"name": "mine", "token": ""}]}, 'endpoint "mine": the token is empty'),
     ({"remotes": [{"name": "mine"}]}, "state is present but any of the following are missing: token, token_file found in remotes"),
     ({"remotes": [{"name": "mine", "token": WRONG_TOKEN}, {"name": "mine", "token": WRONG}]}, "listed twice"),

@@ -382,6 +382,25 @@ def test_a_global_endpoint_that_moved_is_asked_at_its_new_place(run, library, us
     assert (again["changed"], asked(library), state(user)) == (False, [], after)
 
 
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("args", [{"token": WRONG}, {"services": ["library"], "verify": "always"}])
+def test_an_endpoint_without_a_place_is_no_excuse(run, user, args, check):
+    """Apptainer itself stores an empty URI for some; nothing is foreseen about that."""
+    stored(user, "mine", "", "", System=False)
+    before = state(user)
+    refused = run({"name": "mine", **args}, check=check)
+    assert "is not one at which Apptainer can look for services" in refused["msg"]
+    assert state(user) == before
+
+
+def test_a_global_file_that_cannot_be_followed_is_ignored(run, library, user, etc):
+    etc.symlink_to(etc)
+    stored(user, "mine", "//" + library.uri("good"), WRONG)
+    result = run({"name": "mine", "token": library.account.token})
+    assert result["verified"] is True
+    assert any("the global file is ignored" in warning for warning in result["warnings"])
+
+
 def test_verify_never_asks_nobody(run, library, user):
     done = run({"name": "mine", "uri": library.url("token-401"), "token": library.account.token, "verify": "never", "default": True})
     assert (done["changed"], done["verified"], seen(library)) == (True, None, [])

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives, sync, use
-from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedKeyserver, WantedRemote, converge, keyserver_list
+from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedKeyserver, WantedRemote, converge, foreseen, keyserver_list
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import assume, example, given
@@ -286,6 +286,9 @@ def test_a_login_to_what_an_earlier_task_makes_is_foreseen(before):
     assert outcome.config == before._replace(remotes={**before.remotes, "a": Remote("", "t", system=True)})
     assert outcome.warnings == (UNCERTAIN,)
     assert converge(outcome.config, [present(token="t")], SYSTEM, foresee=True) == (outcome.config, ())
+    assert foreseen(before, outcome.config, SYSTEM) == ["a"]
+    assert foreseen(outcome.config, outcome.config, SYSTEM) == foreseen(EMPTY, config("c", c=own("c.example")), SYSTEM) == []
+    assert converge(before, [present(token="t", insecure=True)], SYSTEM, foresee=True).config.remotes["a"].insecure
     with pytest.raises(RuleError, match="it does not exist yet, so it needs a uri"):
         converge(before, [present(token="t")], SYSTEM)
 

@@ -117,7 +117,7 @@ UNCERTAIN = 'endpoint "b": it is not in the global file yet; a real run fails, u
     ("without a file", RemoteConfig(), present(N, remote="b"), N),
     ("insecure", RemoteConfig(), present(N, insecure=True, remote="b"), N._replace(insecure=True)),
     ("as Apptainer stores it", RemoteConfig(), present(" https://n.example ", insecure=False, remote="b"), N),
-    ("an order that is none yet", RemoteConfig(), present(N, order=7, remote="b", builtin_uri=OWN.uri), N),
+    ("an order that may be one", RemoteConfig(), present(N, order=2, remote="b"), N),
 ]))
 def test_an_endpoint_that_an_earlier_task_makes(before, wanted, server):
     outcome = foreseen(before, wanted)
@@ -135,12 +135,19 @@ def test_what_is_not_foreseen(before, wanted):
     assert foreseen(before, wanted) is None
 
 
-@pytest.mark.parametrize(("uri", "words"), [
-    ("ftp://n.example", "keyserver uri must be like"), ("https://u:hunter2@n.example", "keyserver uri holds a user name or password"),
+def test_an_endpoint_that_an_earlier_task_makes_with_the_own_keyserver_said():
+    for order, servers in ((None, (OWN, N)), (2, (OWN, N)), (1, (N, OWN))):
+        outcome = foreseen(RemoteConfig(), present(N, order=order, remote="b", builtin_uri=OWN.uri))
+        assert outcome.config.remotes["b"].keyservers == servers
+
+
+@pytest.mark.parametrize(("uri", "order", "words"), [
+    ("ftp://n.example", None, "keyserver uri must be like"), ("https://u:hunter2@n.example", None, "keyserver uri holds a user name or password"),
+    (N, 0, "order counts the keyservers in use from 1"), (N, 7, "order 7 is out of range: maximum is 2"),
 ])
-def test_what_fails_whatever_an_earlier_task_makes(uri, words):
+def test_what_fails_whatever_an_earlier_task_makes(uri, order, words):
     with pytest.raises(RuleError) as caught:
-        foreseen(RemoteConfig(), present(uri, remote="b"))
+        foreseen(RemoteConfig(), present(uri, order=order, remote="b", builtin_uri=OWN.uri if order else None))
     assert str(caught.value).startswith('endpoint "b": ' + words)
     assert "hunter2" not in str(caught.value)
 

@@ -426,7 +426,7 @@ def test_prune_of_some_kinds(kinds, credentials, logged_out, emptied):
 
 @pytest.mark.parametrize("kinds", [["remotes"], ALL, {"registries"}])
 def test_prune_wants_a_list(kinds):
-    with pytest.raises(RuleError, match="would remove every login"):
+    with pytest.raises(RuleError, match="would remove them all"):
         converge_logins(EMPTY, [], [], [], SYSTEM, prune=kinds)
 
 

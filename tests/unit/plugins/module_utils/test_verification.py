@@ -206,11 +206,11 @@ def rejects_all(status):
     (guarded(OPEN, "nothing", anonymous=403), DEMANDS, False, "rejects the login (401 Unauthorized)", 2),
     (OPEN, rejects_all(401), False, "rejects the login (401 Unauthorized)", 4),
     (rejects_all(403), rejects_all(403), False, "accepts the login nowhere: it answers 403 Forbidden to its uri, 403 Forbidden to /pks", 4),
-    # Hagrid behind a proxy that asks who it is: whoever is let in learns that there are no statistics
-    (OPEN, guarded(Reply(400), LOGIN), True, "accepts the login", 4),
-    (guarded(Reply(404), LOGIN), guarded(Reply(404), LOGIN), True, "answers 404 Not Found to its uri, which", 4),
-    (Reply(404), guarded(Reply(501), LOGIN), True, "answers 404 Not Found to its uri, which", 3),
-    (Reply(404), guarded(Reply(400), LOGIN, anonymous=403, wrong=403), False, "accepts the login nowhere", 3),
+    # what is no yes: 400 and 404 may be the answer to any login
+    (OPEN, guarded(Reply(400), LOGIN), None, "lets everyone in", 5),
+    (guarded(Reply(404), LOGIN), guarded(Reply(404), LOGIN), False, "accepts the login nowhere", 4),
+    (Reply(404), guarded(Reply(501), LOGIN), False, "accepts the login nowhere", 4),
+    (Reply(404), guarded(Reply(400), LOGIN, anonymous=403, wrong=403), False, "accepts the login nowhere", 4),
     (Reply(404), guarded(Reply(500), LOGIN), False, "accepts the login nowhere: it answers 404 Not Found to its uri, 500 Internal", 3),
     (Reply(404), guarded(Reply(400), "nothing"), False, "rejects the login (401 Unauthorized)", 3),
     (rejects_all(403), OPEN, False, "accepts the login nowhere: it answers 403 Forbidden to its uri, 200 OK to /pks/lookup?op=stats", 4),
@@ -240,11 +240,30 @@ def test_a_keyserver_that_takes_a_token(stats, words):
         assert proof(KeyserverLogin(server.url, RIGHT))[0] is True
 
 
+@pytest.mark.parametrize("status", [400, 501])
+@pytest.mark.parametrize("found", [200, 404])
+def test_a_keyserver_without_statistics_behind_a_login(status, found):
+    """Hagrid behind a proxy that asks who it is: whoever is let in is told that nobody has such a key."""
+    keys = guarded(Reply(404), LOGIN), guarded(Reply(status), LOGIN), guarded(Reply(found), LOGIN)
+    with serve(lambda request: keys[("op=stats" in request.path) + 2 * ("op=index" in request.path)](request)) as server:
+        verified, reason = proof(KeyserverLogin(server.url, LOGIN))
+        assert verified is True, reason
+        assert proof(KeyserverLogin(server.url, basic("alice", "wrong")))[0] is False
+
+
+def test_a_keyserver_with_a_front_page_elsewhere():
+    with serve(routes({"/": Reply(302, headers=[("Location", "https://www.invalid/")]), STATS: DEMANDS})) as server:
+        assert proof(KeyserverLogin(server.url, LOGIN))[0] is True
+        assert proof(KeyserverLogin(server.url, basic("alice", "wrong")))[0] is False
+    with serve(routes({"/": Reply(302, headers=[("Location", "https://www.invalid/")])})) as server:
+        assert "it answers a redirect to its uri, 404 Not Found to" in proof(KeyserverLogin(server.url, LOGIN))[1]
+
+
 def test_a_keyserver_that_sends_to_another_server():
     with serve(DEMANDS) as other, serve(lambda request: OPEN if request.authorization else Reply(302, headers=[("Location", other.url)])) as server:
         assert proof(KeyserverLogin(server.url, LOGIN)) == (
             False, f"{server.url} redirects to {other.url}: if that is the right server, use its address")
-        assert server.asked == ["/"]
+        assert server.asked == ["/", f"{STATS}?op=stats"]
         assert not other.requests
 
 
@@ -455,11 +474,11 @@ def test_a_registry_that_sends_to_another_server(authority):
 
 
 def test_a_token_service_that_sends_others_to_another_server():
-    """A log-in page elsewhere is no proof: what the registry does not take may be given to everyone."""
+    """To a log-in page: so it does not give tokens to everyone."""
     def token(request):
         return TOKEN if request.authorization else Reply(302, headers=[("Location", "http://sso.invalid/")])
 
-    assert token_registry(token, ())[:2] == (False, "URL redirects to http://sso.invalid: if that is the right server, use its address")
+    assert token_registry(token, ())[0] is True
 
 
 def test_a_token_service_that_cannot_be_reached():
