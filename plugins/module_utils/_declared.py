@@ -17,10 +17,9 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import ef
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
-    DEFAULT_ENDPOINT_URI,
-    DEFAULT_KEYSERVER_URI,
     check_keyserver,
     endpoint,
+    fixed_keyserver,
     same_endpoint,
     same_keyserver,
     same_place,
@@ -319,7 +318,7 @@ def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver]) -> Tuple[K
         known = next((server for server in remote.keyservers if same_keyserver(uri, server.uri)), None)
         builtin = item.builtin
         if builtin is None:
-            builtin = not known.external if known else remote.uri == DEFAULT_ENDPOINT_URI and same_keyserver(uri, DEFAULT_KEYSERVER_URI)
+            builtin = not known.external if known else same_keyserver(uri, fixed_keyserver(remote.uri))
         insecure = item.insecure if item.insecure is not None else bool(known and known.insecure)
         used.append(Keyserver(uri, False, not builtin, insecure))
     if sum(not server.external for server in used) > 1:

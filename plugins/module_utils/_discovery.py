@@ -19,8 +19,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._http import Answer,
 from ansible_collections.hpc.apptainer.plugins.module_utils._http_errors import status_text
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
-    DEFAULT_ENDPOINT_URI,
-    DEFAULT_KEYSERVER_URI,
+    fixed_keyserver,
     is_usable,
     names_host,
     parse,
@@ -157,8 +156,8 @@ def own_keyserver(client: Client, uri: str, insecure: bool) -> str:
 
     Nothing is asked for C(cloud.apptainer.org), as Apptainer. Raises NetworkError.
     """
-    if uri == DEFAULT_ENDPOINT_URI:
-        return DEFAULT_KEYSERVER_URI
+    if fixed_keyserver(uri):
+        return fixed_keyserver(uri)
     services = discover(client, uri, insecure)
     service(services, "keyserver")
     return services.uris["keyserver"]

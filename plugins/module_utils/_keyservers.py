@@ -17,9 +17,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._declared import Out
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
-    DEFAULT_ENDPOINT_URI,
-    DEFAULT_KEYSERVER_URI,
     check_keyserver,
+    fixed_keyserver,
     parse,
     same_keyserver,
     without_login,
@@ -118,8 +117,8 @@ def _at(name: str, error: RuleError) -> RuleError:
 
 
 def _own_keyserver(remote: Remote, wanted: KeyserverPlace, builtin: Optional[str]) -> Optional[str]:
-    """The endpoint's own keyserver, as far as known. That of the built-in endpoint is fixed in Apptainer (C(endpoint/service.go))."""
-    return wanted.builtin_uri or builtin or (DEFAULT_KEYSERVER_URI if remote.uri == DEFAULT_ENDPOINT_URI else None)
+    """The endpoint's own keyserver, as far as known."""
+    return wanted.builtin_uri or builtin or fixed_keyserver(remote.uri) or None
 
 
 def _with(remote: Remote, wanted: KeyserverPlace, own: Optional[str]) -> Tuple[Keyserver, ...]:

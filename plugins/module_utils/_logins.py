@@ -29,9 +29,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config impor
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Credential, Keyserver, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
-    DEFAULT_ENDPOINT_URI,
-    DEFAULT_KEYSERVER_URI,
     check_keyserver,
+    fixed_keyserver,
     keyserver_identity,
     names_host,
     parse,
@@ -319,7 +318,8 @@ class _Change:
         """The external and the built-in keyservers of all endpoints, as Apptainer looks for one (recorded runs ks-user-remote, ks-not-external)."""
         remotes = sync(self.remotes, self.system).remotes or BUILT_IN["apptainer"].remotes
         servers = [server for remote in remotes.values() for server in remote.keyservers]
-        servers += [Keyserver(DEFAULT_KEYSERVER_URI) for remote in remotes.values() if remote.uri == DEFAULT_ENDPOINT_URI and not remote.keyservers]
+        implied = [fixed_keyserver(remote.uri) for remote in remotes.values() if not remote.keyservers]
+        servers += [Keyserver(uri) for uri in implied if uri]
         return ({credential_place(server.uri) for server in servers if server.external},
                 {credential_place(server.uri) for server in servers if not server.external})
 

@@ -282,6 +282,14 @@ def keyserver_identity(uri: str) -> Optional[Tuple[str, str]]:
     return (url.scheme, url.host) if url.scheme in ("http", "https") else None
 
 
+def fixed_keyserver(endpoint_uri: str) -> str:
+    """The own keyserver of an endpoint with this stored URI, if it is one that Apptainer knows without asking; else nothing.
+
+    Source: C(internal/pkg/remote/endpoint/service.go).
+    """
+    return DEFAULT_KEYSERVER_URI if endpoint_uri == DEFAULT_ENDPOINT_URI else ""
+
+
 def same_keyserver(one: str, other: str) -> bool:
     """Whether Apptainer takes two keyserver URIs for the same, as Apptainer."""
     identity = keyserver_identity(one)

@@ -39,7 +39,13 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import (
     basic,
     username_of,
 )
-from ansible_collections.hpc.apptainer.plugins.module_utils._uri import DEFAULT_ENDPOINT_URI, keyserver_identity, parse, without_login
+from ansible_collections.hpc.apptainer.plugins.module_utils._uri import (
+    DEFAULT_ENDPOINT_URI,
+    fixed_keyserver,
+    keyserver_identity,
+    parse,
+    without_login,
+)
 
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _STATS = "/pks/lookup?op=stats"
@@ -113,7 +119,7 @@ def prove(secret: Provable, client: Client) -> Proof:
 
 def _prove_services(claim: EndpointServices, client: Client) -> Proof:
     """By the discovery document. Of C(cloud.apptainer.org) Apptainer asks nothing: it has a keyserver and no library, by definition."""
-    known = ("keyserver",) if claim.uri == DEFAULT_ENDPOINT_URI else ()
+    known = ("keyserver",) if fixed_keyserver(claim.uri) else ()
     if claim.uri == DEFAULT_ENDPOINT_URI and "library" in claim.services:
         return Proof(False, "%s has no library, whatever it answers: that is fixed in Apptainer" % claim.uri)
     asked = [name for name in claim.services if name not in known]
