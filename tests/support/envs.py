@@ -32,18 +32,22 @@ OLD_NODE_MINOR = 6
 OLD_NODE_VERIFY = ["PyYAML==3.12", "requests==2.20.0", "urllib3==1.24.3", "jsonschema==2.6.0"]
 NODE_VERIFY = ["PyYAML", "requests", "jsonschema"]
 
-# The programs that tests start, and Debian's packages of them.
+# The programs that tests start, and Debian's packages of them; and the services that those would start.
 PROGRAMS = {
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
     "docker-registry": "docker-registry",
     "htpasswd": "apache2-utils",
     "nginx": "nginx",
     "openssl": "openssl",
     "setpriv": "util-linux",
     "sks": "sks",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
     "strace": "strace",
     "unshare": "util-linux",
 }
-SERVICES = ("docker-registry", "nginx", "sks")
+SERVICES = {"docker-registry": "docker-registry", "nginx": "nginx", "openssh-server": "ssh", "sks": "sks"}
 
 
 class MissingInterpreterError(Exception):
@@ -135,8 +139,8 @@ def ensure_programs() -> None:
     print(f"Installing {', '.join(sorted(found))} ...", file=sys.stderr, flush=True)
     with _no_services():
         _run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "install", "--no-install-recommends", *sorted(found))
-    for service in found.intersection(SERVICES):
-        _succeeds("systemctl", "disable", service)  # nor at the next start of the machine
+    for package in found.intersection(SERVICES):
+        _succeeds("systemctl", "disable", SERVICES[package])  # nor at the next start of the machine
 
 
 @contextlib.contextmanager
