@@ -30,6 +30,19 @@ requirements:
   - Python 3.6 or newer and PyYAML 3.12 or newer on the managed node
 """
 
+    # ROOT_SPEC there
+    ROOT = r"""
+options:
+  root:
+    description:
+      - The root of another file system to work on, for instance of an image that is being built on this machine. An absolute path of a
+        directory that exists; what is missing below it is made.
+      - The global file is looked for below it as on a node, O(sysconfdir) is below it, and the paths of other files to work on must be.
+        Symbolic links mean what they mean in the image, so that nothing outside is read or written.
+      - The image's files belong to the owner of the directories they are made in. Names of users are those of this machine.
+    type: path
+"""
+
     # The rest of FILE_SPEC there, but for config_file, which each module describes
     WRITES = r"""
 options:
@@ -82,7 +95,7 @@ options:
     default: user
   config_file:
     description:
-      - The path of the file, in place of the usual one. For instance one in an image that is being built.
+      - The path of the file, in place of the usual one.
       - O(scope) still says what kind of file it is.
     type: path
 """

@@ -51,8 +51,11 @@ class FileState(NamedTuple):
     gid: Optional[int]
 
 
-def resolve(path: str) -> str:
+def resolve(path: str, root: str = "/") -> str:
     """The absolute path of the real file, which need not exist, behind every symbolic link: links are followed, not replaced.
+
+    With I(root), the root of another system's file tree, C(path) must be below it, and links below it mean what they mean to that system:
+    an absolute one begins at I(root), and C(..) does not lead out of it. So the answer is always below it.
 
     A link of the file is followed only to what its owner could have put there: something inside the link's own directory
     (unless that is sticky, as /tmp), or a target of the same owner; the nearest existing parent counts for a missing one. So root
@@ -61,8 +64,23 @@ def resolve(path: str) -> str:
 
     Raises StoreError for a link that fails this test, for a loop, and where the path cannot be searched.
     """
+    return _resolved(path, root, True)
+
+
+def resolve_directory(path: str, root: str = "/") -> str:
+    """The same for a directory, whose own link is judged as one on the way. Raises StoreError."""
+    return _resolved(path, root, False)
+
+
+def _resolved(path: str, root: str, is_file: bool) -> str:
     with _explained(path, "find the file"):
-        return _real(path, [], True)
+        base = _real(os.getcwd(), root, [], False)
+        if base == "/":
+            return _real(os.getcwd(), path, [], is_file)
+        top, below = os.path.abspath(root), os.path.abspath(path)
+        if not (below + "/").startswith(top + "/"):
+            raise StoreError("%s: is not below the root %s. Correct one of the two." % (path, root))
+        return _real(base, below[len(top) + 1:], [], is_file, base)
 
 
 def read(path: str) -> FileState:
@@ -119,7 +137,7 @@ def make_directory(path: str, mode: int) -> bool:
     Raises StoreError if that is not possible.
     """
     with _explained(path, "make this directory"):
-        return _make(_real(path, [], False), mode)
+        return _make(_real(os.getcwd(), path, [], False), mode)
 
 
 def mode_of(path: str) -> int:
@@ -224,19 +242,19 @@ def _explained(path: str, action: str, outcome: str = "") -> Iterator[None]:
         raise StoreError("%s: cannot %s: %s. %s%s" % (path, action, exc.strerror or exc, advice, outcome)) from exc
 
 
-def _real(path: str, links: List[str], is_file: bool) -> str:
-    """C(path) without links; C(links) collects those that were met."""
-    real = "/"
-    names = os.path.join(os.getcwd(), path).split("/")
+def _real(directory: str, path: str, links: List[str], is_file: bool, root: str = "/") -> str:
+    """C(path), seen from a real directory, without links; C(links) collects those that were met. Nothing leads out of the real C(root)."""
+    real = root if path.startswith("/") else directory
+    names = path.split("/")
     for index, name in enumerate(names, 1):
         if name == "..":
-            real = os.path.dirname(real)
+            real = real if real == root else os.path.dirname(real)
         elif name not in ("", "."):
-            real = _behind(os.path.join(real, name), links, is_file and index == len(names))
+            real = _behind(os.path.join(real, name), links, is_file and index == len(names), root)
     return real
 
 
-def _behind(path: str, links: List[str], is_file: bool) -> str:
+def _behind(path: str, links: List[str], is_file: bool, root: str) -> str:
     """C(path) itself, or where it leads if it is a link that may be followed. Its directory is real."""
     status = _status(path)
     if status is None or not stat.S_ISLNK(status.st_mode):
@@ -245,7 +263,7 @@ def _behind(path: str, links: List[str], is_file: bool) -> str:
     if len(links) > 40:  # as in Linux
         raise StoreError("%s: its symbolic links lead in a circle. Remove one of them." % links[0])
     directory = os.path.dirname(path)
-    target = _real(os.path.join(directory, os.readlink(path)), links, is_file)
+    target = _real(directory, os.readlink(path), links, is_file, root)
     trusted = not is_file and status.st_uid in (0, os.geteuid())
     inside = (os.path.dirname(target) + "/").startswith(directory.rstrip("/") + "/") and not os.stat(directory).st_mode & stat.S_ISVTX
     owner = owner_of(target)

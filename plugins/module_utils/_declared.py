@@ -11,7 +11,7 @@ refused or repaired here; what Apptainer would do is in C(_apptainer.py).
 """
 
 import re
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError, quoted
@@ -66,16 +66,20 @@ def converge(
     prune: bool = False,
     system_known: bool = True,
     foresee: bool = False,
+    retire: bool = False,
+    keep_default: bool = False,
 ) -> Outcome:
     """Put the declared endpoints onto I(config).
 
     I(config) is the global file's content if I(system) is None, else a user's, and I(system) what the global file says: empty if there is
     none, or, with I(system_known) false, if it can't be read. I(prune) removes what is not listed; copies of global endpoints in a user's
     file stay, as Apptainer would make them anew. I(foresee) is for check mode: a login to an endpoint that no file has yet is not refused,
-    as an earlier task may make it in a real run.
+    as an earlier task may make it in a real run. I(retire) releases exclusive endpoints of the global file that are to go, and keeps them
+    until a later run. I(keep_default) refuses to remove the global default without a successor; not for one task of several, of which
+    another may name it.
     Raises RuleError with the endpoint's name, the reason and the way out. Linear in the number of endpoints.
     """
-    return _Change(config, wanted, system, system_known, foresee).run(prune)
+    return _Change(config, wanted, system, system_known, foresee, retire and system is None).run(prune, keep_default and system is None)
 
 
 def foreseen(before: RemoteConfig, after: RemoteConfig, system: RemoteConfig) -> List[str]:
@@ -87,7 +91,7 @@ class _Change:
     """One run of converge(): working copies of what changes, so that ten thousand endpoints cost ten thousand steps."""
 
     def __init__(
-        self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig], system_known: bool, foresee: bool
+        self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig], system_known: bool, foresee: bool, retire: bool
     ) -> None:
         self.before = config
         self.wanted = wanted
@@ -95,11 +99,13 @@ class _Change:
         self.system = system or RemoteConfig()
         self.system_known = system_known
         self.foresee = foresee
+        self.retire = retire
+        self.going: Set[str] = set()  # by this run or, if they were released now, by a later one; not those removed by force
         self.remotes: Dict[str, Remote] = dict(config.remotes)
         self.active = config.active
         self.warnings: List[str] = []
 
-    def run(self, prune: bool) -> Outcome:
+    def run(self, prune: bool, keep_default: bool) -> Outcome:
         self._check_list()
         for item in self.wanted:
             try:
@@ -113,6 +119,8 @@ class _Change:
             self._prune()
         self._set_exclusive()
         self._set_default()
+        if keep_default:
+            self._check_successor()
         config = self.before._replace(active=self.active, remotes=self.remotes)
         self._check_usable(config)
         return Outcome(config, tuple(self.warnings))
@@ -232,9 +240,17 @@ class _Change:
             if name in self.system.remotes:
                 self.warnings.append("endpoint %s: it is a global endpoint, which a user cannot remove" % quoted(name))
             return
+        if not force:
+            self.going.add(name)
         if self.is_global and self.remotes[name].exclusive and not force:
+            if self.retire:
+                self._mark(name, False)
+                self.warnings.append("endpoint %s: it was exclusive, so it is released now and kept until a later run removes it; "
+                                     "users who hold a copy would be locked out if it were removed now" % quoted(name))
+                return
             raise RuleError("it is exclusive, and users who hold a copy would be locked out if it were removed now. "
-                            "Set exclusive: false and let that reach the users, then remove it (force: true removes it at once)")
+                            "Set exclusive: false and let that reach the users, then remove it "
+                            "(retire: true of apptainer_remotes does so in two runs; force: true at once)")
         del self.remotes[name]
         if self.active == name:
             self.active = ""
@@ -294,6 +310,14 @@ class _Change:
         if seen.problem:
             missing = "the default endpoint %s does not exist" % quoted(seen.config.active) if seen.config.active else "no endpoint is the default"
             self.warnings.append(missing + ", and Apptainer refuses to work without one; set default: true for one")
+
+    def _check_successor(self) -> None:
+        """Refuse to take the default endpoint away from everyone while there are others, of which nobody says which one it should be."""
+        old = self.before.active
+        others = set(self.remotes) - (self.going if self.active else set())  # one that is only released still needs a default beside it
+        if old in self.going and self.active in ("", old) and others:
+            raise RuleError("endpoint %s is the default and is to go, and then Apptainer would refuse to work for users without a default "
+                            "of their own; set default: true for another one" % quoted(old))
 
     def _check_default(self, name: str) -> None:
         ruling = exclusives(self.remotes if self.is_global else self.system.remotes)

@@ -10,10 +10,11 @@ import posixpath
 import re
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives, sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import HUB, DockerConfig, aliases, hosts, registry_key
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import DISCOVERY_CACHE
+from ansible_collections.hpc.apptainer.plugins.module_utils._program import Answer
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import Document
 from ansible_collections.hpc.apptainer.plugins.module_utils._uri import is_usable, keyserver_identity, same_place, without_login
@@ -52,10 +53,15 @@ class Finding(NamedTuple):
 
 
 def findings(
-    shared: ReadFile, user: ReadFile, cached: Sequence[str] = (), flavor: str = "apptainer", auth: Optional[ReadFile] = None
+    shared: ReadFile,
+    user: ReadFile,
+    cached: Sequence[str] = (),
+    flavor: str = "apptainer",
+    auth: Optional[ReadFile] = None,
+    program: Optional[Answer] = None,
 ) -> List[Finding]:
-    """All findings for the global file I(shared), a user's file, the names of its cached discovery documents and its docker-config.json
-    I(auth); errors first."""
+    """All findings for the global file I(shared), a user's file, the names of its cached discovery documents, its docker-config.json
+    I(auth) and what the installed program says; errors first."""
     found: List[Finding] = []
     for read in (shared, user):
         found += _reading(read)
@@ -68,6 +74,7 @@ def findings(
     if own is not None:
         found += _user_content(user.path, own, None if shared.error else system or RemoteConfig())
     found += _cache(posixpath.join(posixpath.dirname(user.path), DISCOVERY_CACHE), cached, system)
+    found += _program(shared.path, program, sync(own or RemoteConfig(), system or RemoteConfig())) if program and program.asked else ()
     problem = effective(own, system, flavor).problem
     if problem:
         found.append(Finding("no-usable-default", "error", user.path if own is not None else shared.path, "Apptainer refuses to work: " + problem))
@@ -182,6 +189,9 @@ def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig
         if original is not None and remote.system and remote.token and not same_place(remote.uri, False, original.uri, False):
             yield Finding("moved-token", "warning", path, "the token was stored for %s, but the global endpoint is now at %s, "
                           "where Apptainer sends it; log in again" % (without_login(remote.uri, HIDDEN), without_login(original.uri, HIDDEN)), name)
+        if original is not None and remote.system and remote.exclusive and not original.exclusive:
+            yield Finding("unreleased-copy", "warning", path, "a copy of a global endpoint still says that it is exclusive; keep the endpoint in "
+                          "the global file until this user has run a command like apptainer remote use, or it would lock this user out", name)
         if system is not None and original is None and remote.system:
             yield Finding("stale-copy", "error" if remote.exclusive else "warning", path, "a copy of a global endpoint that is gone" + (
                 "; it is still exclusive here and locks this user out" if remote.exclusive else "") + "; remove it with state: absent", name)
@@ -198,3 +208,23 @@ def _cache(path: str, cached: Sequence[str], system: Optional[RemoteConfig]) -> 
         yield Finding("seeded-cache", "error" if ruled else "warning", path,
                       "discovery documents were put here by hand (%s); Apptainer believes them%s"
                       % (", ".join(cached), ", also for the exclusive endpoint" if ruled else ""))
+
+
+def _program(path: str, program: Answer, files: RemoteConfig) -> Iterator[Finding]:
+    """I(files) is what they hold together: C(remote list) shows that, and not the built-in endpoint, also to users without a file."""
+    if program.error:
+        yield Finding("program-differs", "error", path, "%s remote list: %s; run it by hand to see why" % (program.path, program.error))
+        return
+    ruling = exclusives(files.remotes)
+    if len(ruling) > 1:  # then it says anything
+        return
+    active = files.active.rstrip(" ") if files.active in files.remotes else ""  # the table cannot show spaces at the end
+    ruling = [name.rstrip(" ") for name in ruling]
+    if (active, ruling) != (program.active, program.exclusives):
+        yield Finding("program-differs", "error", path, "%s remote list says %s, but the files that were read here say %s; if it reads another "
+                      "global file (its buildcfg SYSCONFDIR tells), set sysconfdir to that"
+                      % (program.path, _rule(program.active, program.exclusives), _rule(active, ruling)))
+
+
+def _rule(active: str, ruling: Sequence[str]) -> str:
+    return "default %s, exclusive %s" % (quoted(active) if active else "none", ", ".join(map(quoted, ruling)) or "none")

@@ -4,12 +4,13 @@
 
 # Private to this collection: may change in any release.
 
-"""Where Apptainer and SingularityCE look for their files on this node."""
+"""Where Apptainer and SingularityCE look for their files, on this node or in the file tree of another one."""
 
 import os
 import pwd
 from typing import List, Optional
 
+from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import resolve_directory
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import StoreError
 
 REMOTE_YAML = "remote.yaml"
@@ -19,15 +20,42 @@ _SYSCONFDIRS = ("/etc", "/usr/local/etc")
 _CONFIGDIR_VARIABLES = {"apptainer": ("APPTAINER_CONFIGDIR", "SINGULARITY_CONFIGDIR"), "singularity": ("SINGULARITY_CONFIGDIR",)}
 
 
-def global_file(flavor: str, sysconfdir: Optional[str] = None) -> str:
+def checked_root(root: Optional[str]) -> str:
+    """The root of the file tree that is meant, "/" for None. Raises StoreError unless it is an absolute path of a directory.
+
+    It must exist, as whatever is missing below it is made: a mistyped one would be, too.
+    """
+    if root is None:
+        return "/"
+    if not root.startswith("/"):
+        raise StoreError('root must be an absolute path, and it is "%s"; leave it out for the file system of this node itself' % root)
+    if not os.path.isdir(root):
+        raise StoreError("root %s is no directory on this node; make it, or correct the path" % root)
+    return root
+
+
+def global_file(flavor: str, sysconfdir: Optional[str] = None, root: str = "/") -> str:
     """The path of the global remote.yaml. Without I(sysconfdir): where packages put it, or else where C(make install) does, by what exists.
 
-    Source: C(internal/pkg/remote/remote.go) SystemConfigPath; no environment variable moves it.
+    All that is below I(root), also I(sysconfdir). Source: C(internal/pkg/remote/remote.go) SystemConfigPath; no environment variable moves it.
     """
     if not sysconfdir:
-        installed = [base for base in _SYSCONFDIRS if os.path.isdir(os.path.join(base, flavor))]
+        installed = [base for base in _SYSCONFDIRS if _is_directory(os.path.join(_below(root, base), flavor), root)]
         sysconfdir = (installed or _SYSCONFDIRS)[0]
-    return os.path.join(sysconfdir, flavor, REMOTE_YAML)
+    return os.path.join(_below(root, sysconfdir), flavor, REMOTE_YAML)
+
+
+def _below(root: str, path: str) -> str:
+    return path if root == "/" else os.path.join(root, path.lstrip("/"))
+
+
+def _is_directory(path: str, root: str) -> bool:
+    if root == "/":
+        return os.path.isdir(path)
+    try:
+        return os.path.isdir(resolve_directory(path, root))
+    except StoreError:  # which is told when the file is looked for there
+        return False
 
 
 def user_directory(flavor: str) -> str:
@@ -64,13 +92,14 @@ def docker_fallback(user_remote_yaml: str) -> str:
     return os.path.join(directory, "config.json")
 
 
-def cached_discoveries(directory: str) -> List[str]:
+def cached_discoveries(directory: str, root: str = "/") -> List[str]:
     """Names of the discovery documents cached beside a user's remote.yaml.
 
     Apptainer from 1.1 never writes there but reads, so such a file was put there by hand: it redirects an endpoint, even an exclusive one.
     Source: C(internal/pkg/remote/endpoint/service.go).
     """
+    cache = os.path.join(directory, DISCOVERY_CACHE)
     try:
-        return sorted(name for name in os.listdir(os.path.join(directory, DISCOVERY_CACHE)) if name.endswith(".json"))
-    except OSError:
+        return sorted(name for name in os.listdir(cache if root == "/" else resolve_directory(cache, root)) if name.endswith(".json"))
+    except (OSError, StoreError):
         return []

@@ -16,12 +16,14 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import read, resolve
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, VerificationError
+from ansible_collections.hpc.apptainer.plugins.module_utils._locations import checked_root
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import HAS_YAML, YAML_IMPORT_ERROR
 
 LOCATION_SPEC: Dict[str, Any] = {
     "flavor": {"type": "str", "choices": ["apptainer", "singularity"], "default": "apptainer"},
     "sysconfdir": {"type": "path"},
 }
+ROOT_SPEC: Dict[str, Any] = {"root": {"type": "path"}}
 FILE_SPEC: Dict[str, Any] = dict(
     LOCATION_SPEC,
     config_file={"type": "path"},
@@ -45,12 +47,6 @@ VERIFY_SPEC: Dict[str, Any] = dict(
     NETWORK_SPEC,
     verify={"type": "str", "choices": ["changed", "always", "never"], "default": "changed"},
 )
-INFO_SPEC: Dict[str, Any] = {
-    "config_file": {"type": "path"},
-    "global_config_file": {"type": "path"},
-    "auth_file": {"type": "path"},
-    "check": {"type": "list", "elements": "str", "choices": ["services", "tokens", "keyservers", "registries"], "default": []},
-}
 
 _PYTHONS_WITH_YAML = ("/usr/libexec/platform-python", "/usr/bin/python3", "/usr/bin/python")
 
@@ -74,6 +70,14 @@ def _require_yaml(module: AnsibleModule) -> None:
     if interpreter:
         respawn_module(interpreter)
     module.fail_json(msg=missing_required_lib("PyYAML"), exception=YAML_IMPORT_ERROR)
+
+
+def root_of(module: AnsibleModule, needs_home: bool = False) -> str:
+    """The root of the file tree to work on. With I(needs_home) that must be this node's own."""
+    root = checked_root(module.params.get("root"))
+    if needs_home and root != "/":
+        raise ApptainerError("which user's home below root %s is meant is not known; give config_file, or scope: global" % root)
+    return root
 
 
 def read_token(module: AnsibleModule, path: str) -> str:

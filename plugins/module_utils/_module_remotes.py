@@ -15,7 +15,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import 
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedKeyserver, WantedRemote, converge, foreseen
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, quoted
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import global_file, user_file
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, read_token
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, ROOT_SPEC, read_token, root_of
 from ansible_collections.hpc.apptainer.plugins.module_utils._module_files import Plan, Target, Update, update_files
 from ansible_collections.hpc.apptainer.plugins.module_utils._module_verification import Verifier
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import config_result, remote_result
@@ -23,7 +23,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config impor
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import decode
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointServices, EndpointToken, Provable, label
 
-SCOPED_FILE_SPEC: Dict[str, Any] = dict(FILE_SPEC, scope={"type": "str", "choices": ["user", "global"], "default": "user"})
+SCOPED_FILE_SPEC: Dict[str, Any] = dict(FILE_SPEC, **ROOT_SPEC, scope={"type": "str", "choices": ["user", "global"], "default": "user"})
 KEYSERVER_SPEC: Dict[str, Any] = {
     "uri": {"type": "str", "required": True},
     "insecure": {"type": "bool"},
@@ -44,10 +44,21 @@ REMOTE_SPEC: Dict[str, Any] = {
     "force": {"type": "bool", "default": False},
 }
 REMOTE_MUTUALLY_EXCLUSIVE = [("token", "token_file")]
+WHOLE_LIST_SPEC: Dict[str, Any] = {
+    "remotes": {"type": "list", "elements": "dict", "required": True, "options": REMOTE_SPEC, "mutually_exclusive": REMOTE_MUTUALLY_EXCLUSIVE},
+    "prune": {"type": "bool", "default": False},
+    "retire": {"type": "bool", "default": False},
+}
 
 
-def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]], prune: bool = False) -> Dict[str, Any]:
-    """Put the declared endpoints, options of REMOTE_SPEC each, into the file that SCOPED_FILE_SPEC's options name."""
+def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
+    """Put the declared endpoints, options of REMOTE_SPEC each, into the file that SCOPED_FILE_SPEC's options name.
+
+    With the options of WHOLE_LIST_SPEC they are all that the task has to say, otherwise one of several tasks.
+    """
+    params = module.params
+    whole_list = "remotes" in params
+    prune, retire = whole_list and params["prune"], whole_list and params["retire"]
     if prune and not entries:
         raise ApptainerError("prune: true with an empty list of remotes would remove every endpoint; list those that should stay")
     for entry in entries:
@@ -55,12 +66,12 @@ def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]], p
     wanted = [_wanted_remote(module, entry) for entry in entries]
     services = {entry["name"]: tuple(entry["services"]) for entry in entries if entry["services"] and entry["state"] == "present"}
     declared = set(services) | {item.name for item in wanted if item.present and item.token}
-    is_global = module.params["scope"] == "global"
+    is_global = params["scope"] == "global"
     system, system_known = (None, True) if is_global else read_global(module)
     verifier = Verifier(module)
 
     def plan(values: Sequence[RemoteConfig]) -> Plan:
-        outcome = converge(values[0], wanted, system, prune, system_known, foresee=module.check_mode)
+        outcome = converge(values[0], wanted, system, prune, system_known, module.check_mode, retire, keep_default=whole_list)
         return Plan([outcome.config], outcome.warnings)
 
     def prove(before: Sequence[RemoteConfig], after: Sequence[RemoteConfig]) -> bool:
@@ -76,7 +87,7 @@ def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]], p
     update = update_files(module, [Target(path, is_global)], plan, prove)
     config: RemoteConfig = update.values[0]
     result = dict(file_result(path, update), **verifier.result())
-    if "remotes" in module.params:
+    if whole_list:
         return dict(result, **config_result(config))
     # for a user a global endpoint exists without a copy in the user's file; what is the default, the file says
     shown = config if system is None or not wanted[0].present else sync(config, system)._replace(active=config.active)
@@ -92,18 +103,21 @@ def _provable(config: RemoteConfig, system: Optional[RemoteConfig], services: Di
 
 
 def remote_yaml(module: AnsibleModule, is_global: bool = False) -> str:
-    """The path of the remote.yaml that the options name."""
+    """The path of the remote.yaml that the options name; below another root that of the real file, as links mean something else there."""
     params = module.params
-    shared = global_file(params["flavor"], params["sysconfdir"])
+    root = root_of(module, needs_home=not is_global and not params["config_file"])
+    shared = global_file(params["flavor"], params["sysconfdir"], root)
     path = os.path.abspath(str(params["config_file"] or (shared if is_global else user_file(params["flavor"]))))
-    if not is_global and _is_same_file(path, shared):
+    if root != "/":
+        path = resolve(path, root)
+    if not is_global and _is_same_file(path, shared, root):
         raise ApptainerError("%s is the global file, and what belongs into a user's would be in there for everyone; correct config_file" % path)
     return path
 
 
-def _is_same_file(path: str, other: str) -> bool:
+def _is_same_file(path: str, other: str, root: str) -> bool:
     try:
-        return resolve(path) == resolve(other)
+        return resolve(path, root) == resolve(other, root)
     except ApptainerError:  # one of them can't be followed, which is told when it matters
         return path == os.path.abspath(other)
 
@@ -139,9 +153,10 @@ def _wanted_remote(module: AnsibleModule, entry: Dict[str, Any]) -> WantedRemote
 
 def read_global(module: AnsibleModule) -> Tuple[RemoteConfig, bool]:
     """What the global file says, for a user's, and whether that is known."""
-    path = global_file(module.params["flavor"], module.params["sysconfdir"])
+    root = root_of(module)
+    path = global_file(module.params["flavor"], module.params["sysconfdir"], root)
     try:
-        data = read(resolve(path)).data
+        data = read(resolve(path, root)).data
         return RemoteConfig() if data is None else decode(data, path).config, True
     except ApptainerError as error:
         module.warn("the global file is ignored, by Apptainer too: %s" % error)

@@ -17,12 +17,13 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes.writes
   - hpc.apptainer._attributes.actiongroup
   - hpc.apptainer._files
+  - hpc.apptainer._files.root
   - hpc.apptainer._files.writes
   - hpc.apptainer._network
 options:
   config_file:
     description:
-      - The path of the global file, in place of the usual one. For instance one in an image that is being built.
+      - The path of the global file, in place of the usual one.
     type: path
   remote:
     description:
@@ -152,13 +153,13 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, NETWORK_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, NETWORK_SPEC, ROOT_SPEC, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module_keyserver import KEYSERVER_PLACE_SPEC, converge_keyserver
 
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(FILE_SPEC, **NETWORK_SPEC, **KEYSERVER_PLACE_SPEC),
+        argument_spec=dict(FILE_SPEC, **ROOT_SPEC, **NETWORK_SPEC, **KEYSERVER_PLACE_SPEC),
         supports_check_mode=True,
     )
     run(module, lambda: converge_keyserver(module))

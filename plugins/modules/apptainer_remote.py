@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes.writes
   - hpc.apptainer._attributes.actiongroup
   - hpc.apptainer._files
+  - hpc.apptainer._files.root
   - hpc.apptainer._files.writes
   - hpc.apptainer._files.scoped
   - hpc.apptainer._network

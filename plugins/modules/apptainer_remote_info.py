@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes.reads
   - hpc.apptainer._attributes.actiongroup
   - hpc.apptainer._files
+  - hpc.apptainer._files.root
   - hpc.apptainer._network
 attributes:
   diff_mode:
@@ -26,6 +27,24 @@ attributes:
     details:
       - This module never changes anything.
 options:
+  scope:
+    description:
+      - Whom to look at. V(user) is the user that the task runs as.
+      - V(global) is any user without files. No user's files are read, so RV(user) and RV(auth_file) say that they do not exist,
+        and RV(logins) is empty.
+    type: str
+    choices: [user, global]
+    default: user
+  program:
+    description:
+      - Ask also the installed program (C(apptainer remote list), or C(singularity), by O(flavor)), and compare what it says with the files.
+        It is looked for beside O(sysconfdir), in the C(PATH), and in the usual places.
+      - It runs in a home of its own, with a copy of the user's file without the secrets, as it would leave files in the user's home.
+        Apptainer 1.0 and SingularityCE before 4.0 cannot be told so, and are not asked.
+      - It is not asked if one of the files cannot be read, nor with O(root), as a program of another system cannot answer here.
+      - It may take O(timeout) seconds.
+    type: bool
+    default: false
   config_file:
     description:
       - The path of the user's file, in place of the usual one.
@@ -68,6 +87,12 @@ EXAMPLES = r"""
     timeout: 5
   register: remotes
 
+- name: See whether the installed Apptainer does what the global file says
+  hpc.apptainer.apptainer_remote_info:
+    scope: global
+    program: true
+  register: remotes
+
 - name: Fail if something needs mending
   ansible.builtin.assert:
     that: remotes.findings | selectattr('severity', 'eq', 'error') | length == 0
@@ -81,7 +106,7 @@ global:
   type: dict
   contains: &file
     path:
-      description: Its path.
+      description: Its path, or V(null) if none was looked for.
       type: str
     exists:
       description: Whether it exists.
@@ -143,7 +168,7 @@ auth_file:
   type: dict
   contains:
     path:
-      description: Its path.
+      description: Its path, or V(null) if none was looked for.
       type: str
     exists:
       description: Whether it exists.
@@ -229,6 +254,46 @@ keyservers:
     error:
       description: Why it cannot be used, or V(null).
       type: str
+program:
+  description: What the installed program says. V(null) if it is not to be asked, or if there is none.
+  returned: success
+  type: dict
+  contains:
+    path:
+      description: Its path.
+      type: str
+    error:
+      description: Why it does not list its endpoints, or V(null).
+      type: str
+    active:
+      description: The name of its default endpoint. Empty if there is none.
+      type: str
+    exclusive:
+      description: The name of its exclusive endpoint, or V(null).
+      type: str
+    remotes:
+      description: What it lists.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: The name of the endpoint, but for spaces at its end, which the list cannot show.
+          type: str
+        uri:
+          description: Its URI.
+          type: str
+        default:
+          description: Whether it is the default one.
+          type: bool
+        global:
+          description: Whether it is from the global file.
+          type: bool
+        exclusive:
+          description: Whether it is the only one that users may use.
+          type: bool
+        insecure:
+          description: Whether its services are looked for by plain http.
+          type: bool
 findings:
   description: What is wrong, the worst first. Empty if all is well.
   returned: success
@@ -262,10 +327,8 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import inspect
-from ansible_collections.hpc.apptainer.plugins.module_utils._locations import global_file, user_file
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import INFO_SPEC, LOCATION_SPEC, NETWORK_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_verification import checks
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import LOCATION_SPEC, NETWORK_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module_info import INFO_SPEC, inspect_files
 
 
 def main():
@@ -273,14 +336,7 @@ def main():
         argument_spec=dict(LOCATION_SPEC, **NETWORK_SPEC, **INFO_SPEC),
         supports_check_mode=True,
     )
-    params = module.params
-    run(module, lambda: inspect(
-        params["global_config_file"] or global_file(params["flavor"], params["sysconfdir"]),
-        params["config_file"] or user_file(params["flavor"]),
-        params["flavor"],
-        params["auth_file"],
-        checks(module, params["check"]) if params["check"] else None,
-    ))
+    run(module, lambda: inspect_files(module))
 
 
 if __name__ == "__main__":

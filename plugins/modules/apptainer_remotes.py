@@ -11,6 +11,8 @@ description:
   - Puts a list of remote endpoints, with their keyservers, the default and the exclusive one, into the declared state in a C(remote.yaml).
   - It does for the list what M(hpc.apptainer.apptainer_remote) does for one endpoint, in one step. The file is written once, or, if
     anything in the list is refused, not at all.
+  - The default endpoint of the global file is not removed while there are others, unless one of them becomes the default (or C(force)
+    is set). Apptainer refuses to work without one.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -18,6 +20,7 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes.writes
   - hpc.apptainer._attributes.actiongroup
   - hpc.apptainer._files
+  - hpc.apptainer._files.root
   - hpc.apptainer._files.writes
   - hpc.apptainer._files.scoped
   - hpc.apptainer._network
@@ -32,9 +35,18 @@ options:
     required: true
   prune:
     description:
-      - Remove the endpoints that are not listed. An exclusive one is not removed; the module fails and changes nothing.
+      - Remove the endpoints that are not listed. For an exclusive one the module fails and changes nothing, unless O(retire=true).
       - In a user's file, copies of global endpoints stay. Apptainer would make them anew.
       - Refused with an empty list.
+    type: bool
+    default: false
+  retire:
+    description:
+      - What to do with an exclusive endpoint of the global file that is to go, as it has O(remotes[].state=absent), or is not listed
+        with O(prune=true). V(true) releases and keeps it, with a warning, and a later run removes it. V(false) refuses to remove it.
+      - Apptainer notes C(Exclusive) in the files of users. Who has not used it since the release would be locked out by the removal;
+        RV(hpc.apptainer.apptainer_remote_info#module:findings) has C(unreleased-copy) for a user who still would be.
+      - O(remotes[].force=true) removes it at once nevertheless. In a user's file nothing has to be retired.
     type: bool
     default: false
 seealso:
@@ -58,10 +70,21 @@ EXAMPLES = r"""
         uri: https://cloud.apptainer.org
   become: true
 
+- name: Another endpoint takes its place; the next run of this task removes the old one
+  hpc.apptainer.apptainer_remotes:
+    scope: global
+    prune: true
+    retire: true
+    remotes:
+      - name: next
+        uri: https://next.example.org
+        exclusive: true
+  become: true
+
 - name: The same for an image that is being built
   hpc.apptainer.apptainer_remotes:
     scope: global
-    config_file: /srv/images/compute/etc/apptainer/remote.yaml
+    root: /srv/images/compute
     remotes:
       - name: site
         uri: https://library.example.org
@@ -131,21 +154,12 @@ backup_file:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._module import VERIFY_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_remotes import (
-    REMOTE_MUTUALLY_EXCLUSIVE,
-    REMOTE_SPEC,
-    SCOPED_FILE_SPEC,
-    converge_remotes,
-)
+from ansible_collections.hpc.apptainer.plugins.module_utils._module_remotes import SCOPED_FILE_SPEC, WHOLE_LIST_SPEC, converge_remotes
 
 
 def main():
-    remote = {"type": "list", "elements": "dict", "required": True, "options": REMOTE_SPEC, "mutually_exclusive": REMOTE_MUTUALLY_EXCLUSIVE}
-    module = AnsibleModule(
-        argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, remotes=remote, prune={"type": "bool", "default": False}),
-        supports_check_mode=True,
-    )
-    run(module, lambda: converge_remotes(module, module.params["remotes"], module.params["prune"]))
+    module = AnsibleModule(argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **WHOLE_LIST_SPEC), supports_check_mode=True)
+    run(module, lambda: converge_remotes(module, module.params["remotes"]))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives, sync, use
 from ansible_collections.hpc.apptainer.plugins.module_utils._declared import WantedKeyserver, WantedRemote, converge, foreseen, keyserver_list
@@ -259,7 +261,8 @@ REFUSED = [  # what, before, wanted, system, words of the message
     ("a token for everyone", TWO, [present(token="t")], None, 'endpoint "a": ' + TOKEN_FOR_ALL),
     ("an exclusive one removed", RULED, [absent()], None,
      'endpoint "a": it is exclusive, and users who hold a copy would be locked out if it were removed now. '
-     "Set exclusive: false and let that reach the users, then remove it (force: true removes it at once)"),
+     "Set exclusive: false and let that reach the users, then remove it "
+     "(retire: true of apptainer_remotes does so in two runs; force: true at once)"),
     ("even beside its successor", RULED, [absent(), present("b", exclusive=True)], None, 'endpoint "a": it is exclusive'),
     ("a user's exclusive one", config(a=own()), [present(exclusive=True)], EMPTY,
      'endpoint "a": exclusive can only be set in the global file; use scope: global'),
@@ -506,6 +509,74 @@ def test_a_moved_endpoint_does_not_send_its_token_to_the_old_own_keyserver():
     assert_said(["the own keyserver of the old one is removed"], outcome.warnings)
 
 
+# what is to go, in the module for a whole list
+
+TO_B = config("b", a=shared("a.example"), b=shared("b.example"))
+B_RULES = config("b", a=shared("a.example"), b=shared("b.example", exclusive=True))
+ONLY_B_RULES = config("b", b=shared("b.example", exclusive=True))
+RELEASED = ('endpoint "a": it was exclusive, so it is released now and kept until a later run removes it; '
+            "users who hold a copy would be locked out if it were removed now")
+
+RETIRED = [  # what, before, wanted, prune, after one run, after the next
+    ("for another default", RULED, [absent(), present("b", default=True)], False, TO_B, config("b", b=shared("b.example"))),
+    ("for another exclusive one", RULED, [absent(), present("b", exclusive=True)], False, B_RULES, ONLY_B_RULES),
+    ("declared before it", RULED, [present("b", exclusive=True), absent()], False, B_RULES, ONLY_B_RULES),
+    ("by prune", RULED, [present("b", exclusive=True)], True, B_RULES, ONLY_B_RULES),
+    ("not the default anyway", OVERRULED, [absent()], False, TO_B, config("b", b=shared("b.example"))),
+    ("the last one", one(exclusive=True), [absent()], False, one(), EMPTY),
+    ("and all others too", RULED, [absent(), absent("b")], False, one("a.example"), EMPTY),
+    ("one of two exclusives", BOTH, [absent()], False, B_RULES, ONLY_B_RULES),
+]
+
+
+@pytest.mark.parametrize(("before", "wanted", "prune", "between", "after"), table(RETIRED))
+def test_an_exclusive_endpoint_is_retired_in_two_runs(before, wanted, prune, between, after):
+    runs = [converge(before, wanted, prune=prune, retire=True, keep_default=True)]
+    for _run in range(2):
+        runs.append(converge(runs[-1].config, wanted, prune=prune, retire=True, keep_default=True))
+    assert [run.config for run in runs] == [between, after, after]
+    assert [run.warnings for run in runs] == [(RELEASED,), (), ()]
+
+
+def test_what_is_not_exclusive_needs_no_second_run():
+    assert converge(TWO, [absent("b")], retire=True, keep_default=True) == (one("a.example"), ())
+
+
+def test_by_force_nothing_is_kept():
+    outcome = converge(RULED, [absent(force=True)], retire=True, keep_default=True)
+    assert outcome.config == config("", b=shared("b.example"))
+    assert_said([NO_DEFAULT], outcome.warnings)
+
+
+def test_a_copy_in_a_users_file_is_not_retired_but_removed():
+    assert converge(config("", lab=shared(exclusive=True)), [absent("lab")], EMPTY, retire=True).config == EMPTY
+
+
+@pytest.mark.parametrize(("before", "wanted", "prune", "retire"), [
+    (TWO, [absent()], False, False),
+    (TWO, [absent(), present("b")], False, False),
+    (TWO, [present("b")], True, False),
+    (RULED, [absent()], False, True),
+    (RULED, [present("b")], True, True),
+    (RULED, [absent(), present("b", default=False)], False, True),
+    (OVERRULED._replace(active="b"), [absent("b"), absent("a")], False, True),
+])  # fmt: skip
+def test_the_default_is_not_taken_from_everyone_without_a_successor(before, wanted, prune, retire):
+    with pytest.raises(RuleError, match=r'^endpoint "[ab]" is the default and is to go, .* set default: true for another one$'):
+        converge(before, wanted, prune=prune, retire=retire, keep_default=True)
+
+
+@pytest.mark.parametrize(("before", "wanted", "system", "after"), [
+    (TWO, [absent(), present("b", default=True)], None, config("b", b=shared("b.example"))),
+    (one(), [absent()], None, EMPTY),  # then Apptainer has its built-in one
+    (TWO._replace(active=""), [absent()], None, config("", b=shared("b.example"))),
+    (TWO, [present(default=False)], None, TWO._replace(active="")),  # as it was said
+    (config("a", a=own(), b=own()), [absent()], EMPTY, config("", b=own())),  # a user's own affair
+])  # fmt: skip
+def test_what_is_not_refused_for_that(before, wanted, system, after):
+    assert converge(before, wanted, system, keep_default=True).config == after
+
+
 # for all files and declarations
 
 NAMES = st.sampled_from("abcd")
@@ -624,6 +695,25 @@ def test_what_is_declared_is_so(run):
         assert item.uri is None or remote.uri.lstrip("/") == item.uri.removeprefix("https://").strip("/")
         if item.keyservers is not None:
             assert [server.uri for server in remote.keyservers if not server.skip] == [server.uri for server in item.keyservers]
+
+
+@given(CONFIGS, lists(exclusive=MAYBE), st.booleans())
+@example(RULED, [absent(), present("b", exclusive=True)], False)
+@example(BOTH, [present("b", default=True)], True)
+def test_retirement_takes_at_most_two_runs_and_removes_nothing_exclusive(before, wanted, prune):
+    forced = {item.name for item in wanted if item.force}
+    states = [before]
+    for _run in range(3):
+        try:
+            states.append(converge(states[-1], wanted, None, prune, retire=True, keep_default=True).config)
+        except RuleError:
+            assume(len(states) > 1)
+            raise
+    for old, new in itertools.pairwise(states):
+        assert not {name for name in exclusives(old.remotes) if name not in new.remotes} - forced
+        if old.active in old.remotes and old.active not in forced and new.remotes:
+            assert new.active in new.remotes or any(item.default is False for item in wanted)
+    assert states[2] == states[3]
 
 
 @given(RUNS)

@@ -11,6 +11,7 @@ import stat
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import inspect, read_file
+from ansible_collections.hpc.apptainer.plugins.module_utils._program import Answer, Listed
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Remote, RemoteConfig
 
 ME = os.geteuid()
@@ -296,3 +297,77 @@ def test_registry_logins_are_looked_for_where_apptainer_looks(shared, user, exis
     found = inspect(str(shared), str(user), flavor)["auth_file"]
     assert found["path"] == str(home / used)
     assert found["registries"] == [used.partition("/")[0]] * (used in existing)
+
+
+def test_inspect_a_user_without_files(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    answer = inspect(str(shared), None)
+    assert answer["user"] == {**ABSENT, "path": None}
+    assert answer["auth_file"] == {"path": None, "exists": False, "error": None, "mode": None, "owner": None, "registries": []}
+    assert (answer["logins"], answer["findings"]) == ([], [])
+    assert (answer["effective"]["source"], answer["effective"]["default"]) == ("global", "lab")
+
+
+LISTED = Listed("mine", "https://u:hunter2@own.example", True, False, False, False)
+
+
+def test_inspect_what_the_program_says(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    asked = []
+
+    def ask(config):
+        asked.append(config)
+        return Answer("/usr/bin/apptainer", remotes=(LISTED,))
+
+    answer = inspect(str(shared), str(user), ask=ask)
+    assert [sorted(config.remotes) for config in asked] == [["mine"]]
+    assert answer["program"] == {"path": "/usr/bin/apptainer", "error": None, "active": "mine", "exclusive": None, "remotes": [
+        {"name": "mine", "uri": "https://(hidden)@own.example", "default": True, "global": False, "exclusive": False, "insecure": False}]}
+    assert ids(answer) == ["program-differs"]
+    assert inspect(str(shared), str(user))["program"] is None
+    assert inspect(str(shared), str(user), ask=lambda config: None)["program"] is None
+
+
+def test_inspect_the_exclusive_endpoint_of_the_program(shared):
+    write(shared, SHARED, 0o644)
+    answer = inspect(str(shared), None, ask=lambda config: Answer("a", remotes=(Listed("lab", "lab.example", True, True, True),)))
+    assert (answer["program"]["exclusive"], ids(answer)) == ("lab", [])
+
+
+@pytest.mark.parametrize("broken", ["shared", "user"])
+def test_the_program_is_not_asked_about_a_file_that_cannot_be_read(shared, user, broken):
+    write(shared, "x: 1" if broken == "shared" else SHARED, 0o644)
+    write(user, "x: 1" if broken == "user" else USER, 0o600)
+    answer = inspect(str(shared), str(user), ask=lambda config: pytest.fail("asked"))
+    assert (answer["program"], ids(answer)) == (None, ["unreadable"])
+
+
+def test_inspect_below_a_root(tmp_path):
+    root = tmp_path / "root"
+    write(root / "srv" / "apptainer" / "remote.yaml", SHARED, 0o644)
+    (root / "etc").symlink_to("/srv")
+    write(root / "data" / "alice" / ".apptainer" / "remote.yaml", USER, 0o600)
+    write(root / "data" / "alice" / ".docker" / "config.json", json.dumps(DOCKER), 0o600)
+    (root / "home").symlink_to("/data")
+    write(tmp_path / "outside" / "docker-config.json", json.dumps({"auths": {"outside.example": {"auth": "YTpi"}}}), 0o600)
+    user = root / "home" / "alice" / ".apptainer" / "remote.yaml"
+    answer = inspect(f"{root}/etc/apptainer/remote.yaml", str(user), root=str(root))
+    assert [remote["name"] for remote in answer["effective"]["remotes"]] == ["lab", "mine"]
+    assert answer["auth_file"]["path"] == f"{root}/home/alice/.docker/config.json"
+    assert answer["auth_file"]["registries"] == ["docker.io", "r.example"]
+    assert ids(answer) == ["unused-login"]
+    (root / "data/alice/.apptainer/docker-config.json").symlink_to(tmp_path / "outside" / "docker-config.json")
+    answer = inspect(f"{root}/etc/apptainer/remote.yaml", str(user), root=str(root))
+    assert (answer["auth_file"]["path"], answer["auth_file"]["exists"]) == (f"{user.parent}/docker-config.json", False)
+
+
+def test_inspect_a_circle_below_a_root(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "etc").symlink_to("/etc")
+    (root / "home").symlink_to("home")
+    answer = inspect(f"{root}/etc/apptainer/remote.yaml", f"{root}/home/.apptainer/remote.yaml", root=str(root))
+    assert ids(answer) == ["unreadable"] * 3
+    assert "in a circle" in answer["global"]["error"]

@@ -118,3 +118,66 @@ FALLBACKS = [  # the user's remote.yaml, the docker configuration that is read w
 @pytest.mark.parametrize(("remote_yaml", "fallback"), FALLBACKS)
 def test_docker_fallback(remote_yaml, fallback):
     assert locations.docker_fallback(remote_yaml) == fallback
+
+
+ROOTED_FILES = [  # what is there (links with their targets), flavor, sysconfdir, the file
+    ({}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ({"etc/apptainer": None}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ({"usr/local/etc/apptainer": None}, "apptainer", None, "usr/local/etc/apptainer/remote.yaml"),
+    ({"usr/local/etc/apptainer": None, "etc/apptainer": None}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ({"usr/local/etc/apptainer": None}, "singularity", None, "etc/singularity/remote.yaml"),
+    ({"usr/local/etc/apptainer": "/opt/apptainer", "opt/apptainer": None}, "apptainer", None, "usr/local/etc/apptainer/remote.yaml"),
+    ({"usr/local/etc/apptainer": "/opt/apptainer"}, "apptainer", None, "etc/apptainer/remote.yaml"),  # the target is missing there
+    ({"usr/local/etc/apptainer": os.path.dirname(__file__)}, "apptainer", None, "etc/apptainer/remote.yaml"),  # here it would exist
+    ({"etc/apptainer": "apptainer"}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ({"etc/apptainer": None}, "apptainer", "/opt/etc", "opt/etc/apptainer/remote.yaml"),
+    ({}, "apptainer", "opt/etc/", "opt/etc/apptainer/remote.yaml"),
+]
+
+
+@pytest.mark.parametrize(("tree", "flavor", "sysconfdir", "path"), ROOTED_FILES)
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_global_file_below_a_root(tmp_path, monkeypatch, tree, flavor, sysconfdir, path, slash):
+    monkeypatch.setattr(locations, "_SYSCONFDIRS", ("/etc", "/usr/local/etc"))
+    root = tmp_path / "root"
+    root.mkdir()
+    for name, target in tree.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if target is None:
+            (root / name).mkdir()
+        else:
+            (root / name).symlink_to(target)
+    assert locations.global_file(flavor, sysconfdir, str(root) + slash) == str(root / path)
+
+
+@pytest.mark.parametrize("root", ["", "relative", "./x"])
+def test_a_root_is_an_absolute_path(root):
+    with pytest.raises(ApptainerError, match=f'^root must be an absolute path, and it is "{root}"; leave it out'):
+        locations.checked_root(root)
+
+
+def test_a_root_exists(tmp_path):
+    assert locations.checked_root(None) == "/"
+    assert locations.checked_root(str(tmp_path)) == str(tmp_path)
+    (tmp_path / "file").touch()
+    for name in ("imagse", "file"):
+        with pytest.raises(ApptainerError, match=r"is no directory on this node; make it, or correct the path$"):
+            locations.checked_root(str(tmp_path / name))
+
+
+def test_cached_discoveries_below_a_root(node):
+    (node / "root/home").mkdir(parents=True)
+    (node / "outside").mkdir()
+    (node / "outside/secret.json").touch()
+    (node / "root/home/remote-cache").symlink_to(node / "outside")
+    assert locations.cached_discoveries(str(node / "root/home"), str(node / "root")) == []
+    assert locations.cached_discoveries(str(node / "root/home")) == ["secret.json"]
+    (node / "root/inside").mkdir()
+    (node / "root/inside/x.json").touch()
+    (node / "root/home/remote-cache").unlink()
+    (node / "root/home/remote-cache").symlink_to("/inside")
+    assert locations.cached_discoveries(str(node / "root/home"), str(node / "root")) == ["x.json"]
+    (node / "root/inside").rename(node / "root/home/sub")
+    (node / "root/home/remote-cache").unlink()
+    (node / "root/home/remote-cache").symlink_to("remote-cache")
+    assert locations.cached_discoveries(str(node / "root/home"), str(node / "root")) == []
