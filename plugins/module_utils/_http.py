@@ -12,6 +12,7 @@ are raised outside of C(except) blocks: they keep no other exception.
 """
 
 import base64
+import collections
 import contextlib
 import functools
 import http.client
@@ -26,7 +27,7 @@ import threading
 import time
 import traceback
 import zlib
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Callable, Deque, Dict, Hashable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError, quoted
@@ -47,6 +48,7 @@ VERSION = "0.1.0"  # as in galaxy.yml
 AGENT = "hpc.apptainer/%s (Ansible collection)" % VERSION
 
 _T = TypeVar("_T")
+Known = Dict[Tuple[str, bool, bool], "Answer"]  # what was answered, by the arguments of Client.get() without a credential
 _Authority = Tuple[str, Optional[str], Optional[int]]
 
 _LARGEST = 1 << 20  # bytes of a body; a discovery document has a few hundred
@@ -100,12 +102,17 @@ class _Outcome(NamedTuple):
 class Client:
     """Asks servers. A context manager; may be used without requests until the first C(get).
 
-    C(asking) names the server that is being asked. Raises NetworkError if a file that an option names cannot be used.
+    C(asking) names the server that is being asked; C(reached) is false if the last one asked gave no answer; C(refused) true once one answered
+    401 or 403 to a credential. Clients that share C(known) don't ask again, without a credential, what one of them asked.
+    Raises NetworkError if a file that an option names cannot be used.
     """
 
-    def __init__(self, options: HttpOptions, agent: str = AGENT) -> None:
+    def __init__(self, options: HttpOptions, agent: str = AGENT, known: Optional[Known] = None) -> None:
         self.options = options
         self.asking = "the server"
+        self.reached = True
+        self.refused = False
+        self._known = known
         self._agent = agent
         # By whether certificates are validated: requests before 2.32 may reuse a connection that was not.
         self._sessions: Dict[bool, "requests.Session"] = {}
@@ -130,11 +137,17 @@ class Client:
         Raises NetworkError.
         """
         validate = self.options.validate_certs if validate_certs is None else validate_certs
+        question = (url, validate, stay)
+        if self._known is not None and not authorization and question in self._known:
+            return self._known[question]
         outcome = run_all([lambda: self._follow(url, authorization, validate, stay)], self.options.timeout)[0]
         if isinstance(outcome, DeadlineError):
             outcome = timed_out(self.asking, self.options.timeout)
         if isinstance(outcome, NetworkError):
             raise outcome
+        if self._known is not None and not authorization:
+            self._known[question] = outcome
+        self.refused = self.refused or (bool(authorization) and outcome.status in (401, 403))
         return outcome
 
     def _follow(self, url: str, authorization: str, validate: bool, stay: bool) -> Answer:
@@ -171,6 +184,7 @@ class Client:
         """One attempt, with at most so many seconds to connect to one address, TLS included."""
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path or "/", fragment=""))
         self.asking = server(url)
+        self.reached = False
         options = self.options
         cert = (options.client_cert, options.client_key) if options.client_cert and options.client_key else options.client_cert
         proxy = _proxy(url)
@@ -179,7 +193,9 @@ class Client:
             session = self._session(validate)
             with session.get(url, auth=_Authorization(authorization), verify=validate and (options.ca_path or True), cert=cert,
                              timeout=(min(left, connecting), left), allow_redirects=False, stream=True) as response:
-                return _outcome(response, deadline)
+                outcome = _outcome(response, deadline)
+                self.reached = True
+                return outcome
         except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError, zlib.error) as error:
             problem, again = explained(error, url, proxy, options.timeout)
             return _Outcome(error=problem, again=again)
@@ -339,9 +355,11 @@ def _problem_with_files(ca_path: Optional[str], bundle: str, client_cert: Option
     return ""
 
 
-def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 64) -> List[Union[_T, NetworkError]]:
+def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 64, lines: Optional[Sequence[Hashable]] = None,
+            abreast: int = 1) -> List[Union[_T, NetworkError]]:
     """Run checks, C(workers) at a time, each for at most C(timeout) seconds from its start; results in the order of the checks.
 
+    C(lines) has for each check the line that it stands in, of which C(abreast) run at a time; by default each has its own.
     A check that raises NetworkError gives that error, one that is not done in time DeadlineError; any other exception is raised here.
     Each check has a thread of its own, which is left alone when its time is over: nothing else ends a name lookup, or a server that
     sends a byte now and then. These threads don't keep the process from exiting.
@@ -355,22 +373,28 @@ def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 6
         except BaseException as error:  # whatever it is, the waiting thread must hear of it
             done.put((number, None, error))
 
+    places = range(len(checks)) if lines is None else lines
+    waiting: Dict[Hashable, Deque[int]] = {}
+    for number, place in enumerate(places):
+        waiting.setdefault(place, collections.deque()).append(number)
+    ready = collections.deque(line.popleft() for line in waiting.values() for _number in range(min(abreast, len(line))))
     deadlines: Dict[int, float] = {}  # of those that run, the earliest first
-    started = 0
-    while deadlines or started < len(checks):
-        while started < len(checks) and len(deadlines) < workers:
-            deadlines[started] = time.monotonic() + timeout
-            threading.Thread(target=work, args=(started,), daemon=True).start()
-            started += 1
+    while deadlines or ready:
+        while ready and len(deadlines) < workers:
+            deadlines[ready[0]] = time.monotonic() + timeout
+            threading.Thread(target=work, args=(ready.popleft(),), daemon=True).start()
         oldest = next(iter(deadlines))
         try:
             number, result, error = done.get(timeout=max(0.0, deadlines[oldest] - time.monotonic()))
         except queue.Empty:
-            del deadlines[oldest]
-            continue
-        if deadlines.pop(number, None) is None:
-            continue  # too late
-        if error is not None and not isinstance(error, NetworkError):
-            raise error
-        results[number] = error if error is not None else result  # type: ignore[assignment]
+            number = oldest
+        else:
+            if number not in deadlines:
+                continue  # too late
+            if error is not None and not isinstance(error, NetworkError):
+                raise error
+            results[number] = error if error is not None else result  # type: ignore[assignment]
+        del deadlines[number]
+        if waiting[places[number]]:
+            ready.append(waiting[places[number]].popleft())
     return results

@@ -6,7 +6,7 @@
 
 """The glue to the network. Its libraries are imported here, inside functions, and so only where something is asked of a server."""
 
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Set
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Sequence, Set, Tuple
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, VerificationError
@@ -39,7 +39,7 @@ class Verifier:
         new = [item for item in asked if item not in self._proofs]
         if new:
             options = http_options(self._module)
-            from ansible_collections.hpc.apptainer.plugins.module_utils._verification import prove_all
+            from ansible_collections.hpc.apptainer.plugins.module_utils._proving import prove_all
 
             self._proofs.update(zip(new, prove_all(new, options)))
         failed = [item for item in asked if self._proofs[item].verified is False]
@@ -48,11 +48,8 @@ class Verifier:
 
     def refusal(self, result: Dict[str, Any], outcome: str) -> VerificationError:
         """The error for what failed. I(outcome) says what became of the rest."""
-        names: Dict[str, List[str]] = {}
-        for name, item in sorted(self._failed.items()):
-            names.setdefault(self._proofs[item].reason, []).append(name)
-        reasons = ". ".join("%s: %s" % (", ".join(named), reason) for reason, named in names.items())
-        return VerificationError("%s%s %s" % (reasons, "" if reasons.endswith("?") else ".", outcome), dict(result, **self.result()))
+        problems = sentences((name, self._proofs[item].reason) for name, item in sorted(self._failed.items()))
+        return VerificationError("%s %s" % (problems, outcome), dict(result, **self.result()))
 
     def result(self) -> Dict[str, Any]:
         """C(verified) and C(verification) of a module's result. Warns of what proved nothing."""
@@ -68,6 +65,15 @@ class Verifier:
             shown.append({"name": name, "verified": proof.verified if proof else None, "reason": reason})
         verdicts = {self._proofs[item].verified for item in dict(self._declared, **self._failed).values() if item in self._proofs}
         return {"verified": False if False in verdicts else True if verdicts == {True} else None, "verification": shown}
+
+
+def sentences(problems: Iterable[Tuple[str, str]]) -> str:
+    """What is wrong, from pairs of name and reason: each reason once, with the names it is about."""
+    names: Dict[str, List[str]] = {}
+    for name, reason in problems:
+        names.setdefault(reason, []).append(name)
+    text = ". ".join("%s: %s" % (", ".join(named), reason) for reason, named in names.items())
+    return text + ("" if text.endswith("?") else ".")
 
 
 def http_options(module: AnsibleModule) -> "HttpOptions":

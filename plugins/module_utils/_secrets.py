@@ -53,7 +53,7 @@ class RegistryLogin(NamedTuple):
 
 
 class EndpointServices(NamedTuple):
-    """No secret, but a claim that can be proven as well: an endpoint offers the services of these names."""
+    """No secret, but a claim that can be proven as well: an endpoint offers the services of these names; without any, that it is one."""
 
     name: str
     uri: str
@@ -65,8 +65,18 @@ class EndpointServices(NamedTuple):
             self.name, without_login(self.uri, HIDDEN), self.insecure, self.services)
 
 
+class EndpointKeyserver(NamedTuple):
+    """Another such claim: there is a keyserver, and it answers. C(insecure): its certificate is not verified."""
+
+    uri: str
+    insecure: bool = False
+
+    def __repr__(self) -> str:
+        return "EndpointKeyserver(uri=%r, insecure=%r)" % (without_login(self.uri, HIDDEN), self.insecure)
+
+
 Secret = Union[EndpointToken, KeyserverLogin, RegistryLogin]
-Provable = Union[Secret, EndpointServices]
+Provable = Union[Secret, EndpointServices, EndpointKeyserver]
 
 
 def basic(username: str, password: str) -> str:
@@ -96,6 +106,6 @@ def label(secret: Provable) -> str:
         return "services of endpoint %s" % quoted(secret.name)
     if isinstance(secret, EndpointToken):
         return "endpoint %s" % quoted(secret.name)
-    if isinstance(secret, KeyserverLogin):
+    if isinstance(secret, (KeyserverLogin, EndpointKeyserver)):
         return "keyserver %s" % without_login(secret.uri, HIDDEN)
     return "registry %s" % secret.host

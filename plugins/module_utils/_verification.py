@@ -13,14 +13,14 @@ Apptainer's own logins accept is less: it stores a wrong password for most regis
 import contextlib
 import ipaddress
 import re
-from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._challenges import challenges
 from ansible_collections.hpc.apptainer.plugins.module_utils._discovery import Services, discover, is_web_page, read_json, service
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import HUB_HOSTS
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError, quoted
-from ansible_collections.hpc.apptainer.plugins.module_utils._http import Answer, Client, HttpOptions, run_all
+from ansible_collections.hpc.apptainer.plugins.module_utils._http import Answer, Client, run_all
 from ansible_collections.hpc.apptainer.plugins.module_utils._http_errors import (
     DeadlineError,
     ElsewhereError,
@@ -31,6 +31,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._http_errors import 
 )
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import (
+    EndpointKeyserver,
     EndpointServices,
     EndpointToken,
     KeyserverLogin,
@@ -75,30 +76,6 @@ class ServiceStatus(NamedTuple):
     error: Optional[str]
 
 
-def prove_all(secrets: Sequence[Provable], options: HttpOptions) -> List[Proof]:
-    """Prove secrets side by side, each distinct one once and in C(options.timeout) seconds at most. In their order. Never fails."""
-    distinct = list(dict.fromkeys(secrets))
-    try:
-        clients = [Client(options) for _secret in distinct]
-    except NetworkError as error:
-        return [Proof(False, str(error))] * len(secrets)
-
-    def check(secret: Provable, client: Client) -> Callable[[], Proof]:
-        def run() -> Proof:
-            with client:
-                return prove(secret, client)
-
-        return run
-
-    proofs = {}
-    outcomes = run_all([check(secret, client) for secret, client in zip(distinct, clients)], options.timeout)
-    for secret, client, outcome in zip(distinct, clients, outcomes):
-        if isinstance(outcome, DeadlineError):
-            outcome = timed_out(client.asking, options.timeout)
-        proofs[secret] = outcome if isinstance(outcome, Proof) else Proof(False, str(outcome))
-    return [proofs[secret] for secret in secrets]
-
-
 def prove(secret: Provable, client: Client) -> Proof:
     """Ask the server that a secret is for. What keeps it from answering, or the secret from being sent, is a reason, not an error."""
     try:
@@ -106,6 +83,8 @@ def prove(secret: Provable, client: Client) -> Proof:
             return _prove_token(secret, client)
         if isinstance(secret, EndpointServices):
             return _prove_services(secret, client)
+        if isinstance(secret, EndpointKeyserver):
+            return _prove_keyserver(secret, client)
         if isinstance(secret, KeyserverLogin):
             return _prove_keyserver_login(secret, client)
         return _prove_registry_login(secret, client)
@@ -123,10 +102,12 @@ def _prove_services(claim: EndpointServices, client: Client) -> Proof:
     if claim.uri == DEFAULT_ENDPOINT_URI and "library" in claim.services:
         return Proof(False, "%s has no library, whatever it answers: that is fixed in Apptainer" % claim.uri)
     asked = [name for name in claim.services if name not in known]
-    if asked:
+    if asked or not claim.services:
         services = discover(client, claim.uri, claim.insecure)
         for name in asked:
             service(services, name)
+    if not claim.services:
+        return Proof(True, "%s has a discovery document" % without_login(claim.uri, HIDDEN))
     return Proof(True, "%s offers the services demanded (%s)" % (without_login(claim.uri, HIDDEN), ", ".join(claim.services)))
 
 
@@ -240,17 +221,30 @@ def _is_fine(status: int) -> bool:
     return 200 <= status < 300
 
 
+def _ask_keyserver(uri: str, insecure: bool, authorization: str, client: Client) -> Tuple[int, str]:
+    """The status that a keyserver answers with, and what is wrong with that; nothing, if it answers HKP. Raises NetworkError."""
+    validate = False if insecure else None
+    url = _keyserver_url(uri)
+    status = client.get(url.rstrip("/") + _STATS, authorization, validate).status
+    if _is_fine(status) or _has_no_statistics(url, status, authorization, validate, client):
+        return status, ""
+    return status, "the keyserver %s answers %s to %s%s" % (server(url), status_text(status), _STATS, _certificate_hint(status))
+
+
 def keyserver_problem(uri: str, insecure: bool, authorization: str, client: Client) -> Optional[str]:
     """Why a keyserver can't be used, or None if it answers HKP."""
-    validate = False if insecure else None
     try:
-        url = _keyserver_url(uri)
-        status = client.get(url.rstrip("/") + _STATS, authorization, validate).status
-        if _has_no_statistics(url, status, authorization, validate, client):
-            return None
+        return _ask_keyserver(uri, insecure, authorization, client)[1] or None
     except NetworkError as error:
         return str(error)
-    return None if _is_fine(status) else "the keyserver %s answers %s to %s%s" % (server(url), status_text(status), _STATS, _certificate_hint(status))
+
+
+def _prove_keyserver(claim: EndpointKeyserver, client: Client) -> Proof:
+    """As anyone would be answered: which login it takes is a claim of its own."""
+    status, problem = _ask_keyserver(claim.uri, claim.insecure, "", client)
+    if status in _REFUSED:
+        return Proof(None, problem + ": it wants a login, and only one that it accepts could show that it is a keyserver")
+    return Proof(not problem, problem or "the keyserver %s answers" % without_login(claim.uri, HIDDEN))
 
 
 # Registries

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import gzip
 import http.client
@@ -750,6 +751,62 @@ def test_a_stuck_check_does_not_keep_the_process():
                           timeout=50, check=True)
     assert done.stdout == "[DeadlineError('not done within 0.1 seconds')]\n"
     assert not done.stderr
+
+
+def test_a_line_is_not_crowded_and_holds_up_no_other():
+    running, most, order, lock = collections.Counter(), collections.Counter(), [], threading.Lock()
+
+    def check(place):
+        def run():
+            with lock:
+                running[place] += 1
+                most[place] = max(most[place], running[place])
+                order.append(place)
+            time.sleep(0.005)
+            with lock:
+                running[place] -= 1
+            return place
+
+        return run
+
+    places = ["crowded"] * 50 + ["other"] * 2
+    assert run_all([check(place) for place in places], 30, workers=4, lines=places, abreast=2) == places
+    assert most == {"crowded": 2, "other": 2}
+    assert "other" in order[:6]
+
+
+def test_time_in_the_line_does_not_count():
+    results = run_all([lambda: time.sleep(0.3)] * 6 + [threading.Event().wait, lambda: 7], 1, lines=[0] * 8, abreast=2)
+    assert results[:6] == [None] * 6
+    assert isinstance(results[6], DeadlineError)
+    assert results[7] == 7
+
+
+# What a client remembers
+
+def test_clients_that_share_what_they_know_ask_once():
+    with serve(lambda request: Reply(401 if request.authorization else 200)) as server:
+        known = {}
+        for _ in range(2):
+            with Client(HttpOptions(), known=known) as client:
+                assert client.get(server.url).status == 200
+                assert not client.refused
+                assert client.get(server.url, LOGIN).status == 401
+                assert client.refused
+        assert server.asked == ["/", "/ Basic", "/ Basic"]
+        get(server.url)
+        get(server.url)
+        assert len(server.asked) == 5
+
+
+def test_whether_the_last_server_was_reached():
+    with serve(lambda request: Reply()) as server, Client(HttpOptions()) as client:
+        assert client.reached
+        with pytest.raises(NetworkError):
+            client.get(f"http://localhost:{web.free_port()}")
+        assert not client.reached
+        client.get(server.url)
+        assert client.reached
 
 
 # Without requests

@@ -11,6 +11,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import en
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, encoded
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import (
+    EndpointKeyserver,
     EndpointServices,
     EndpointToken,
     KeyserverLogin,
@@ -32,6 +33,7 @@ NO_LOGINS = DockerConfig()
      "RegistryLogin(host='r:5000', username='u', password=(hidden), insecure=False)"),
     (EndpointServices("a", "h", False, ("library",)), 'services of endpoint "a"',
      "EndpointServices(name='a', uri='h', insecure=False, services=('library',))"),
+    (EndpointKeyserver("https://k"), "keyserver https://k", "EndpointKeyserver(uri='https://k', insecure=False)"),
 ])  # fmt: skip
 def test_what_is_shown(secret, name, text):
     assert label(secret) == name
@@ -41,7 +43,7 @@ def test_what_is_shown(secret, name, text):
 def test_a_password_in_a_stored_uri_is_not_shown():
     assert label(KeyserverLogin("https://u:hunter2@k", "x")) == "keyserver https://(hidden)@k"
     for uri in ("https://u:hunter2@k", "//u:hunter2@k:80/p", "u:hunter2@k"):
-        for secret in (EndpointToken("a", uri, False, "x"), KeyserverLogin(uri, "x"), EndpointServices("a", uri, False, ())):
+        for secret in (EndpointToken("a", uri, False, "x"), KeyserverLogin(uri, "x"), EndpointServices("a", uri, False, ()), EndpointKeyserver(uri)):
             assert "uri='" in repr(secret)
             assert "(hidden)@k" in repr(secret)
             assert "hunter2" not in repr([secret])

@@ -14,15 +14,20 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._discovery import DO
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._http import Answer, Client, HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._http_errors import NotTlsError
-from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import EndpointServices, EndpointToken, KeyserverLogin, RegistryLogin, basic
+from ansible_collections.hpc.apptainer.plugins.module_utils._secrets import (
+    EndpointKeyserver,
+    EndpointServices,
+    EndpointToken,
+    KeyserverLogin,
+    RegistryLogin,
+    basic,
+)
 from ansible_collections.hpc.apptainer.plugins.module_utils._verification import (
-    Proof,
     ServiceStatus,
     check_services,
     keyserver_problem,
     may_use_http,
     prove,
-    prove_all,
 )
 from support import web
 from support.web import HTML, Reply, guarded, json_reply, routes, serve
@@ -168,6 +173,16 @@ def test_services_demanded(services, verified, words):
     assert words in reason
 
 
+def test_an_endpoint_of_which_no_service_is_demanded_must_be_one():
+    with serve(routes({DOCUMENT: json_reply({})})) as server:
+        assert proof(EndpointServices("site", f"//{server.host}", True, ())) == (True, f"//{server.host} has a discovery document")
+        assert server.asked == [DOCUMENT]
+    with serve(lambda request: HTML) as server:
+        verified, reason = proof(EndpointServices("site", f"//{server.host}", True, ()))
+        assert verified is False
+        assert "a web page instead of a discovery document" in reason
+
+
 def test_services_of_the_default_endpoint_are_not_asked_for():
     client = Client(HttpOptions())
     client.get = None
@@ -299,6 +314,20 @@ def test_keyserver_problem(reply, words):
         reason = keyserver_problem(server.url + "/", False, LOGIN, client)
         assert reason == (f"the keyserver {server.url} {words}" + reason.partition(words)[2] if words else None)
         assert server.asked[0] == "/pks/lookup?op=stats Basic"
+
+
+@pytest.mark.parametrize(("reply", "verified", "words"), [
+    (HTML, True, "the keyserver URL answers"),
+    (Reply(401), None, "answers 401 Unauthorized to /pks/lookup?op=stats: it wants a login"),
+    (Reply(403), None, "answers 403 Forbidden to /pks/lookup?op=stats: it wants a login"),
+    (Reply(404), False, "answers 404 Not Found"),
+])  # fmt: skip
+def test_a_keyserver_as_anyone_sees_it(reply, verified, words):
+    with serve(lambda request: reply) as server:
+        result, reason = proof(EndpointKeyserver(server.url))
+        assert (result, server.asked) == (verified, ["/pks/lookup?op=stats"])
+        assert words in reason.replace(server.url, "URL")
+    assert "cannot be asked" in proof(EndpointKeyserver("k.example"))[1]
 
 
 @pytest.mark.parametrize("status", [400, 501])
@@ -594,54 +623,12 @@ def test_what_is_stored_as_half_a_character_cannot_be_sent(word):
         unsent = (False, "what is stored has characters that cannot be sent; log in again")
         assert proof(RegistryLogin(server.host, word, PASSWORD)) == unsent
         assert proof(RegistryLogin(server.host, "alice", word)) == unsent
-        assert prove_all([RegistryLogin(server.host, "alice", word)], HttpOptions()) == [unsent]
         assert not any(request.authorization for request in server.requests)
         # such a header or address is no more than wrong
         for secret in (KeyserverLogin(server.url, "Bearer " + word), EndpointToken("x", f"//{server.host}", True, word),
                        KeyserverLogin(server.url.replace("//", f"//{word}@"), LOGIN), RegistryLogin(word, "alice", PASSWORD),
                        EndpointToken("x", f"//{word}@{server.host}", True, PASSWORD)):
             assert proof(secret)[0] is False
-
-
-# All of them
-
-def test_prove_all():
-    with serve(routes({"/v2/": guarded(json_reply({}), LOGIN), "/k/": DEMANDS})) as server:
-        good, bad = RegistryLogin(server.host, "alice", PASSWORD), RegistryLogin(server.host, "alice", "wrong")
-        keys = KeyserverLogin(server.url + "/k/", LOGIN)
-        proofs = prove_all([good, bad, good, keys, good], HttpOptions())
-        assert [proof.verified for proof in proofs] == [True, False, True, True, True]
-        assert len(server.requests) == 6
-    assert prove_all([], HttpOptions()) == []
-
-
-def test_prove_all_is_bounded_for_each():
-    def slow(request):
-        yield b"HTTP/1.1 200 OK\r\n"
-        while stuck.pause(0.05):
-            yield b"x"
-
-    with serve(slow) as stuck, serve(DEMANDS) as server:
-        begin = time.monotonic()
-        proofs = prove_all([KeyserverLogin(stuck.url, LOGIN), KeyserverLogin(server.url, LOGIN)], HttpOptions(timeout=2))
-        assert time.monotonic() - begin < 8
-        assert proofs == [Proof(False, f"{stuck.url} did not answer within 2 seconds{LATE}"), Proof(True, f"{server.url} accepts the login")]
-
-
-def test_prove_all_is_bounded_in_all():
-    def slow(request):
-        server.pause(0.3)
-        return Reply(404)
-
-    with serve(slow) as server:  # in two requests of 0.3 seconds
-        assert prove_all([KeyserverLogin(server.url, LOGIN)], HttpOptions(timeout=0.5)) == [
-            Proof(False, f"{server.url} did not answer within 0.5 seconds{LATE}")]
-
-
-def test_prove_all_with_files_that_cannot_be_used(tmp_path):
-    missing = str(tmp_path / "missing")
-    assert prove_all([KeyserverLogin("https://k.example", LOGIN)] * 2, HttpOptions(ca_path=missing)) == [
-        Proof(False, f'ca_path "{missing}" cannot be read: No such file or directory')] * 2
 
 
 # Services of an endpoint
