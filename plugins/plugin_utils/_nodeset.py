@@ -1,0 +1,64 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Many host names in few words, as pdsh, Slurm and ClusterShell write them: node[1-3,7]."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_NUMBER = re.compile("[0-9]+")
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """A key that sorts node2 before node10."""
+    return tuple((0, int(part)) if part.isdigit() and part.isascii() else (1, part) for part in re.split(r"([0-9]+)", name) if part)
+
+
+def folded(names: Iterable[str]) -> str:
+    """The names, sorted, with runs of numbers as ranges: C(node[1-3,7],login).
+
+    Only one number of a name becomes a range: the last one before the first dot (C(node17) of C(node17.cluster2)), or of all, if there is
+    none before it or the name is an IPv4 address. Leading zeros are part of the name, as in C(node[08-12]).
+    """
+    families: dict[tuple[str, str], dict[str, None]] = {}
+    for name in sorted(set(names), key=lambda name: (natural(name), name)):
+        start, end = _number_of(name)
+        families.setdefault((name[:start], name[end:]), {})[name[start:end]] = None
+    return ",".join(_family(prefix, suffix, list(numbers)) for (prefix, suffix), numbers in families.items())
+
+
+def shortened(names: Iterable[str], width: int = 60) -> str:
+    """The same for one line of text: cut off behind a whole name or range, with dots."""
+    text = folded(names)
+    if len(text) <= width:
+        return text
+    cut = text.rfind(",", 0, width - 3)
+    kept = text[:cut] if cut > 0 else text[:width - 3]
+    return kept + (",...]" if kept.count("[") > kept.count("]") else ",...")
+
+
+def _number_of(name: str) -> tuple[int, int]:
+    """Where the number is that becomes a range; two equal positions at the end if there is none, or the name could be misread."""
+    label = name.partition(".")[0]
+    found = [] if label.isdigit() else list(_NUMBER.finditer(label))
+    found = found or list(_NUMBER.finditer(name))
+    return found[-1].span() if found and not set(name) & set("[],") else (len(name), len(name))
+
+
+def _family(prefix: str, suffix: str, numbers: list[str]) -> str:
+    widths = {len(number) for number in numbers if number.startswith("0") and len(number) > 1}
+    ranges: list[list[str]] = []
+    for number in sorted(numbers, key=lambda text: (len(text) if len(text) in widths else 0, int(text or 0))):
+        last = ranges[-1][-1] if ranges else ""
+        if last and int(number) == int(last) + 1 and (len(number) == len(last) or not {len(number), len(last)} & widths):
+            ranges[-1][1:] = [number]
+        else:
+            ranges.append([number])
+    if len(numbers) == 1:
+        return prefix + numbers[0] + suffix
+    return "%s[%s]%s" % (prefix, ",".join("-".join(ends) for ends in ranges), suffix)

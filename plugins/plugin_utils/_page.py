@@ -1,0 +1,124 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The report as one page for a browser. It fetches nothing, and needs no JavaScript but for the list of all hosts.
+
+Whatever comes from hosts is text: the template escapes it, the data for the script are JSON without a C(<), the script makes text nodes only,
+and a content security policy allows no other style and script than the page's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import DRIFTED, FAILED, IN_STATE, UNREACHABLE
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import WORDS, Report, as_dict, counts
+from markupsafe import Markup
+
+_HERE = Path(__file__).parent
+_SHOWN_GROUPS = 25
+_NARROWEST = 6
+_KINDS = {"-": "del", "+": "ins", "@": "hunk"}
+
+
+def page(made: Report) -> str:
+    """The HTML of the page."""
+    shown = as_dict(made)
+    style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    for kind in ("groups", "failures", "unreachable", "findings"):
+        for number, item in enumerate(shown[kind]):
+            item["key"] = "%s-%d" % (kind, number)
+    for item in shown["groups"]:
+        item["lines"] = [(_KINDS.get(line[:1], "same"), line) for line in item["diff"].split("\n")[2:]]
+    for item in shown["findings"]:
+        item["messages"] = _messages(item["places"])
+    return _template().render(
+        shown,
+        verdict=_verdict(made),
+        counts=counts(made),
+        words=WORDS,
+        bar=_bar(made),
+        shown=_SHOWN_GROUPS,
+        in_state=folded(outcome.host for outcome in made.outcomes if outcome.state == IN_STATE),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data=Markup(_data(shown)),
+    )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    return environment.from_string((_HERE / "report.html").read_text(encoding="utf-8"))
+
+
+def _verdict(made: Report) -> tuple[str, str]:
+    """What to think of it, as a state and a sentence."""
+    total, unknown, drifted = len(made.outcomes), made.count(FAILED) + made.count(UNREACHABLE), made.count(DRIFTED)
+    if not unknown:
+        return (DRIFTED, "%s drifted" % _of(drifted, total)) if drifted else (IN_STATE, "All hosts are as declared") if total else (
+            UNREACHABLE, counts(made))
+    state = FAILED if made.failures else UNREACHABLE
+    if drifted:
+        return state, "%s drifted, %s could not be checked" % (_of(drifted, total), format(unknown, ","))
+    return state, "No host could be checked" if unknown == total else "%s could not be checked" % _of(unknown, total)
+
+
+def _of(count: int, total: int) -> str:
+    if count == total:
+        return "The only host" if total == 1 else "All %s hosts" % format(total, ",")
+    return "%s of %s hosts" % (format(count, ","), format(total, ","))
+
+
+def _bar(made: Report) -> list[tuple[str, float, float]]:
+    """Where each state's part of the bar begins and how wide it is, of 1000; a single host among thousands is seen, too."""
+    present = [state for state in WORDS if made.count(state)]
+    wide = {state: max(_NARROWEST, 1000 * made.count(state) / len(made.outcomes)) for state in present}
+    scale, start, parts = 1000 / sum(wide.values()) if wide else 1, 0.0, []
+    for state in present:
+        parts.append((state, round(start, 2), round(wide[state] * scale, 2)))
+        start += wide[state] * scale
+    return parts
+
+
+def _messages(places: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """Each message once, with the users and hosts that it is about."""
+    users: dict[str, dict[str, list[str]]] = {}
+    for place in places:
+        users.setdefault(place["message"], {}).setdefault(place["user"], []).append(place["host"])
+    return [(message, "; ".join("%s on %s" % (user, folded(hosts)) for user, hosts in found.items())) for message, found in users.items()]
+
+
+def _data(shown: dict[str, Any]) -> str:
+    """What the script needs: it is inside of a C(script) element, which only C(<) could end."""
+    lots: dict[str, list[str]] = {}
+    said = {}
+    for kind in ("groups", "failures", "unreachable", "findings"):
+        for item in shown[kind]:
+            said[item["key"]] = _said(kind, item)
+            for host in item["hosts"]:
+                lots.setdefault(host, []).append(item["key"])
+    data = {"words": WORDS, "said": said, "hosts": [[host["name"], host["state"], lots.get(host["name"], [])] for host in shown["hosts"]]}
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _said(kind: str, item: dict[str, Any]) -> str:
+    if kind == "findings":
+        return "%s (%s)" % (item["finding"], item["severity"])
+    return "; ".join(item["sentences"]) if kind == "groups" else str(item["reason"])
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,131 @@
+// Copyright (c) 2026, the hpc.apptainer contributors
+// GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  document.documentElement.classList.add("scripted");
+
+  // Paper has no triangles to click on. What was closed before is closed afterwards.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    opened.forEach((details) => { details.open = true; });
+  });
+  addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
+
+  const copy = async (button, names) => {
+    const text = names.join(",");
+    const before = button.dataset.words || button.textContent;
+    button.dataset.words = before;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {  // not allowed, or a page that was fetched by plain http
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+      button.focus();
+    }
+    button.textContent = `Copied ${names.length.toLocaleString("en")}`;
+    setTimeout(() => { button.textContent = before; }, 2000);
+  };
+  const lot = (key) => data.hosts.filter((host) => host.lots.includes(key));
+  if (!byId("hosts")) return;
+
+  // All that is searched, in lower case, once.
+  data.hosts = data.hosts.map(([name, state, lots], order) => {
+    const said = lots.map((key) => data.said[key]);
+    return {name, state, lots, order, said, text: [name, data.words[state], ...said].join("\n").toLowerCase()};
+  });
+  const PAGE = 100;
+  const search = byId("search");
+  const rank = Object.keys(data.words);
+  const view = {states: new Set(), lot: "", column: 0, down: false, all: false, found: []};
+
+  const compare = [
+    (a, b) => a.order - b.order,
+    (a, b) => rank.indexOf(a.state) - rank.indexOf(b.state) || a.order - b.order,
+    (a, b) => a.said.join().localeCompare(b.said.join(), "en", {numeric: true}) || a.order - b.order,
+  ];
+  const element = (tag, text, name) => {
+    const made = document.createElement(tag);
+    if (text) made.textContent = text;
+    if (name) made.className = name;
+    return made;
+  };
+  const row = (host) => {
+    const tr = element("tr");
+    const state = element("td", "", host.state);
+    const mark = element("span", "", `mark ${host.state}`);
+    mark.setAttribute("aria-hidden", "true");
+    state.append(mark, data.words[host.state]);
+    const said = element("td");
+    said.append(...host.said.map((text) => element("p", text)));
+    tr.append(element("td", host.name), state, said);
+    return tr;
+  };
+  const render = () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    view.found = data.hosts.filter((host) => (!view.states.size || view.states.has(host.state))
+      && (!view.lot || host.lots.includes(view.lot)) && words.every((word) => host.text.includes(word)));
+    view.found.sort(compare[view.column]);
+    if (view.down) view.found.reverse();
+    const shown = view.all ? view.found : view.found.slice(0, PAGE);
+    byId("rows").replaceChildren(...shown.map(row));
+    const number = (count) => count.toLocaleString("en");
+    const of = view.found.length === data.hosts.length ? "" : ` of ${number(data.hosts.length)}`;
+    byId("shown").textContent = `${number(view.found.length)}${of} host${data.hosts.length === 1 ? "" : "s"}`
+      + (view.lot ? ` with: ${data.said[view.lot]}` : "");
+    byId("all").hidden = shown.length === view.found.length;
+    byId("all").textContent = `Show the other ${number(view.found.length - shown.length)}`;
+    byId("copy").disabled = !view.found.length;
+    byId("reset").hidden = !words.length && !view.states.size && !view.lot;
+    document.querySelectorAll("[data-state]").forEach((button) => button.setAttribute("aria-pressed", view.states.has(button.dataset.state)));
+    document.querySelectorAll("[data-sort]").forEach((button) => {
+      const th = button.parentElement;
+      if (+button.dataset.sort === view.column) th.setAttribute("aria-sort", view.down ? "descending" : "ascending");
+      else th.removeAttribute("aria-sort");
+    });
+  };
+  const reset = () => {
+    search.value = "";
+    Object.assign(view, {states: new Set(), lot: "", all: false});
+    render();
+  };
+
+  search.addEventListener("input", () => { view.all = false; render(); });
+  addEventListener("keydown", (event) => {
+    if (event.key === "/" && !event.ctrlKey && !event.metaKey && !event.altKey && event.target !== search) {
+      event.preventDefault();
+      search.focus();
+    } else if (event.key === "Escape") reset();
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const {state, sort, copy: copied, show} = button.dataset;
+    if (state) {
+      if (!view.states.delete(state)) view.states.add(state);
+      view.all = false;
+      render();
+    } else if (sort) {
+      view.down = +sort === view.column && !view.down;
+      view.column = +sort;
+      render();
+    } else if (show) {
+      Object.assign(view, {lot: show, states: new Set(), all: false});
+      search.value = "";
+      render();
+      byId("hosts").scrollIntoView();
+      search.focus({preventScroll: true});
+    } else if (copied) copy(button, lot(copied).map((host) => host.name));
+    else if (button.id === "copy") copy(button, view.found.map((host) => host.name));
+    else if (button.id === "reset") { reset(); search.focus(); }
+    else if (button.id === "all") { view.all = true; render(); }
+  });
+  render();
+})();

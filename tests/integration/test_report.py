@@ -1,0 +1,172 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook hpc.apptainer.drift: what it ends with, what it says, and the files it writes. Hosts are directories on this machine."""
+
+import getpass
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support import envs, leaks, processes
+
+SITE = {"name": "site", "uri": "https://library.example.org", "exclusive": True}
+VARIABLES = {"apptainer_fleet_remotes": [SITE], "apptainer_fleet_prune": True}
+GOOD = "Active: site\nRemotes:\n    site:\n        URI: library.example.org\n        System: true\n        Exclusive: true\n"
+DRIFTED = GOOD.replace("Exclusive: true", "Exclusive: false")
+LOST = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+TOKEN = "tok-on-disk-s3cretS3CRET"
+FILES = ("json", "html", "prometheus")
+
+
+@pytest.fixture
+def drift(tmp_path):
+    """Run the playbook on hosts with these files (C(None): a host that is unreachable). Returns the process and the JSON report, if there is one.
+
+    Without I(rooted), the only host is this machine, with its global file below tmp_path.
+    """
+    (tmp_path / "out").mkdir()
+    variables = {**VARIABLES, **{f"apptainer_fleet_report_{kind}": str(tmp_path / "out" / f"drift.{kind}") for kind in FILES}}
+
+    def run(hosts, *arguments, core="running", env=None, rooted=True, **more):
+        inventory = {}
+        for name, text in hosts.items():
+            place = {"apptainer_fleet_config_root": str(tmp_path / name)} if rooted else {"apptainer_fleet_sysconfdir": str(tmp_path / name / "etc")}
+            inventory[name] = LOST if text is None else {"ansible_connection": "local", "ansible_become": False, **place}
+            if text is not None:
+                write(tmp_path / name, text)
+        (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": inventory}}))
+        try:
+            environment = envs.core(core)
+        except envs.MissingInterpreterError as exc:
+            pytest.skip(str(exc))
+        done = processes.run(
+            environment / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml", "-e", f"ansible_python_interpreter={sys.executable}",
+            "-e", json.dumps({**variables, **more}), *arguments, "hpc.apptainer.drift", env=processes.clean_env(tmp_path / "home", env))
+        report = tmp_path / "out" / "drift.json"
+        return done, json.loads(report.read_text()) if report.exists() else None
+
+    return run
+
+
+def write(root, text):
+    file = root / "etc" / "apptainer" / "remote.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if text:
+        file.write_text(text)
+        file.chmod(0o644)
+
+
+def states(report):
+    return {host["name"]: host["state"] for host in report["hosts"]}
+
+
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "running", "newest"])
+@pytest.mark.parametrize(("hosts", "status", "said"), [
+    ({"n1": GOOD, "n2": GOOD}, 0, "2 hosts: 2 in state"),
+    ({"n1": GOOD, "n2": DRIFTED, "n3": DRIFTED}, 2,
+     "Drift on 2 hosts (n[2-3]): global: remote.yaml: endpoint site: exclusive is false, should be true"),
+    ({"n1": None, "n2": DRIFTED}, 4, "2 hosts: 1 drifted, 1 unreachable"),
+    ({"n1": GOOD, "n2": "\tbad"}, 4, "Failed on 1 host (n2): "),
+], ids=["in state", "drifted", "unreachable", "failed"])
+def test_status(drift, tmp_path, core, hosts, status, said):
+    done, report = drift(hosts, core=core)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert said in " ".join(done.stdout.split())
+    assert (report["schema"], report["status"], len(report["hosts"])) == (1, status, len(hosts))
+    for name, text in hosts.items():
+        if text is not None:
+            assert (tmp_path / name / "etc" / "apptainer" / "remote.yaml").read_text() == text
+
+
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
+def test_all_that_can_happen_in_one_run(drift, core):
+    done, report = drift({"n1": GOOD, "n2": DRIFTED, "n3": "", "n4": "\tbad", "n5": None, "n6": None}, core=core)
+    assert done.returncode == 4
+    assert states(report) == {"n1": "in_state", "n2": "drifted", "n3": "drifted", "n4": "failed", "n5": "unreachable", "n6": "unreachable"}
+    assert {(group["title"], group["nodes"]) for group in report["groups"]} == {
+        ("endpoint site: exclusive is false, should be true", "n2"), ("the file is missing or empty", "n3")}
+    (lost,) = report["unreachable"]
+    assert (lost["nodes"], lost["reason"].split(": ", 1)[0]) == ("n[5-6]", "Failed to connect to the host via ssh")
+    (failed,) = report["failures"]
+    assert "/{host}/etc/apptainer/remote.yaml" in failed["reason"]
+
+
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
+def test_limit(drift, core):
+    done, report = drift({"n1": None, "n2": DRIFTED, "n3": GOOD}, "--limit", "n2,n3", core=core)
+    assert (done.returncode, states(report)) == (2, {"n2": "drifted", "n3": "in_state"})
+    done, report = drift({"n1": None, "n3": GOOD}, "--limit", "n3", core=core)
+    assert (done.returncode, states(report)) == (0, {"n3": "in_state"})
+
+
+@pytest.mark.parametrize("arguments", [["--limit", "n1"], []])
+def test_no_host_is_no_good_news(drift, arguments):
+    """A pattern that matches nothing, or nothing within the limit, must not look like a fleet that is in state."""
+    done, report = drift({"n1": GOOD, "n2": GOOD}, *arguments, apptainer_fleet_hosts="n2" if arguments else "nobody")
+    assert (done.returncode, report["hosts"]) == (4, [])
+    assert "No host was looked at" in done.stdout
+
+
+def test_variables_that_the_role_refuses(drift):
+    done, report = drift({"n1": GOOD, "n2": GOOD}, apptainer_fleet_prune="perhaps")
+    assert done.returncode == 4
+    (failed,) = report["failures"]
+    assert failed["nodes"] == "n[1-2]"
+    assert "apptainer_fleet_prune" in failed["reason"]
+
+
+def test_logins_of_accounts(drift, tmp_path):
+    account = getpass.getuser()
+    files = {"config_file": str(tmp_path / "account" / "remote.yaml"), "auth_file": str(tmp_path / "account" / "docker-config.json")}
+    login = {"user": account, **files, "registries": [{"uri": "docker://registry.example.org", "username": "ci", "password": TOKEN}]}
+    done, report = drift({"n1": GOOD}, rooted=False, apptainer_fleet_logins=[login])
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert {group["subject"] for group in report["groups"]} == {f"account {account}: docker-config.json"}
+    assert not (tmp_path / "account").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
+def test_files(drift, tmp_path, arguments):
+    (tmp_path / "linked.html").write_text("old")
+    (tmp_path / "out" / "drift.html").symlink_to(tmp_path / "linked.html")
+    done, _report = drift({"n1": DRIFTED}, *arguments)
+    assert done.returncode == 2
+    modes = {kind: stat.S_IMODE((tmp_path / "out" / f"drift.{kind}").stat().st_mode) for kind in FILES}
+    assert modes == {"json": 0o640, "html": 0o640, "prometheus": 0o644}
+    assert (tmp_path / "out" / "drift.html").is_symlink()
+    assert sorted(os.listdir(tmp_path / "out")) == ["drift.html", "drift.json", "drift.prometheus"]
+    assert 'apptainer_fleet_hosts{state="drifted"} 1\n' in (tmp_path / "out" / "drift.prometheus").read_text()
+
+
+def test_a_file_that_cannot_be_written(drift, tmp_path):
+    done, report = drift({"n1": GOOD}, apptainer_fleet_report_html=str(tmp_path / "nowhere" / "drift.html"))
+    assert done.returncode == 4
+    assert "nowhere/drift.html (No such file or directory): give a file in a directory that is there" in " ".join(done.stdout.split())
+    assert report["status"] == 0
+
+
+def test_where_the_files_are_by_default(tmp_path):
+    (tmp_path / "inventory").write_text(f"n1 ansible_connection=local apptainer_fleet_config_root={tmp_path}/n1\n")
+    write(tmp_path / "n1", GOOD)
+    (tmp_path / "cwd").mkdir()
+    done = processes.run(envs.core("running") / "bin" / "ansible-playbook", "-i", tmp_path / "inventory", "-e", json.dumps(VARIABLES),
+                         "-e", f"ansible_python_interpreter={sys.executable}", "hpc.apptainer.drift",
+                         env=processes.clean_env(tmp_path / "home"), cwd=tmp_path / "cwd")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(os.listdir(tmp_path / "cwd")) == ["apptainer-drift.html", "apptainer-drift.json"]
+
+
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
+def test_no_secret_leaks(drift, tmp_path, core):
+    text = DRIFTED.replace("        System", f"        Token: {TOKEN}\n        System") + (
+        f"Credentials:\n    - URI: https://someone:{TOKEN}@keys.example.org\n      Auth: Basic {TOKEN}\n")
+    done, report = drift({"n1": text, "n2": f"{TOKEN}: ["}, "-vvvv", core=core, env={"ANSIBLE_LOG_PATH": tmp_path / "log"})
+    assert set(states(report).values()) == {"drifted", "failed"}
+    texts = [done.stdout, done.stderr, (tmp_path / "log").read_text(), *(file.read_text() for file in Path(tmp_path / "out").iterdir())]
+    assert leaks.leaked(texts, leaks.forms("someone", TOKEN)) == []

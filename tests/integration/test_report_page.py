@@ -1,0 +1,230 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The report's page in a real browser: fast with 2,000 hosts, usable by keyboard, and nothing in it runs or fetches what it should not."""
+
+import json
+import shutil
+import time
+
+import pytest
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import Difference, Finding, Outcome
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import page
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import report
+
+webdriver = pytest.importorskip("selenium.webdriver")
+PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+pytestmark = [
+    pytest.mark.skipif(not all(PROGRAMS.values()), reason=f"needs {' and '.join(name for name, path in PROGRAMS.items() if not path)}"),
+    pytest.mark.xdist_group("browser"),
+]
+
+HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028'\"`{{7*7}}${1}"
+FILE = "/etc/apptainer/remote.yaml"
+
+
+def drifted(name, sentence="endpoint site: exclusive is false, should be true"):
+    return Outcome(name, "drifted", "", (Difference("global: remote.yaml", FILE, (sentence,), "Exclusive: false\n", "Exclusive: true\n"),))
+
+
+def fleet():
+    """2,000 hosts: the same drift on 1,800, one of its own on 100, and some of everything else."""
+    names = [f"node{number:04}" for number in range(1, 2001)]
+    finding = Finding("stale-copy", "warning", "alice", "endpoint old is a copy", "/home/alice/.apptainer/remote.yaml")
+    return [
+        *map(drifted, names[:1800]),
+        *(drifted(name, f"endpoint site: URI is lib-{name}, should be library.example.org") for name in names[1800:1900]),
+        *(Outcome(name, "failed", "the file is bad", (), (finding,)) for name in names[1900:1910]),
+        *(Outcome(name, "unreachable", "Connection refused") for name in names[1910:1930]),
+        *(Outcome(name, "in_state") for name in names[1930:]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = PROGRAMS["chromium"]
+    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "no-first-run",
+                 "force-prefers-reduced-motion", f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(PROGRAMS["chromedriver"]))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Open the page of these outcomes; at the end, nothing was fetched but the page, and the console is empty."""
+
+    def show(outcomes, javascript=True):
+        file = tmp_path / "report.html"
+        file.write_text(page(report("Drift", "2026-11-23T18:00:00Z", outcomes)))
+        browser.get_log("performance")
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not javascript})
+        browser.get(file.as_uri())
+        return browser
+
+    yield show
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    requests = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+    own = ("chrome://", "data:")  # icons of the browser
+    assert {url for url in requests if not url.startswith(own)} <= {(tmp_path / "report.html").as_uri()}
+    assert browser.get_log("browser") == []
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def shown(browser):
+    """The names in the list of hosts, and what it says of their number."""
+    names = browser.execute_script("return [...document.querySelectorAll('#rows td:first-child')].map((cell) => cell.textContent)")
+    return names, browser.execute_script("return document.getElementById('shown').textContent")
+
+
+def find(browser, selector):
+    return browser.find_element("css selector", selector)
+
+
+def test_two_thousand_hosts_in_under_a_second(opened):
+    browser = opened(fleet())
+    loaded = browser.execute_script("const n = performance.getEntriesByType('navigation')[0]; return n.loadEventEnd - n.startTime")
+    filtered = browser.execute_script("""
+        const search = document.getElementById("search"), took = [];
+        for (const text of ["n", "node18", "lib-node1850", "nothing", ""]) {
+            const start = performance.now();
+            search.value = text;
+            search.dispatchEvent(new Event("input"));
+            document.body.offsetHeight;
+            took.push(performance.now() - start);
+        }
+        const start = performance.now();
+        document.getElementById("all").click();
+        document.body.offsetHeight;
+        return [Math.max(...took), performance.now() - start];
+    """)
+    print(f"2,000 hosts: loaded in {loaded:.0f} ms, filtered in {filtered[0]:.0f} ms at most, all listed in {filtered[1]:.0f} ms")
+    assert loaded < 3000
+    assert max(filtered) < 1500
+    assert len(shown(browser)[0]) == 2000
+    assert len(browser.page_source) < 3_000_000
+
+
+def test_size(tmp_path):
+    assert len(page(report("Drift", "2026-11-23T18:00:00Z", fleet()))) < 500_000
+
+
+@pytest.mark.parametrize(("text", "number", "first"), [
+    ("", "2,000 hosts", "node0001"),
+    ("lib-node1850", "1 of 2,000 hosts", "node1850"),
+    ("UNREACHABLE node19", "20 of 2,000 hosts", "node1911"),
+    ("bad file", "10 of 2,000 hosts", "node1901"),
+    ("nothing", "0 of 2,000 hosts", None),
+])
+def test_search(opened, text, number, first):
+    browser = opened(fleet())
+    find(browser, "#search").send_keys(text)
+    names, said = shown(browser)
+    assert (said, names[:1]) == (number, [first] if first else [])
+
+
+def test_states_and_sort(opened):
+    browser = opened(fleet())
+    find(browser, "[data-state=failed]").click()
+    assert shown(browser)[1] == "10 of 2,000 hosts"
+    assert find(browser, "[data-state=failed]").get_attribute("aria-pressed") == "true"
+    find(browser, "[data-state=unreachable]").click()
+    find(browser, "[data-sort='0']").click()
+    assert shown(browser)[0][0] == "node1930"
+    assert find(browser, "th").get_attribute("aria-sort") == "descending"
+    find(browser, "[data-sort='1']").click()
+    assert shown(browser)[0][0] == "node1901"
+    find(browser, "#reset").click()
+    assert shown(browser)[1] == "2,000 hosts"
+
+
+def test_keyboard(opened):
+    keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+    browser = opened(fleet())
+    body = find(browser, "body")
+    body.send_keys("/")
+    focused = browser.switch_to.active_element
+    assert focused.get_attribute("id") == "search"
+    focused.send_keys("node1950/")
+    assert shown(browser)[1] == "0 of 2,000 hosts"
+    focused.send_keys(keys.ESCAPE)
+    assert (focused.get_property("value"), shown(browser)[1]) == ("", "2,000 hosts")
+    browser.refresh()
+    seen = []
+    for _press in range(60):
+        webdriver.ActionChains(browser).send_keys(keys.TAB).perform()
+        active = browser.switch_to.active_element
+        seen.append(active.tag_name + (active.get_attribute("data-state") or active.get_attribute("id") or ""))
+        assert browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        if seen[-1] == "buttonall":
+            break
+    assert {"summary", "inputsearch", "buttondrifted", "buttoncopy", "buttonall"} <= set(seen)
+
+
+def test_hosts_of_a_difference(opened):
+    browser = opened(fleet())
+    find(browser, "#drift summary").click()
+    assert "node[0001-1800]" in find(browser, "#drift .nodes").text
+    find(browser, "#drift [data-show]").click()
+    assert shown(browser)[1] == "1,800 of 2,000 hosts with: endpoint site: exclusive is false, should be true"
+    browser.execute_script("Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (text) => { window.copied = text; }}})")
+    find(browser, "#drift [data-copy]").click()
+    time.sleep(0.1)
+    assert browser.execute_script("return window.copied").split(",") == [f"node{number:04}" for number in range(1, 1801)]
+    assert find(browser, "#drift [data-copy]").text == "Copied 1,800"
+
+
+def test_hostile_names_and_messages_are_text(opened):
+    finding = Finding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    difference = Difference(HOSTILE, HOSTILE, (HOSTILE, HOSTILE), HOSTILE, HOSTILE + "x")
+    browser = opened([Outcome(HOSTILE, "drifted", "", (difference,), (finding,)), Outcome("b" + HOSTILE, "failed", HOSTILE),
+                      Outcome("c", "unreachable", HOSTILE)])
+    names, _said = shown(browser)
+    assert names[0] == HOSTILE
+    assert HOSTILE in find(browser, "#drift .what").get_property("textContent")
+    assert browser.execute_script("return document.querySelectorAll('img').length") == 0
+    browser.execute_script("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert "{{7*7}}" in find(browser, "#drift .diff").text
+
+
+def test_without_javascript(opened):
+    browser = opened(fleet(), javascript=False)
+    text = find(browser, "body").text
+    assert "1,900 of 2,000 hosts drifted, 30 could not be checked" in text
+    assert "endpoint site: exclusive is false, should be true" in text
+    assert "All hosts" not in text
+    find(browser, "#drift summary").click()
+    assert "node[0001-1800]" in find(browser, "#drift .nodes").text
+
+
+def test_print_opens_everything_and_closes_it_again(opened):
+    browser = opened(fleet()[1890:1990])
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script("return document.querySelectorAll('details:not([open])').length") == 0
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script("return document.querySelectorAll('details[open]').length") == 0
+
+
+@pytest.mark.parametrize(("outcomes", "said"), [
+    ([], "No host was looked at"),
+    ([Outcome("n1", "in_state")], "All hosts are as declared"),
+    ([Outcome("n1", "unreachable", "x"), Outcome("n2", "unreachable", "x")], "No host could be checked"),
+    ([Outcome("n1", "failed", "x"), Outcome("n2", "in_state")], "1 of 2 hosts could not be checked"),
+    ([drifted("n1")], "The only host drifted"),
+    ([drifted("n1"), drifted("n2")], "All 2 hosts drifted"),
+])
+def test_verdict(opened, outcomes, said):
+    assert said in find(opened(outcomes), ".verdict").text
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_screen(opened, width):
+    browser = opened(fleet())
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+    browser.execute_script("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
