@@ -9,7 +9,7 @@ BIN := .venv/main/bin
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint unit integration demo build clean programs venv
+.PHONY: help test lint unit integration fleet demo docs build clean programs venv
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,8 +26,14 @@ unit: venv ## Unit tests, with coverage
 integration: programs venv ## Tests with real processes
 	$(PYTEST) tests/integration
 
+fleet: programs venv ## Tests with sixteen ssh hosts
+	$(PYTEST) tests/fleet
+
 demo: venv ## Show the collection at work on this machine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run
+
+docs: venv ## Write the reference in the role's README
+	$(BIN)/python tests/support/role_readme.py
 
 build: venv ## Build the tarball for Galaxy in dist/
 	ANSIBLE_HOME=.cache/ansible $(BIN)/ansible-galaxy collection build --force --output-path dist

@@ -10,8 +10,9 @@ import re
 import sys
 from pathlib import Path
 
+import yaml
 from ansible.module_utils import basic
-from support import envs, processes
+from support import envs, processes, role_readme
 
 
 def test_the_demo(tmp_path):
@@ -19,9 +20,10 @@ def test_the_demo(tmp_path):
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     done = processes.run(envs.ROOT / "demo" / "run", env=env)
     assert done.returncode == 0, done.stdout + done.stderr
-    recaps = re.findall(r"changed=(\d).*failed=(\d)", done.stdout)
+    recaps = re.findall(r"^node\d .*changed=(\d).*failed=(\d)", done.stdout, re.MULTILINE)
     assert ["".join(recap) for recap in recaps] == ["10"] * 3 + ["00"] * 3 + ["00", "10", "00"] * 2 + ["10", "01", "00"]
     assert re.search(r"^\+ +Exclusive: true$", done.stdout, re.MULTILINE)
+    assert "endpoint site: exclusive is false" in done.stdout
 
 
 def test_the_guide_quotes_what_the_modules_say():
@@ -39,3 +41,11 @@ def test_the_guide_knows_every_finding():
     table = (envs.ROOT / "docs" / "guide.md").read_text().partition("| finding |")[2].partition("\n\n")[0]
     explained = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z0-9.-]+)`", row.split("|")[1])}
     assert explained == set(re.findall(r'Finding\("([a-z0-9.-]+)"', code))
+
+
+def test_the_readme_of_the_role_is_that_of_its_argument_specs():
+    assert (role_readme.ROLE / "README.md").read_text() == role_readme.readme(), "make docs"
+    specs = yaml.safe_load((role_readme.ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    defaults = yaml.safe_load((role_readme.ROLE / "defaults" / "main.yml").read_text())
+    declared = {name: spec["default"] for entry in specs.values() for name, spec in entry["options"].items() if "default" in spec}
+    assert declared == defaults

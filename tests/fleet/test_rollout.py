@@ -1,0 +1,267 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks rollout and drift on sixteen hosts: proofs, batches, the canary, lost hosts, layers of the inventory, logins, secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+
+import pytest
+import yaml
+from support import envs, leaks
+
+ROLLOUT, DRIFT = (envs.ROOT / "playbooks" / f"{name}.yml" for name in ("rollout", "drift"))
+REMOTES, LOGINS = "hpc.apptainer.apptainer_remotes", "hpc.apptainer.apptainer_logins"
+FILE = "/etc/apptainer/remote.yaml"
+CI = "/home/ci/.apptainer"
+SU = {"ansible_become_method": "su", "ansible_become_flags": "-s /bin/sh"}
+ALL = {f"node{number}" for number in range(1, 17)}
+WRONG = "wr0ng-pa55word-of-alice"
+
+
+@pytest.fixture
+def servers(library, keyserver, registry_basic):
+    return library, keyserver, registry_basic
+
+
+@pytest.fixture
+def declared(servers):
+    """What the inventory says for all hosts, with a service account's logins at live servers."""
+    library, keyserver, registry = servers
+    site = {"name": "site", "uri": library.url("good"), "exclusive": True, "services": ["library"], "keyservers": [{"uri": keyserver.protected}]}
+    ci = {
+        "user": "ci",
+        "remotes": [{"name": "site", "token": library.account.token}],
+        "keyservers": [{"uri": keyserver.protected, "username": keyserver.account.username, "password": keyserver.account.password}],
+        "registries": [{"uri": f"docker://{registry.host}", "username": registry.account.username, "password": registry.account.password}],
+    }
+    return {
+        **SU,
+        "apptainer_fleet_ca_path": str(library.ca),
+        "apptainer_fleet_remotes": [site, {"name": "spare", "uri": library.url("good", site="http"), "insecure": True}],
+        "apptainer_fleet_prune": True,
+        "apptainer_fleet_logins": [ci],
+    }
+
+
+@pytest.fixture
+def rollout(play):
+    def run(*arguments, **variables):
+        return play(*arguments, plays=ROLLOUT, **variables)
+
+    return run
+
+
+@pytest.fixture
+def drift(play, tmp_path):
+    """The playbook, and what it reports: (Played, report)."""
+
+    def drift(*arguments, **variables):
+        files = {kind: tmp_path / f"drift.{kind}" for kind in ("json", "html", "prometheus")}
+        played = play(*arguments, plays=DRIFT, **{f"apptainer_fleet_report_{kind}": str(path) for kind, path in files.items()}, **variables)
+        drift.files = "".join(path.read_text() for path in files.values())
+        return played, json.loads(files["json"].read_text())
+
+    return drift
+
+
+def asked(servers):
+    """How often each server was asked for what."""
+    return [sorted((request.method, request.path, request.scheme) for request in server.requests()) for server in servers]
+
+
+def secrets(servers):
+    found = set()
+    for server in servers:
+        found |= leaks.forms(server.account.username, server.account.password) | leaks.forms("", server.account.token)
+    return found
+
+
+def touched(fleet):
+    """The hosts that have a file."""
+    return {host.name for host in fleet.hosts if host.run(f"test -e {FILE}", check=False).returncode == 0}
+
+
+def test_a_fleet_from_nothing_to_drift_and_back(fleet, rollout, drift, declared, servers):
+    """Everything that the guide promises, in one night; at C(-vvvv --diff) throughout, and no secret anywhere."""
+    outputs = []
+
+    def loud(run, **variables):
+        answer = run("--diff", "-vvvv", **variables)
+        outputs.append(str(answer) + getattr(run, "files", ""))
+        return answer
+
+    foreseen, report = loud(drift, **declared)
+    assert (foreseen.rc, report["summary"]["drifted"], touched(fleet)) == (2, 16, set()), foreseen.output
+    done = loud(rollout, **declared)
+    assert (done.rc, done.hosts("changed"), done.hosts("failures"), touched(fleet)) == (0, ALL, set(), ALL), done.output
+    once = asked(servers)
+    again = loud(rollout, **declared)
+    assert (again.rc, again.hosts("changed")) == (0, set()), again.output
+    assert asked(servers) == [sorted(requests * 2) for requests in once]
+    checked, report = loud(drift, **declared)
+    assert (checked.rc, checked.hosts("changed"), report["summary"]["in_state"]) == (0, set(), 16), checked.output
+    texts = [host.run(f"cat {FILE}").stdout for host in fleet.hosts]
+    assert len(set(texts)) == 1
+    for host in fleet.hosts:
+        assert host.run(f"stat -c '%a %U' {FILE} {CI}/remote.yaml {CI}/docker-config.json").stdout == "644 root\n600 ci\n600 ci\n"
+    # somebody edits
+    edits = {
+        "node2": f"sed -i 's/Exclusive: true/Exclusive: false/' {FILE}",
+        "node3": f"sed -i 's/Active: site/Active: spare/' {FILE}",
+        "node4": f"chmod 600 {FILE}",
+        "node5": f"rm {FILE}",
+        "node6": f"sed -i 's/\"auth\": *\"[^\"]*\"/\"auth\": \"YWxpY2U6b3RoZXI=\"/' {CI}/docker-config.json",
+        "node7": f"chmod 644 {CI}/remote.yaml",
+        "node8": f"printf '\\tx' >> {FILE}",
+    }
+    for name, edit in edits.items():
+        fleet[name].run(edit)
+    fleet["node9"].stop()
+    found, report = loud(drift, **declared)
+    states = {host["name"]: host["state"] for host in report["hosts"]}
+    assert states == {**dict.fromkeys(ALL, "in_state"), **dict.fromkeys(edits, "drifted"), "node8": "failed", "node9": "unreachable"}
+    assert found.rc == 4, found.output
+    for word in edits:
+        assert word in found.output
+    fleet["node8"].write(FILE, texts[0])
+    fleet["node9"].start()
+    repaired = loud(rollout, **declared)
+    assert (repaired.rc, repaired.hosts("changed")) == (0, set(edits) - {"node8"}), repaired.output
+    assert [host.run(f"cat {FILE}").stdout for host in fleet.hosts] == texts
+    assert leaks.leaked(outputs, secrets(servers)) == []
+
+
+def test_the_count_of_requests_does_not_depend_on_the_count_of_hosts(fleet, rollout, declared, servers):
+    counts = []
+    for hosts in ("node1", "all"):
+        for server in servers:
+            server.forget()
+        done = rollout(apptainer_fleet_hosts=hosts, **declared)
+        assert done.rc == 0, done.output
+        counts.append(asked(servers))
+    assert counts[0] == counts[1]
+    assert all(counts[0])
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda declared: declared["apptainer_fleet_logins"][0]["registries"][0].update(password=WRONG), "rejects the login"),
+    (lambda declared: declared["apptainer_fleet_remotes"][0].update(uri="https://localhost:1"), "refuses the connection"),
+    (lambda declared: declared["apptainer_fleet_remotes"][0]["keyservers"].append({"uri": "https://localhost:1"}), "refuses the connection"),
+    (lambda declared: declared.update(apptainer_fleet_host_remotes=[{"name": "site", "exclusiv": True}]), "exclusiv"),
+], ids=["login", "endpoint", "keyserver", "slip"])
+def test_no_host_is_written_if_a_proof_fails(fleet, rollout, declared, servers, change, words):
+    change(declared)
+    done = rollout(**declared)
+    assert done.rc == 2
+    assert words in " ".join(done.output.split())
+    assert touched(fleet) == set()
+    assert not done.results(REMOTES)
+    assert leaks.leaked(done.output, secrets(servers) | {WRONG}) == []
+
+
+BASE = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [{"name": "site", "uri": "https://library.example.org", "exclusive": True}]}
+
+
+@pytest.mark.parametrize("fault", ["read-only", "program", "unreachable"])
+def test_the_canary_stops_a_bad_rollout(fleet, rollout, fault):
+    host = fleet["node1"]
+    if fault == "read-only":
+        host.read_only("/etc")
+    elif fault == "program":  # one that was built for another directory, and so reads another file
+        host.write("/usr/bin/apptainer", "#!/bin/sh\nprintf 'NAME           URI                 DEFAULT?  GLOBAL?  EXCLUSIVE?  SECURE?\\n"
+                   "DefaultRemote  cloud.apptainer.org  ✓         ✓                    ✓\\n'\n", mode=0o755)
+    else:
+        host.stop()
+    done = rollout(**BASE)
+    assert done.rc != 0
+    assert touched(fleet) <= {"node1"} if fault != "unreachable" else True
+    assert set(done.results(REMOTES)) == {"node1"}, done.output
+    assert "node1" in done.output
+    assert re.search(r"15 .*not", " ".join(done.output.split())), done.output
+
+
+def test_a_host_that_is_lost_in_the_middle(fleet, rollout):
+    """Killed while its batch is at work: that batch ends, the next one does not begin, and the next run does the rest."""
+    doomed = fleet["node5"]
+
+    def kill():
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and "node1" not in touched(fleet):
+            time.sleep(0.02)
+        doomed.stop()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = rollout(apptainer_fleet_batches=[1, 3, 4, "100%"], **BASE)
+    killer.join()
+    assert done.rc != 0
+    written = {f"node{number}" for number in (1, 2, 3, 4, 6, 7, 8)}
+    assert set(done.results(REMOTES)) == written | {"node5"}, done.output
+    doomed.start()
+    assert touched(fleet) == written
+    again = rollout(**BASE)
+    assert (again.rc, again.hosts("changed")) == (0, ALL - written), again.output
+
+
+def test_batches_come_from_the_inventory_or_the_command_line(fleet, rollout, tmp_path):
+    groups = tmp_path / "groups.yml"
+    groups.write_text(yaml.safe_dump({"all": {"vars": {"apptainer_fleet_batches": [2, "50%"]}}}))
+    done = rollout("-i", groups, **BASE)
+    assert done.rc == 0, done.output
+    order = [record["host"] for record in done.records if record["action"] == REMOTES]
+    assert [set(order[:2]), set(order[2:10]), set(order[10:])] == [
+        {f"node{number}" for number in numbers} for numbers in (range(1, 3), range(3, 11), range(11, 17))]
+
+
+def test_layers_and_a_shared_home(fleet, rollout, tmp_path, servers):
+    """What a group says wins over what all say, and a host over that; an account with a home on a shared file system is one host's business."""
+    _library, _keyserver, registry = servers
+    login = {"uri": f"docker://{registry.host}", "username": "alice", "password": registry.account.password}
+    inventory = {"all": {
+        "vars": {
+            **SU,
+            "apptainer_fleet_verify": False,
+            "apptainer_fleet_remotes": [{"name": "site", "uri": "https://library.example.org", "default": True},
+                                        {"name": "staging", "uri": "https://staging.example.org"}],
+            "apptainer_fleet_logins": [{"user": "ci", "registries": [login]}, {"user": "alice", "user_host": "node3", "registries": [login]}],
+        },
+        "children": {"test": {
+            "hosts": {"node2": None, "node3": {"apptainer_fleet_host_remotes": [{"name": "staging", "state": "absent"},
+                                                                              {"name": "site", "default": True}]}},
+            "vars": {"apptainer_fleet_group_remotes": [{"name": "site", "default": False}, {"name": "staging", "default": True}],
+                     "apptainer_fleet_group_logins": [{"user": "ci", "registries": [{"uri": login["uri"], "state": "absent"}]}]},
+        }},
+    }}
+    (tmp_path / "site.yml").write_text(yaml.safe_dump(inventory))
+    done = rollout("-i", tmp_path / "site.yml")
+    assert done.rc == 0, done.output
+    files = {name: yaml.safe_load(fleet[name].read(FILE)) for name in ("node1", "node2", "node3")}
+    assert {name: (found["Active"], sorted(found["Remotes"])) for name, found in files.items()} == {
+        "node1": ("site", ["site", "staging"]), "node2": ("staging", ["site", "staging"]), "node3": ("site", ["site"])}
+    has_login = {(name, user): fleet[name].run(f"grep -c auth\\\" /home/{user}/.apptainer/docker-config.json", check=False).stdout == "1\n"
+                 for name in ("node1", "node2", "node3") for user in ("ci", "alice")}
+    assert {key for key, value in has_login.items() if value} == {("node1", "ci"), ("node3", "alice")}
+    assert rollout("-i", tmp_path / "site.yml").hosts("changed") == set()
+    refused = rollout("-i", tmp_path / "site.yml", apptainer_fleet_user_host="login1")
+    assert refused.rc == 2
+    assert "login1 is not" in " ".join(refused.output.split())
+
+
+def test_an_endpoint_retires_in_two_runs(fleet, rollout):
+    hosts = {"apptainer_fleet_hosts": "node1,node2", "apptainer_fleet_verify": False, "apptainer_fleet_prune": True}
+    site, successor = BASE["apptainer_fleet_remotes"][0], {"name": "next", "uri": "https://next.example.org", "exclusive": True}
+    seen = []
+    for remotes in ([site], [successor], [successor], [successor]):
+        done = rollout(apptainer_fleet_remotes=remotes, **hosts)
+        assert done.rc == 0, done.output
+        found = yaml.safe_load(fleet["node1"].read(FILE))
+        seen.append((found["Active"], {name: remote["Exclusive"] for name, remote in found["Remotes"].items()}, sorted(done.hosts("changed"))))
+    both = ["node1", "node2"]
+    assert seen == [("site", {"site": True}, both), ("next", {"next": True, "site": False}, both), ("next", {"next": True}, both),
+                    ("next", {"next": True}, [])]

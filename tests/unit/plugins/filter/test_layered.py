@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.hpc.apptainer.plugins.filter import layered as plugin
+from ansible_collections.hpc.apptainer.plugins.filter.layered import layered
+from hypothesis import given
+from hypothesis import strategies as st
+
+SITE = {"name": "site", "uri": "https://library.example.org", "default": True}
+TEST = {"name": "test", "uri": "https://test.example.org"}
+KEYS = {"remotes": "name", "registries": "uri"}
+CI = {"user": "ci", "registries": [{"uri": "docker://a", "username": "ci", "password": "x"}]}
+
+
+@pytest.mark.parametrize(("layers", "nested", "merged"), [
+    ([], None, []),
+    ([[], None], None, []),
+    ([[SITE], [TEST]], None, [SITE, TEST]),
+    ([[SITE, TEST], [{"name": "test", "default": True}, {"name": "site", "default": False}]], None,
+     [{**SITE, "default": False}, {**TEST, "default": True}]),
+    ([[SITE], [{"name": "site", "state": "absent"}], [{"name": "site", "state": "present"}]], None, [{**SITE, "state": "present"}]),
+    # a list of a later layer takes the place of the earlier one
+    ([[{"name": "a", "keyservers": [{"uri": "k"}]}], [{"name": "a", "keyservers": []}]], None, [{"name": "a", "keyservers": []}]),
+    ([[{"name": "a", "uri": "h"}], [{"name": "a", "uri": None}]], None, [{"name": "a", "uri": None}]),
+    # unless it is of the nested ones
+    ([[{"name": "ci", "registries": [{"uri": "a", "username": "x"}]}],
+      [{"name": "ci", "registries": [{"uri": "b"}, {"uri": "a", "state": "absent"}], "prune": True}]], KEYS,
+     [{"name": "ci", "registries": [{"uri": "a", "username": "x", "state": "absent"}, {"uri": "b"}], "prune": True}]),
+    ([[{"name": "ci"}], [{"name": "ci", "remotes": [{"name": "site"}]}]], KEYS, [{"name": "ci", "remotes": [{"name": "site"}]}]),
+    ([[{"name": "ci", "remotes": [{"name": "site"}]}], [{"name": "ci", "remotes": None}]], KEYS, [{"name": "ci", "remotes": [{"name": "site"}]}]),
+])
+def test_layers(layers, nested, merged):
+    given_layers = copy.deepcopy(layers)
+    assert layered(layers, "name", nested) == merged
+    assert layers == given_layers
+
+
+@pytest.mark.parametrize(("layers", "words"), [
+    ([[SITE, SITE]], "name site is listed twice in one list; merge the two entries"),
+    ([[SITE], {"name": "site"}], "a list of dictionaries is needed, each with the key name"),
+    ([["site"]], "a list of dictionaries is needed, each with the key name"),
+    (["site"], "a list of dictionaries is needed, each with the key name"),
+    ([[{"uri": "h"}]], "each entry of the list needs the key name, a text that is not empty"),
+    ([[{"name": ""}]], "each entry of the list needs the key name, a text that is not empty"),
+    ([[{"name": 5}]], "each entry of the list needs the key name, a text that is not empty"),
+    ([[{"name": "ci", "registries": [{"uri": "a"}, {"uri": "a"}]}]], "uri a is listed twice in one list; merge the two entries"),
+])
+def test_what_is_no_layer(layers, words):
+    with pytest.raises(AnsibleFilterError, match=words):
+        layered(layers, "name", KEYS)
+
+
+ENTRIES = st.dictionaries(st.sampled_from("abcd"), st.dictionaries(st.sampled_from(["uri", "default", "state"]), st.integers(0, 2))).map(
+    lambda named: [{"name": name, **rest} for name, rest in named.items()])
+
+
+@given(st.lists(ENTRIES, max_size=4))
+def test_merging_at_once_or_one_after_the_other_is_the_same(layers):
+    merged: list[dict] = []
+    for layer in layers:
+        merged = layered([merged, layer], "name")
+    assert merged == layered(layers, "name")
+    assert layered([merged], "name") == merged
+    assert {entry["name"] for entry in merged} == {entry["name"] for layer in layers for entry in layer}
+
+
+def test_the_example_of_the_documentation():
+    example = yaml.safe_load(plugin.EXAMPLES)
+    wanted = yaml.safe_load(plugin.EXAMPLES.splitlines()[1].removeprefix("# "))
+    assert plugin.FilterModule().filters()["layered"]([example["base"], example["group"]], "name") == wanted
