@@ -13,9 +13,10 @@ ALLOWED = re.compile(
     r"""
     (README\.md | LICENSE | CHANGELOG\.rst | requirements\.txt | MANIFEST\.json | FILES\.json)
     | changelogs(/changelog\.yaml | /config\.yaml | /fragments(/[^/]+)?)?
-    | meta(/[a-z-]+\.yml)?
-    | plugins(/(modules|module_utils|doc_fragments)(/[a-z0-9_]+\.py)?)?
-    | playbooks(/[a-z0-9_/-]+(\.(yml|j2|css|js|html|py))?)?
+    | meta(/[a-z-]+\.yml | /requirements\.txt)?
+    | plugins(/(action|doc_fragments|filter|modules|module_utils|plugin_utils)(/[a-z0-9_]+\.py)?)?
+    | plugins/plugin_utils/report\.(css|html|js)
+    | playbooks(/[a-z]+\.yml)?
     | roles(/apptainer_fleet(/.+)?)?
     | docs(/.+)?
     """,

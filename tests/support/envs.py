@@ -45,6 +45,7 @@ PROGRAMS = {
     "ssh": "openssh-client",
     "sshd": "openssh-server",
     "strace": "strace",
+    "systemd-analyze": "systemd",
     "unshare": "util-linux",
 }
 SERVICES = {"docker-registry": "docker-registry", "nginx": "nginx", "openssh-server": "ssh", "sks": "sks"}
