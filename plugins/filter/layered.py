@@ -7,7 +7,6 @@
 DOCUMENTATION = r"""
 name: layered
 short_description: Merge lists of dictionaries by what names their entries
-version_added: 0.1.0
 description:
   - Merges lists of dictionaries, of which each layer may add entries and change those of the layers before it. So the variables of a
     group or of a host need not repeat what all hosts have.
