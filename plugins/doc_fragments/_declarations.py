@@ -1,0 +1,87 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+from __future__ import annotations
+
+import re
+from textwrap import indent
+
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._logins import ModuleDocFragment as Logins
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._remote import ModuleDocFragment as Remote
+
+
+def _suboptions(documentation: str, depth: int, path: str, without: tuple[str, ...] = ()) -> str:
+    """The options of another fragment, but for some, as suboptions at C(path)."""
+    options = re.split(r"(?m)^  (?=\w+:$)", documentation.partition("options:\n")[2].rstrip() + "\n")
+    text = "".join("  " + option for option in options[1:] if option.partition(":")[0] not in without)
+    return indent(re.sub(r"\bO\((?=\w)", "O(%s[]." % path, text), " " * depth)
+
+
+class ModuleDocFragment:
+    # The options of DECLARATIONS_SPEC in module_utils/_module_verify.py. Annotated, because ansible-test takes only literals in plain assignments.
+    DOCUMENTATION: str = """
+options:
+  declarations:
+    description:
+      - What is declared for the hosts of a fleet. Hosts for which the same is declared need only one element, but any number is
+        as quick, as equal elements are asked about once, and so are equal entries of different elements.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      remotes:
+        description:
+          - The endpoints, as in O(hpc.apptainer.apptainer_remotes#module:remotes).
+          - Of these options only O(declarations[].remotes[].name), O(declarations[].remotes[].state), O(declarations[].remotes[].uri),
+            O(declarations[].remotes[].insecure), O(declarations[].remotes[].keyservers) and O(declarations[].remotes[].services) matter here.
+        type: list
+        elements: dict
+        suboptions:
+""" + _suboptions(Remote.DOCUMENTATION, 8, "declarations[].remotes", ("token", "token_file", "logout")) + """\
+      logins:
+        description:
+          - The logins of accounts, as in M(hpc.apptainer.apptainer_logins). The lists may hold those of several accounts.
+        type: dict
+        suboptions:
+          remotes:
+            description:
+              - The tokens for endpoints. Each is shown to the endpoint that O(declarations[].remotes) of the same element has under the name.
+            type: list
+            elements: dict
+            suboptions:
+              name:
+                description:
+                  - The name of the endpoint.
+                type: str
+                required: true
+              state:
+                description:
+                  - Whether the token should be stored. With V(absent) nothing is asked.
+                type: str
+                choices: [present, absent]
+                default: present
+              token:
+                description:
+                  - The access token.
+                type: str
+              token_file:
+                description:
+                  - A file on the managed nodes. It is not read here, so the token in it is not verified here but by the nodes.
+                type: path
+          keyservers:
+            description:
+              - The logins to keyservers.
+            type: list
+            elements: dict
+            suboptions:
+""" + _suboptions(Logins.KEYSERVER, 12, "declarations[].logins.keyservers") + """\
+          registries:
+            description:
+              - The logins to OCI registries.
+            type: list
+            elements: dict
+            suboptions:
+""" + _suboptions(Logins.REGISTRY, 12, "declarations[].logins.registries")
