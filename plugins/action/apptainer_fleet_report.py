@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -26,7 +27,9 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
     as_dict,
     counts,
     lines,
+    printable,
     report,
+    summary,
     untouched,
 )
 
@@ -60,17 +63,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         contents = {files[kind]: (_content(kind, made, now.timestamp()), MODES[kind]) for kind in files}
         unwritten = list(filter(None, (_written(path, text, mode) for path, (text, mode) in contents.items())))
+        differed = ("to be changed" if self._task.check_mode else "changed") if options["applied"] else ""
         known = made.status != STATUS_UNKNOWN and not unwritten
-        said = [counts(made, options["applied"]), *unwritten]
+        said = [counts(made, differed), *unwritten]
         if options["applied"]:  # what was changed is no drift, and what is unreachable the play may ignore
             status = STATUS_IN_STATE if known else STATUS_DRIFT
             said += [] if known else [untouched(_not_begun(variables))]
         else:
             status = made.status if known else STATUS_UNKNOWN
-            result.update(counts=as_dict(made)["summary"], status=made.status)
+            result.update(counts=summary(made), status=made.status)
         if status:
             result["failed" if status == STATUS_DRIFT else "unreachable"] = True
-        result.update(changed=False, files=files, summary=lines(made, options["applied"]) + said[1:], msg=". ".join(said), _ansible_verbose_always=True)
+        result.update(changed=False, files=files, summary=lines(made, differed) + said[1:], msg=". ".join(said), _ansible_verbose_always=True)
         return result
 
 
@@ -96,19 +100,29 @@ def _content(kind: str, made: Report, timestamp: float) -> str:
 
 
 def _written(path: str, text: str, mode: int) -> str:
-    """Replace the file, or a symbolic link's target, in one step; the answer is what went wrong, or nothing."""
-    path = os.path.realpath(path)
+    """Replace the file, or a symbolic link's target, in one step; the answer is what went wrong, or nothing.
+
+    A link is followed if it is root's or this account's. Who else may write in the directory doesn't get to choose what is replaced.
+    """
     temporary = ""
     try:
-        with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), prefix=".apptainer-drift.", delete=False) as file:
+        if os.path.islink(path) and os.lstat(path).st_uid not in (0, os.geteuid()):
+            return _unwritten(path, "a symbolic link of another user")
+        target = os.path.realpath(path)
+        with tempfile.NamedTemporaryFile(dir=os.path.dirname(target), prefix=".apptainer-drift.", delete=False) as file:
             temporary = file.name
             file.write(text.encode("utf-8", "replace"))
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
+        os.replace(temporary, target)
+    except (OSError, ValueError) as error:  # a name with a NUL, or that the file system's encoding does not have
         if temporary:
-            os.unlink(temporary)
-        return "The report could not be written to %s (%s): give a file in a directory that is there and can be written to" % (path, error.strerror)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        return _unwritten(path, getattr(error, "strerror", None) or "no name that a file can have")
     return ""
+
+
+def _unwritten(path: str, reason: str) -> str:
+    return "The report could not be written to %s (%s): give a file in a directory that is there and can be written to" % (printable(path), reason)

@@ -38,8 +38,8 @@ options:
   applied:
     description:
       - Whether the play did change the hosts, as in the playbook C(hpc.apptainer.rollout), and did not only compare them.
-      - What differed has been changed then. The task fails, and so stops a play with C(serial) before its next batch, if a host failed or was
-        unreachable, and says which hosts of the play were not touched.
+      - What differed has been changed then, or is to be changed in check mode. The task fails, and so stops a play with C(serial) before its next
+        batch, if a host failed or was unreachable, and says which hosts of the play were not touched.
     type: bool
     default: false
   title:
@@ -60,7 +60,8 @@ options:
         in C(.prom). Mode C(0644).
     type: path
 notes:
-  - All files are complete before the first one is written, and each is replaced in one step.
+  - All files are complete before the first one is written, and each is replaced in one step. A symbolic link is followed, unless it is another
+    user's than root's and the one who runs C(ansible-playbook).
   - Passwords and tokens are in none of them, as they are in no result of the modules.
   - The JSON object has C(schema) (1, and another number when a key gets another meaning), C(title), C(generated) (the time, in UTC),
     C(status) (as RV(status)), C(summary) (as RV(counts)), and five lists.

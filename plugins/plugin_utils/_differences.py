@@ -25,6 +25,7 @@ _MISSING = object()
 _CLAUSES = {"Active": "default endpoint", "URI": "URI", "System": "system", "Exclusive": "exclusive", "Insecure": "insecure", "Skip": "skip",
             "External": "external", "Auth": "password", "Token": "token", "auth": "password", "identitytoken": "token", "registrytoken": "token"}
 _SECRETS = ("password", "token")
+_LONGEST = 200_000
 
 
 @functools.lru_cache(maxsize=1000)
@@ -32,17 +33,24 @@ def sentences(before: str, after: str) -> tuple[str, ...]:
     """What is different between a file as it is and as it should be, one sentence for each thing, the same for the same difference.
 
     I(before) and I(after) are one entry of a C(diff): a C(remote.yaml), a C(docker-config.json), or the lines of mode and owner. Neither has
-    to be understood: text that is none of these "differs".
+    to be understood: text that is none of these "differs", and so does text that is longer than anybody declares.
     """
     if before == after:
         return ()
     if not before.strip():
         return ("the file is missing or empty",)
+    if is_long(before, after):
+        return ("the content differs",)
     try:
         found = tuple(_documents(_parsed(before), _parsed(after)))
     except (ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         found = ()
     return found or ("the content differs",)
+
+
+def is_long(before: str, after: str) -> bool:
+    """Whether to compare the two would take so long that a host could hold up the report for all others."""
+    return len(before) + len(after) > _LONGEST
 
 
 @functools.lru_cache(maxsize=1000)
@@ -55,7 +63,12 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Text stays text, but for true and false: a mode is not a number."""
+    """Text stays text, but for true and false: a mode is not a number. Aliases are refused: no module writes one, and a few make gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
 
 
 _Loader.yaml_implicit_resolvers = {

@@ -33,12 +33,16 @@ def folded(names: Iterable[str]) -> str:
 
 
 def shortened(names: Iterable[str], width: int = 60) -> str:
-    """The same for one line of text: cut off behind a whole name or range, with dots."""
+    """The same for one line of text: cut off behind a whole name or range, with dots; but never within the first one."""
     text = folded(names)
     if len(text) <= width:
         return text
     cut = text.rfind(",", 0, width - 3)
-    kept = text[:cut] if cut > 0 else text[:width - 3]
+    if cut < 0:
+        cut = text.find(",")
+    if cut < 0:
+        return text
+    kept = text[:cut]
     return kept + (",...]" if kept.count("[") > kept.count("]") else ",...")
 
 

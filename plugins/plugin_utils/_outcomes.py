@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._differences import ATTRIBUTES, sentences
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._differences import ATTRIBUTES, is_long, sentences
 
 IN_STATE, DRIFTED, FAILED, UNREACHABLE = "in_state", "drifted", "failed", "unreachable"
 STATES = (IN_STATE, DRIFTED, FAILED, UNREACHABLE)
@@ -26,7 +27,9 @@ VARIABLES = ("apptainer_fleet_global_result", "apptainer_fleet_logins_result", "
 
 _ACCOUNT = "account "
 _IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.]*\w)")
+_LONGEST_REASON = 2000
 _NOISE = (
+    (re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]"), ""),  # a terminal's colours
     (re.compile(r"^Task failed: "), ""),
     (re.compile(r"Warning: Permanently added .* to the list of known hosts\.\s*"), ""),
     (re.compile(r"ansible-tmp-[0-9.-]+"), "ansible-tmp"),
@@ -46,8 +49,14 @@ class Difference(NamedTuple):
 
     def unified(self) -> str:
         """The difference as C(--diff) shows it: C(-) is on the host, C(+) is what is declared."""
-        lines = difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), "on the host", "declared", lineterm="")
-        return "\n".join(lines)
+        return _unified(self.before, self.after)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _unified(before: str, after: str) -> str:
+    if is_long(before, after):
+        return "--- on the host\n+++ declared\n@@ too long to be compared @@"
+    return "\n".join(difflib.unified_diff(before.splitlines(), after.splitlines(), "on the host", "declared", lineterm=""))
 
 
 class Finding(NamedTuple):
@@ -73,8 +82,16 @@ class Outcome(NamedTuple):
 def outcome(host: str, variables: Mapping[str, Any], addresses: Sequence[str] = ()) -> Outcome:
     """Judge a host by its VARIABLES, those of them that it has. I(addresses) are other names of it that messages may have in them.
 
-    A host is unreachable or failed if anything is: what else is known of it is said nevertheless. Nothing known is a failure, never "in state".
+    A host is unreachable or failed if anything is: what else is known of it is said nevertheless. Nothing known is a failure, never "in state",
+    and so is a result that no module of this collection makes: one host must not keep the others from being reported.
     """
+    try:
+        return _judged(host, variables, addresses)
+    except (AttributeError, TypeError, ValueError):
+        return Outcome(host, FAILED, "what the host answered is not what the modules of this collection answer: see what runs there in their place")
+
+
+def _judged(host: str, variables: Mapping[str, Any], addresses: Sequence[str]) -> Outcome:
     results = list(_results(variables))
     differences = tuple(difference for subject, result in results for difference in _differences(subject, result))
     lost = next((result for _subject, result in results if result.get("unreachable")), None)
@@ -94,7 +111,9 @@ def outcome(host: str, variables: Mapping[str, Any], addresses: Sequence[str] = 
 
 
 def without_names(message: str, host: str, addresses: Sequence[str] = ()) -> str:
-    """A message in one line, with C({host}) in place of the host's names, and without what differs between any two runs."""
+    """A message in one line, with C({host}) in place of the host's names, and without what differs between any two runs. A long one is cut."""
+    left = len(message) - _LONGEST_REASON
+    message = message[:_LONGEST_REASON] + (" ... and %d characters more" % left if left > 0 else "")
     for pattern, word in _NOISE:
         message = pattern.sub(word, message)
     for name in sorted({host, *addresses} - {""}, key=len, reverse=True):

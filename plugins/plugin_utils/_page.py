@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, shortened
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import DRIFTED, FAILED, IN_STATE, UNREACHABLE
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import WORDS, Report, as_dict, counts
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import WORDS, Report, as_dict, counts, printable
 from markupsafe import Markup
 
 _HERE = Path(__file__).parent
-_SHOWN_GROUPS = 25
+_LEAST_GROUPS, _MOST_GROUPS = 10, 25
+_WIDTH = 90
+_MOST_USERS = 20
 _NARROWEST = 6
 _KINDS = {"-": "del", "+": "ins", "@": "hunk"}
 
@@ -38,9 +40,11 @@ def page(made: Report) -> str:
     for kind in ("groups", "failures", "unreachable", "findings"):
         for number, item in enumerate(shown[kind]):
             item["key"] = "%s-%d" % (kind, number)
+            item["short"] = shortened(item["hosts"], _WIDTH)
     for item in shown["groups"]:
         item["lines"] = [(_KINDS.get(line[:1], "same"), line) for line in item["diff"].split("\n")[2:]]
     for item in shown["findings"]:
+        item["users"] = len({place["user"] for place in item["places"]})
         item["messages"] = _messages(item["places"])
     return _template().render(
         shown,
@@ -48,7 +52,7 @@ def page(made: Report) -> str:
         counts=counts(made),
         words=WORDS,
         bar=_bar(made),
-        shown=_SHOWN_GROUPS,
+        shown=_shown(made),
         in_state=folded(outcome.host for outcome in made.outcomes if outcome.state == IN_STATE),
         style=Markup(style),
         script=Markup(script),
@@ -60,8 +64,18 @@ def page(made: Report) -> str:
 
 @functools.cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_visible)
     return environment.from_string((_HERE / "report.html").read_text(encoding="utf-8"))
+
+
+def _visible(value: object) -> object:
+    """What the template shows; the style and the script are shown as they are."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _shown(made: Report) -> int:
+    """How many differences are seen at once: what fails comes below them, and should not be far behind a lot that one host has each."""
+    return min(_MOST_GROUPS, max(_LEAST_GROUPS, sum(len(group.hosts) > 1 for group in made.groups)))
 
 
 def _verdict(made: Report) -> tuple[str, str]:
@@ -98,7 +112,13 @@ def _messages(places: list[dict[str, str]]) -> list[tuple[str, str]]:
     users: dict[str, dict[str, list[str]]] = {}
     for place in places:
         users.setdefault(place["message"], {}).setdefault(place["user"], []).append(place["host"])
-    return [(message, "; ".join("%s on %s" % (user, folded(hosts)) for user, hosts in found.items())) for message, found in users.items()]
+    return [(message, _people(found)) for message, found in users.items()]
+
+
+def _people(users: dict[str, list[str]]) -> str:
+    """Who, and on which hosts."""
+    said = ["%s on %s" % (user, shortened(hosts, _WIDTH)) for user, hosts in users.items()]
+    return "; ".join(said[:_MOST_USERS]) + ("; and %d more" % (len(said) - _MOST_USERS) if len(said) > _MOST_USERS else "")
 
 
 def _data(shown: dict[str, Any]) -> str:
@@ -107,7 +127,7 @@ def _data(shown: dict[str, Any]) -> str:
     said = {}
     for kind in ("groups", "failures", "unreachable", "findings"):
         for item in shown[kind]:
-            said[item["key"]] = _said(kind, item)
+            said[item["key"]] = printable(_said(kind, item))
             for host in item["hosts"]:
                 lots.setdefault(host, []).append(item["key"])
     data = {"words": WORDS, "said": said, "hosts": [[host["name"], host["state"], lots.get(host["name"], [])] for host in shown["hosts"]]}

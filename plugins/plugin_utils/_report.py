@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,6 +32,11 @@ STATUS_IN_STATE, STATUS_DRIFT, STATUS_UNKNOWN = 0, 2, 4
 
 _TOP = 5
 _SENTENCES = 3
+_LINE = 500
+_SEVERITIES = ("error", "warning")  # and then all others
+
+# Control characters but tab and line feed, line separators, marks of direction, and halves of surrogate pairs.
+_ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _Item = TypeVar("_Item")
 
@@ -68,6 +74,11 @@ class Audit(NamedTuple):
     def hosts(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(host for host, _finding in self.places))
 
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Each once: with a home that hosts share, it is found on all of them."""
+        return tuple(dict.fromkeys(finding.user for _host, finding in self.places))
+
 
 class Report(NamedTuple):
     """All that is known; the groups with the most hosts are first."""
@@ -103,8 +114,12 @@ def report(title: str, generated: str, outcomes: Iterable[Outcome]) -> Report:
         _problems(ordered, FAILED),
         _problems(ordered, UNREACHABLE),
         tuple(sorted((Audit(members[0][1].id, members[0][1].severity, tuple(members))
-                      for members in _alike(findings, lambda item: (item[1].id, item[1].severity))), key=lambda audit: audit.severity)),
+                      for members in _alike(findings, lambda item: (item[1].id, item[1].severity))), key=lambda audit: _rank(audit.severity))),
     )
+
+
+def _rank(severity: str) -> int:
+    return _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
 
 
 def _sameness(difference: Difference) -> Hashable:
@@ -135,6 +150,12 @@ def _common_path(members: Iterable[tuple[str, Difference]]) -> str:
     return general.pop() if len(general) == 1 else "%s and other paths" % min(same)
 
 
+def summary(made: Report) -> dict[str, int]:
+    """How many hosts are in which state, and how many differences and findings there are."""
+    return {"hosts": len(made.outcomes), **{state: made.count(state) for state in STATES},
+            "groups": len(made.groups), "findings": sum(len(audit.places) for audit in made.findings)}
+
+
 def as_dict(made: Report) -> dict[str, Any]:
     """The report as JSON has it: see the documentation of the module for what each key means."""
     group_of: dict[str, list[int]] = {}
@@ -146,8 +167,7 @@ def as_dict(made: Report) -> dict[str, Any]:
         "title": made.title,
         "generated": made.generated,
         "status": made.status,
-        "summary": {"hosts": len(made.outcomes), **{state: made.count(state) for state in STATES},
-                    "groups": len(made.groups), "findings": sum(len(audit.places) for audit in made.findings)},
+        "summary": summary(made),
         "groups": [{"id": number, "title": group.title, "subject": group.difference.subject, "file": group.file,
                     "sentences": list(group.difference.sentences), "diff": group.difference.unified(), **_hosts(group.hosts)}
                    for number, group in enumerate(made.groups)],
@@ -165,11 +185,11 @@ def _hosts(hosts: tuple[str, ...]) -> dict[str, Any]:
     return {"count": len(hosts), "nodes": folded(hosts), "hosts": list(hosts)}
 
 
-def counts(made: Report, applied: bool = False) -> str:
-    """How many hosts are in which state, in one sentence. With I(applied), what differed is not so any more."""
+def counts(made: Report, differed: str = "") -> str:
+    """How many hosts are in which state, in one sentence. I(differed): what became of those that differed, if they did not just drift."""
     if not made.outcomes:
         return "No host was looked at: the pattern or the limit matches none"
-    words = dict(WORDS, **{DRIFTED: "changed"}) if applied else WORDS
+    words = dict(WORDS, **{DRIFTED: differed}) if differed else WORDS
     parts = ["%d %s" % (made.count(state), words[state]) for state in words if made.count(state)]
     return "%s: %s" % (_plural(len(made.outcomes), "host"), ", ".join(parts))
 
@@ -177,14 +197,15 @@ def counts(made: Report, applied: bool = False) -> str:
 WORDS = {DRIFTED: "drifted", FAILED: "failed", UNREACHABLE: "unreachable", IN_STATE: "in state"}
 
 
-def lines(made: Report, applied: bool = False) -> list[str]:
-    """What somebody reads who gets it by mail, the most important first. With I(applied), everything that was changed, with all hosts."""
-    found = [counts(made, applied)]
-    found += _rows("Changed" if applied else "Drift", [(group.hosts, "%s: %s" % (group.difference.subject, group.title)) for group in made.groups],
-                   applied)
-    found += _rows("Failed", [(problem.hosts, problem.reason) for problem in made.failures], applied)
-    found += _rows("Unreachable", [(problem.hosts, problem.reason) for problem in made.unreachable], applied)
-    found += _rows("Users' files", [(audit.hosts, "%s (%s) of %s" % (audit.id, audit.severity, _plural(len(audit.places), "user")))
+def lines(made: Report, differed: str = "") -> list[str]:
+    """What somebody reads who gets it by mail, the most important first. With I(differed), as in counts(), all of it, with all hosts."""
+    everything = bool(differed)
+    found = [counts(made, differed)]
+    found += _rows((differed or "drift").capitalize(), [(group.hosts, "%s: %s" % (group.difference.subject, group.title)) for group in made.groups],
+                   everything)
+    found += _rows("Failed", [(problem.hosts, problem.reason) for problem in made.failures], everything)
+    found += _rows("Unreachable", [(problem.hosts, problem.reason) for problem in made.unreachable], everything)
+    found += _rows("Users' files", [(audit.hosts, "%s (%s) of %s" % (audit.id, audit.severity, _plural(len(audit.users), "user")))
                                     for audit in made.findings])
     return found
 
@@ -192,15 +213,25 @@ def lines(made: Report, applied: bool = False) -> list[str]:
 def untouched(hosts: Sequence[str]) -> str:
     """What a rollout that stops says of the hosts that it had not come to."""
     return "The rollout stops here. %s" % (
-        "%s not touched: %s" % (_plural(len(hosts), "host was", "hosts were"), folded(hosts)) if hosts else "It had come to all hosts")
+        "%s not touched: %s" % (_plural(len(hosts), "host was", "hosts were"), printable(folded(hosts))) if hosts else "It had come to all hosts")
+
+
+def printable(text: str) -> str:
+    """Text for a terminal or a page: what would act on it (escapes, turned direction, half characters) is seen, as C(\\u001b), and does nothing."""
+    return _ACTIVE.sub(lambda found: "\\u%04x" % ord(found[0]), text)
 
 
 def _rows(kind: str, rows: list[tuple[tuple[str, ...], str]], everything: bool = False) -> list[str]:
     top = len(rows) if everything else _TOP
     names = folded if everything else shortened
-    shown = ["%s on %s (%s): %s" % (kind, _plural(len(hosts), "host"), names(hosts), text) for hosts, text in rows[:top]]
+    shown = ["%s on %s (%s): %s" % (kind, _plural(len(hosts), "host"), printable(names(hosts)), _line(text)) for hosts, text in rows[:top]]
     more = ["%s: %d more" % (kind, len(rows) - top)] if len(rows) > top else []
     return shown + more
+
+
+def _line(text: str) -> str:
+    text = printable(" ".join(text.split()))
+    return text if len(text) <= _LINE else text[:_LINE] + " ..."
 
 
 def _plural(number: int, noun: str, plural: str = "") -> str:

@@ -7,10 +7,10 @@
   const byId = (id) => document.getElementById(id);
   document.documentElement.classList.add("scripted");
 
-  // Paper has no triangles to click on. What was closed before is closed afterwards.
+  // Paper has no triangles to click on; but a long tail of differences is a list there, too. What was closed before is closed afterwards.
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open])")];
+    opened = [...document.querySelectorAll("details:not([open])")].filter((details) => !details.closest(".more .row"));
     opened.forEach((details) => { details.open = true; });
   });
   addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
@@ -51,21 +51,22 @@
     (a, b) => rank.indexOf(a.state) - rank.indexOf(b.state) || a.order - b.order,
     (a, b) => a.said.join().localeCompare(b.said.join(), "en", {numeric: true}) || a.order - b.order,
   ];
-  const element = (tag, text, name) => {
+  const element = (tag, text, name, role) => {
     const made = document.createElement(tag);
+    if (role) made.setAttribute("role", role);  // on a narrow screen the table is none to the browser
     if (text) made.textContent = text;
     if (name) made.className = name;
     return made;
   };
   const row = (host) => {
-    const tr = element("tr");
-    const state = element("td", "", host.state);
+    const tr = element("tr", "", "", "row");
+    const state = element("td", "", host.state, "cell");
     const mark = element("span", "", `mark ${host.state}`);
     mark.setAttribute("aria-hidden", "true");
     state.append(mark, data.words[host.state]);
-    const said = element("td");
+    const said = element("td", "", "", "cell");
     said.append(...host.said.map((text) => element("p", text)));
-    tr.append(element("td", host.name), state, said);
+    tr.append(element("td", host.name, "", "rowheader"), state, said);
     return tr;
   };
   const render = () => {

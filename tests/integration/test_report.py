@@ -2,17 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbook hpc.apptainer.drift: what it ends with, what it says, and the files it writes. Hosts are directories on this machine."""
+"""The playbook hpc.apptainer.drift, and the task that ends a batch of a rollout: what they end with, what they say, and the files they write.
+
+Hosts are directories on this machine.
+"""
 
 import getpass
 import json
 import os
+import resource
+import signal
 import stat
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.hpc.apptainer.plugins.action.apptainer_fleet_report import _written
 from support import envs, leaks, processes
 
 SITE = {"name": "site", "uri": "https://library.example.org", "exclusive": True}
@@ -105,10 +111,30 @@ def test_limit(drift, core):
     assert (done.returncode, states(report)) == (0, {"n3": "in_state"})
 
 
-@pytest.mark.parametrize("arguments", [["--limit", "n1"], []])
-def test_no_host_is_no_good_news(drift, arguments):
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "running", "newest"])
+@pytest.mark.parametrize(("hosts", "limit", "found"), [
+    ({"localhost": DRIFTED, "n1": GOOD}, None, {"localhost": "drifted", "n1": "in_state"}),
+    ({"localhost": None, "n1": GOOD}, None, {"localhost": "unreachable", "n1": "in_state"}),
+    ({"localhost": DRIFTED, "n1": GOOD}, "n1", {"n1": "in_state"}),
+    ({"127.0.0.1": DRIFTED, "n1": GOOD}, None, {"127.0.0.1": "drifted", "n1": "in_state"}),
+    ({"127.0.0.1": DRIFTED, "n1": GOOD}, "n1", {"n1": "in_state"}),
+    ({"n1": None, "n2": DRIFTED}, "n1,n2", {"n1": "unreachable", "n2": "drifted"}),
+    ({"2001:db8::1": DRIFTED}, "all", {"2001:db8::1": "drifted"}),
+    ({"x:y": DRIFTED}, "all", {"x:y": "drifted"}),
+], ids=["localhost", "localhost is lost", "localhost, limit", "127.0.0.1", "127.0.0.1, limit", "the first is lost", "IPv6", "not a pattern"])
+def test_wherever_the_report_is_made(drift, core, hosts, limit, found):
+    done, report = drift(hosts, *(["--limit", limit] if limit else []), core=core)
+    assert states(report) == found, done.stdout + done.stderr
+    assert done.returncode == (4 if "unreachable" in found.values() else 2 if "drifted" in found.values() else 0)
+
+
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
+@pytest.mark.parametrize("limit", ["n1", "@{}/limit", "!n2", None])
+def test_no_host_is_no_good_news(drift, tmp_path, core, limit):
     """A pattern that matches nothing, or nothing within the limit, must not look like a fleet that is in state."""
-    done, report = drift({"n1": GOOD, "n2": GOOD}, *arguments, apptainer_fleet_hosts="n2" if arguments else "nobody")
+    (tmp_path / "limit").write_text("n1\n")
+    arguments = ["--limit", limit.format(tmp_path)] if limit else []
+    done, report = drift({"n1": GOOD, "n2": GOOD}, *arguments, core=core, apptainer_fleet_hosts="n2" if limit else "nobody")
     assert (done.returncode, report["hosts"]) == (4, [])
     assert "No host was looked at" in done.stdout
 
@@ -170,3 +196,92 @@ def test_no_secret_leaks(drift, tmp_path, core):
     assert set(states(report).values()) == {"drifted", "failed"}
     texts = [done.stdout, done.stderr, (tmp_path / "log").read_text(), *(file.read_text() for file in Path(tmp_path / "out").iterdir())]
     assert leaks.leaked(texts, leaks.forms("someone", TOKEN)) == []
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A file of somebody else's choice."""
+    (tmp_path / "elsewhere").write_text("theirs")
+    return tmp_path / "elsewhere"
+
+
+def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path, elsewhere):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "directory").mkdir()
+    (tmp_path / "out" / "loop").symlink_to("loop")
+    for name, reason in (("directory", "Is a directory"), ("nowhere/file", "No such file or directory"), ("../elsewhere/file", "Not a directory"),
+                         ("a\0b", "no name that a file can have"), ("x" * 300, "File name too long"), ("\ud800", "no name that a file can have")):
+        said = _written(f"{tmp_path}/out/{name}", "text", 0o640)
+        assert f"({reason}): give a file" in said
+        assert said.isprintable()
+    assert sorted(os.listdir(tmp_path / "out")) == ["directory", "loop"]
+    assert os.listdir(tmp_path / "out" / "directory") == []
+
+
+def test_a_full_disk_keeps_the_old_report(tmp_path):
+    """A file that must not grow is what can be had of a full disk everywhere."""
+    file = tmp_path / "drift.html"
+    assert _written(str(file), "old", 0o640) == ""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        said = _written(str(file), "x" * 100_000, 0o640)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "(File too large)" in said
+    assert (file.read_text(), os.listdir(tmp_path)) == ("old", ["drift.html"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a link that is another user's")
+@pytest.mark.parametrize(("owner", "followed"), [(0, True), (2000, False)])
+def test_whose_links_are_followed(tmp_path, elsewhere, owner, followed):
+    link = tmp_path / "drift.html"
+    link.symlink_to(elsewhere)
+    os.lchown(link, owner, owner)
+    said = _written(str(link), "report", 0o640)
+    assert ("(a symbolic link of another user)" in said) is not followed
+    assert elsewhere.read_text() == ("report" if followed else "theirs")
+    assert link.is_symlink()
+
+
+CHANGED = {"changed": True, "diff": [{"before": DRIFTED, "after": GOOD, "after_header": "/etc/apptainer/remote.yaml"}]}
+SAME = {"changed": False}
+BAD = {"changed": False, "failed": True, "msg": "no space left"}
+BATCHES = [{
+    "hosts": "all", "gather_facts": False, "serial": 2, "ignore_unreachable": True,
+    "tasks": [
+        {"ansible.builtin.raw": "true", "when": "answer is none", "register": "apptainer_fleet_global_result"},
+        {"ansible.builtin.set_fact": {"apptainer_fleet_global_result": "{{ answer }}"}, "when": "answer is not none"},
+        {"hpc.apptainer.apptainer_fleet_report": {"hosts": "{{ ansible_play_batch }}", "applied": True},
+         "run_once": True, "delegate_to": "localhost"},
+    ],
+}]
+
+
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "running", "newest"])
+@pytest.mark.parametrize(("answers", "arguments", "status", "said"), [
+    ([CHANGED, SAME, CHANGED], [], 0, ["2 hosts: 1 changed, 1 in state", "Changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive is "
+                                       "false, should be true", "1 host: 1 changed"]),
+    ([CHANGED, SAME, SAME], ["--check"], 0, ["2 hosts: 1 to be changed, 1 in state", "To be changed on 1 host (n1): global", "1 host: 1 in state"]),
+    ([CHANGED, BAD, SAME], [], 2, ["2 hosts: 1 changed, 1 failed. The rollout stops here. 1 host was not touched: n3", "Failed on 1 host (n2)"]),
+    ([None, None, SAME], [], 2, ["2 hosts: 2 unreachable. The rollout stops here. 1 host was not touched: n3", "Unreachable on 2 hosts (n[1-2])"]),
+    ([SAME, None, SAME], [], 2, ["2 hosts: 1 unreachable, 1 in state. The rollout stops here. 1 host was not touched: n3"]),
+    ([CHANGED, SAME, None], [], 2, ["1 host: 1 unreachable. The rollout stops here. It had come to all hosts"]),
+    ([CHANGED, SAME, SAME], ["--limit", "n1,n3"], 0, ["2 hosts: 1 changed, 1 in state"]),
+], ids=["changed", "check", "failed", "all lost", "one lost", "the last is lost", "limit"])
+def test_the_end_of_a_batch(tmp_path, core, answers, arguments, status, said):
+    """Answers are what the role would have left on the hosts C(n1), C(n2), C(n3); C(None) is a host that is unreachable."""
+    hosts = {f"n{number}": {"answer": answer, **(LOST if answer is None else {"ansible_connection": "local"})}
+             for number, answer in enumerate(answers, 1)}
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(BATCHES))
+    try:
+        environment = envs.core(core)
+    except envs.MissingInterpreterError as exc:
+        pytest.skip(str(exc))
+    done = processes.run(environment / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml", *arguments, tmp_path / "play.yml",
+                         env=processes.clean_env(tmp_path / "home"))
+    text = " ".join(done.stdout.replace("''", "'").split())
+    assert done.returncode == status, done.stdout + done.stderr
+    assert [words for words in said if words not in text] == []

@@ -11,7 +11,7 @@ import time
 import pytest
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import Difference, Finding, Outcome
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import page
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import report
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import printable, report
 
 webdriver = pytest.importorskip("selenium.webdriver")
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
 ]
 
-HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028'\"`{{7*7}}${1}"
+HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028'\"`{{7*7}}${1}\u202e\x00\x1b[2J\ud800"
 FILE = "/etc/apptainer/remote.yaml"
 
 
@@ -60,7 +60,7 @@ def opened(browser, tmp_path):
 
     def show(outcomes, javascript=True):
         file = tmp_path / "report.html"
-        file.write_text(page(report("Drift", "2026-11-23T18:00:00Z", outcomes)))
+        file.write_text(page(report("Drift", "2026-11-23T18:00:00Z", outcomes)), encoding="utf-8")
         browser.get_log("performance")
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not javascript})
         browser.get(file.as_uri())
@@ -77,7 +77,7 @@ def opened(browser, tmp_path):
 
 def shown(browser):
     """The names in the list of hosts, and what it says of their number."""
-    names = browser.execute_script("return [...document.querySelectorAll('#rows td:first-child')].map((cell) => cell.textContent)")
+    names = browser.execute_script("return [...document.querySelectorAll('#rows td:first-child')].map((cell) => cell.textContent.toWellFormed())")
     return names, browser.execute_script("return document.getElementById('shown').textContent")
 
 
@@ -184,8 +184,9 @@ def test_hostile_names_and_messages_are_text(opened):
     browser = opened([Outcome(HOSTILE, "drifted", "", (difference,), (finding,)), Outcome("b" + HOSTILE, "failed", HOSTILE),
                       Outcome("c", "unreachable", HOSTILE)])
     names, _said = shown(browser)
-    assert names[0] == HOSTILE
-    assert HOSTILE in find(browser, "#drift .what").get_property("textContent")
+    assert names[0] == HOSTILE.replace("\ud800", "\ufffd")  # as WebDriver says it; in the page it is half a character
+    assert printable(HOSTILE) in find(browser, "#drift .what").get_property("textContent")
+    assert printable(HOSTILE) in find(browser, "#rows td:last-child").get_property("textContent")
     assert browser.execute_script("return document.querySelectorAll('img').length") == 0
     browser.execute_script("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     assert "{{7*7}}" in find(browser, "#drift .diff").text
@@ -196,6 +197,7 @@ def test_without_javascript(opened):
     text = find(browser, "body").text
     assert "1,900 of 2,000 hosts drifted, 30 could not be checked" in text
     assert "endpoint site: exclusive is false, should be true" in text
+    assert "node[0001-1800]" in text
     assert "All hosts" not in text
     find(browser, "#drift summary").click()
     assert "node[0001-1800]" in find(browser, "#drift .nodes").text
@@ -219,6 +221,75 @@ def test_print_opens_everything_and_closes_it_again(opened):
 ])
 def test_verdict(opened, outcomes, said):
     assert said in find(opened(outcomes), ".verdict").text
+
+
+def test_the_first_screen_says_what_and_where(opened):
+    browser = opened(fleet())
+    said = browser.execute_script("""
+        return [...document.querySelectorAll(".verdict, .cards li, #drift summary .title, #drift summary .at")].filter((one) => {
+            const box = one.getBoundingClientRect();
+            return box.height && box.bottom < 600;
+        }).map((one) => one.innerText).join("|");
+    """)
+    for words in ("1,900 of 2,000 hosts drifted, 30 could not be checked", "endpoint site: exclusive is false, should be true", "node[0001-1800]"):
+        assert words in said
+    find(browser, ".cards .unreachable a").click()
+    assert -1 < browser.execute_script("return document.getElementById('unreachable').getBoundingClientRect().top") < 800
+
+
+def test_paper_has_the_tail_as_a_list(opened):
+    browser = opened(fleet())
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script("return document.querySelector('.more').open && !document.querySelector('.more .row[open]')")
+    assert browser.execute_script("return document.querySelectorAll('#drift > .row[open]').length") == 10
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(opened, scheme):
+    """WCAG 2.2, level AA: 4.5 for text, 3 for the signs, the bar and the edges of what can be operated."""
+    browser = opened(fleet())
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    names = ["paper", "card", "ink", "soft", "edge", "focus", "sign", "del", "ins", "line", "in_state", "drifted", "failed", "unreachable", "users"]
+    light = dict(zip(names, map(luminance, browser.execute_script(
+        "return arguments[0].map((name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim())", names)), strict=True))
+    sign = "return getComputedStyle(document.querySelector('.mark.' + arguments[0])).getPropertyValue('--sign').trim()"
+    signs = {state: luminance(browser.execute_script(sign, state)) for state in names[-5:]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    text = [("ink", on) for on in ("paper", "card", "del", "ins")] + [("soft", on) for on in ("paper", "card", "line")] + [("failed", "card")]
+    edges = [(name, on) for name in ("edge", "focus", *names[-5:]) for on in ("paper", "card")]
+    low = {pair: round(contrast(*(light[name] for name in pair)), 2) for pairs, least in ((text, 4.5), (edges, 3)) for pair in pairs
+           if contrast(*(light[name] for name in pair)) < least}
+    low.update({("sign", state): contrast(light[state], sign) for state, sign in signs.items() if contrast(light[state], sign) < 4.5})
+    assert low == {}
+
+
+def luminance(colour):
+    """Of C(#rgb) or C(#rrggbb), as WCAG defines it."""
+    digits = colour.lstrip("#")
+    digits = "".join(digit * 2 for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[start:start + 2], 16) / 255 for start in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_screen_reader_hears_a_table(opened, width):
+    browser = opened(fleet()[1900:1903])
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+    nodes = [node for node in browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"] if not node["ignored"]]
+    roles = [node["role"]["value"] for node in nodes]
+    assert (roles.count("table"), roles.count("row"), roles.count("columnheader"), roles.count("rowheader"), roles.count("cell")) == (1, 4, 3, 3, 6)
+    unnamed = [node["role"]["value"] for node in nodes
+               if node["role"]["value"] in ("button", "searchbox", "link", "table") and not node["name"]["value"].strip()]
+    assert unnamed == []
+    boxes = browser.execute_script("return [...document.querySelectorAll('th button')].map((button) => button.getBoundingClientRect().height)")
+    assert min(boxes) >= 24
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.parametrize("width", [360, 1280])

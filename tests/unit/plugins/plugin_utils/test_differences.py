@@ -74,6 +74,9 @@ TOKEN = "        Token: {}\n"
     ("a text\n", "another\n", ["the content differs"]),
     ("Remotes:\n    1: 2\n", "Remotes:\n    ? [a]\n    : 2\n", ["the content differs"]),
     ("mode: '0600'\n", "mode: 0600\n", ["the content differs"]),
+    ("a: &a [x]\nb: *a\n", "a: [x]\n", ["the content differs"]),
+    ("[" * 5000, GOOD, ["the content differs"]),
+    (remote_yaml(**{f"e{number}": endpoint() for number in range(3000)}), GOOD, ["the content differs"]),
 ])
 def test_sentences(before, after, said):
     assert list(sentences(before, after)) == said

@@ -53,7 +53,8 @@ def test_nothing_is_lost(names):
     (["n1", "n2"], 60, "n[1-2]"),
     ([f"n{number}" for number in range(1, 99, 2)], 20, "n[1,3,5,7,9,11,...]"),
     ([f"{letter}host" for letter in "abcdefgh"], 20, "ahost,bhost,..."),
-    (["x" * 80], 20, "x" * 17 + ",..."),
+    (["x" * 80], 20, "x" * 80),
+    (["x" * 80, "y"], 20, "x" * 80 + ",..."),
 ])
 def test_shortened(names, width, text):
     assert shortened(names, width) == text

@@ -65,6 +65,24 @@ def test_drift_without_a_diff_is_drift(result):
     assert (found.subject, found.path, found.sentences) == ("global: remote.yaml", PATH, ("--diff shows what",))
 
 
+def test_what_differs_in_a_huge_file_is_not_compared():
+    huge = Difference("global: remote.yaml", PATH, ("the content differs",), "a\n" * 60_000, "b\n" * 60_000)
+    assert huge.unified().splitlines()[2:] == ["@@ too long to be compared @@"]
+
+
+@pytest.mark.parametrize("variables", [
+    {"apptainer_fleet_global_result": {"changed": True, "diff": ["x"]}},
+    {"apptainer_fleet_global_result": {"changed": True, "diff": 1}},
+    {"apptainer_fleet_logins_result": {"changed": True, "results": ["x"]}},
+    {"apptainer_fleet_global_result": OK, "apptainer_fleet_users_result": {"users": ["x"]}},
+    {"apptainer_fleet_global_result": OK, "apptainer_fleet_users_result": {"users": 1}},
+])
+def test_what_no_module_answers_is_a_failure_of_that_host(variables):
+    found = outcome("n1", variables)
+    assert (found.state, found.differences, found.findings) == ("failed", (), ())
+    assert found.reason.startswith("what the host answered is not what the modules of this collection answer")
+
+
 def test_hidden_result_is_drift():
     (found,) = outcome("n1", {"apptainer_fleet_global_result": {"changed": True, "censored": "no_log"}}).differences
     assert found.subject == "global: a file"
@@ -80,6 +98,9 @@ def test_hidden_result_is_drift():
     ("Task failed: Warning: Permanently added '10.1.2.3' (ED25519) to the list of known hosts.\r\nno", [], "no"),
     ("/home/ci/.ansible/tmp/ansible-tmp-1763.5-12-99: full\n disk", [], "/home/ci/.ansible/tmp/ansible-tmp: full disk"),
     (" \n", [], "no reason was given"),
+    ("\x1b[0;31mred\x1b[0m and \x1b[1mbold", [], "red and bold"),
+    ("x" * 2001 + "\n", [], "x" * 2000 + " ... and 2 characters more"),
+    ("Warning: Permanently added " * 40_000, [], " ".join(["Warning: Permanently added"] * 74) + " Wa ... and 1078000 characters more"),
 ])
 def test_without_names(message, addresses, said):
     assert without_names(message, "node1", addresses) == said

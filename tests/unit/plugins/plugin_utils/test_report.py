@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import STATES, Difference, Finding, Outcome, outcome
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import as_dict, lines, report
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import as_dict, counts, lines, printable, report, untouched
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,6 +76,71 @@ def test_lines_name_the_top_only():
     assert "Drift: 2 more" in found
     assert found[-4:] == ["Failed on 1 host (f): why", "Unreachable on 1 host (u): gone",
                           "Users' files on 1 host (u): stale-copy (error) of 1 user", "Users' files on 1 host (u): stale-copy (warning) of 1 user"]
+
+
+def test_users_are_counted_once_and_the_worst_is_first():
+    """A home that hosts share is seen on each of them."""
+    found = [STALE._replace(severity=severity) for severity in ("info", "", "warning", "error")]
+    shown = lines(made(*(Outcome(name, "in_state", "", (), tuple(found)) for name in ("n1", "n2"))))
+    assert shown[1:] == [f"Users' files on 2 hosts (n[1-2]): stale-copy ({severity}) of 1 user" for severity in ("error", "warning", "info", "")]
+
+
+@pytest.mark.parametrize(("differed", "said"), [
+    ("changed", ["2 hosts: 1 changed, 1 in state", "Changed on 1 host (n1): global: remote.yaml: mode is 0600, should be 0644"]),
+    ("to be changed", ["2 hosts: 1 to be changed, 1 in state",
+                       "To be changed on 1 host (n1): global: remote.yaml: mode is 0600, should be 0644"]),
+    ("", ["2 hosts: 1 drifted, 1 in state", "Drift on 1 host (n1): global: remote.yaml: mode is 0600, should be 0644"]),
+])
+def test_what_became_of_those_that_differed(differed, said):
+    assert lines(made(drifted("n1", MODE), Outcome("n2", "in_state")), differed) == said
+
+
+def test_all_that_was_changed_is_said():
+    hosts = [drifted(f"n{number}", MODE._replace(sentences=(f"sentence {number}",))) for number in range(7)]
+    assert len(lines(made(*hosts), "changed")) == 8
+    assert counts(made(*hosts), "changed") == "7 hosts: 7 changed"
+
+
+@pytest.mark.parametrize(("hosts", "said"), [
+    ([], "The rollout stops here. It had come to all hosts"),
+    (["n3"], "The rollout stops here. 1 host was not touched: n3"),
+    (["n3", "n4"], "The rollout stops here. 2 hosts were not touched: n[3-4]"),
+])
+def test_untouched(hosts, said):
+    assert untouched(hosts) == said
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("a\tb\nc \u00e9 \u05d0 \U0001f600", "a\tb\nc \u00e9 \u05d0 \U0001f600"),
+    ("\x1b[2J\x00\r\x7f\x9b", "\\u001b[2J\\u0000\\u000d\\u007f\\u009b"),
+    ("\u202etxt.exe\u2066\u2028", "\\u202etxt.exe\\u2066\\u2028"),
+    ("\ud800", "\\ud800"),
+])
+def test_printable(text, shown):
+    assert printable(text) == shown
+
+
+def test_a_line_is_one_line_that_does_nothing_to_a_terminal():
+    (_counts, line) = lines(made(drifted("n\x1b1", MODE._replace(sentences=("is \x1b[2J\n" + "x" * 2000,)))))
+    assert line.startswith("Drift on 1 host (n\\u001b1): global: remote.yaml: is \\u001b[2J xxx")
+    assert line.endswith("xxx ...")
+    assert len(line) < 600
+
+
+@pytest.mark.parametrize(("alike", "alone", "shown"), [(0, 9, 9), (0, 30, 10), (15, 30, 15), (40, 0, 25)])
+def test_a_long_tail_of_differences_is_behind_a_click(alike, alone, shown):
+    hosts = [drifted(f"n{number}", MODE._replace(sentences=(f"sentence {number if number < alike + alone else number - alike - alone}",)))
+             for number in range(alike + alone + alike)]
+    text = page(made(*hosts))
+    assert text.partition('<details class="more">')[0].count('<details class="row drifted">') == shown
+    assert text.count('<details class="row drifted">') == alike + alone
+
+
+def test_the_page_names_no_more_users_than_somebody_reads():
+    found = tuple(STALE._replace(user=f"u{number}") for number in range(5000))
+    text = page(made(Outcome("n1", "in_state", "", (), found)))
+    assert "u19 on n1; and 4980 more" in text
+    assert "u20 on n1" not in text
 
 
 OUTCOMES = st.lists(
