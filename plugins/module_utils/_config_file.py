@@ -51,36 +51,30 @@ class FileState(NamedTuple):
     gid: Optional[int]
 
 
-def resolve(path: str, root: str = "/") -> str:
+def resolve(path: str, root: str = "/", is_file: bool = True) -> str:
     """The absolute path of the real file, which need not exist, behind every symbolic link: links are followed, not replaced.
 
-    With I(root), the root of another system's file tree, C(path) must be below it, and links below it mean what they mean to that system:
-    an absolute one begins at I(root), and C(..) does not lead out of it. So the answer is always below it.
+    With I(root), the root of another system's file tree, C(path) must be below it, or below its real path, and links below it mean what
+    they mean to that system: an absolute one begins at I(root), and C(..) does not lead out of it. So the answer is always below it.
 
     A link of the file is followed only to what its owner could have put there: something inside the link's own directory
     (unless that is sticky, as /tmp), or a target of the same owner; the nearest existing parent counts for a missing one. So root
     neither rewrites /etc/shadow for a user nor keeps the node's configuration in a user's file. A link of a directory on the way
     must pass the same test, unless root or the running user made it: /home on another disk is how the administrator built the system.
 
+    If C(path) is not of a file but of a directory, its own link is judged as one on the way.
+
     Raises StoreError for a link that fails this test, for a loop, and where the path cannot be searched.
     """
-    return _resolved(path, root, True)
-
-
-def resolve_directory(path: str, root: str = "/") -> str:
-    """The same for a directory, whose own link is judged as one on the way. Raises StoreError."""
-    return _resolved(path, root, False)
-
-
-def _resolved(path: str, root: str, is_file: bool) -> str:
     with _explained(path, "find the file"):
         base = _real(os.getcwd(), root, [], False)
         if base == "/":
             return _real(os.getcwd(), path, [], is_file)
-        top, below = os.path.abspath(root), os.path.abspath(path)
-        if not (below + "/").startswith(top + "/"):
-            raise StoreError("%s: is not below the root %s. Correct one of the two." % (path, root))
-        return _real(base, below[len(top) + 1:], [], is_file, base)
+        below = os.path.abspath(path)
+        for top in (os.path.abspath(root), base):
+            if (below + "/").startswith(top + "/"):
+                return _real(base, below[len(top) + 1:], [], is_file, base)
+        raise StoreError("%s: is not below the root %s. Correct one of the two." % (path, root))
 
 
 def read(path: str) -> FileState:
@@ -130,14 +124,12 @@ def locked(*paths: str, timeout: float = 30.0) -> Iterator[None]:
 
 
 def make_directory(path: str, mode: int) -> bool:
-    """Makes the directory C(path), with C(mode) whatever the umask, and its missing parents, 0755. Returns whether it made any.
+    """Makes the directory at the resolved C(path), with C(mode) whatever the umask, and its missing parents, 0755. Returns whether it made any.
 
-    Links are followed as by C(resolve). What root makes belongs to the owner of the directory it is made in. What exists is left alone.
-
-    Raises StoreError if that is not possible.
+    What root makes belongs to the owner of the directory it is made in. What exists is left alone. Raises StoreError.
     """
     with _explained(path, "make this directory"):
-        return _make(_real(os.getcwd(), path, [], False), mode)
+        return _make(path, mode)
 
 
 def mode_of(path: str) -> int:
@@ -158,22 +150,24 @@ def check_writable(path: str) -> None:
 
 
 class Change(NamedTuple):
-    """A new content for the file at a resolved path; see replace()."""
+    """A new content for the file at a resolved path, its mode, and an uid and gid that it would not get by itself; see replace()."""
 
     path: str
     data: bytes
     prepare: Callable[[str], object]
     before: Optional[FileState] = None
     backup: str = ""
+    mode: int = 0o600
+    owner: Tuple[int, int] = (-1, -1)
 
 
 def replace(*changes: Change) -> None:
     """Puts new files at the paths of C(changes): whoever looks, at any instant, sees the old or the new file, whole.
 
-    C(prepare) gets the path of the finished temporary file, in the same directory, still 0600, and sets mode, owner and security context.
-    The owner is kept before that, or it fails. So is the group; if that is not permitted, it fails only where the old
+    Without another in C(owner) the owner is kept, or it fails. So is the group; if that is not permitted, it fails only where the old
     mode gave the group rights of its own. A new file that root makes belongs to the owner of its directory. ACLs and other extended
     attributes are not kept: Apptainer's chmod 0600 disables an ACL on a user's file, and everybody may read the global one.
+    C(prepare) gets the path of the temporary file, in the same directory, for its security context and no more: others may exchange it.
 
     With C(before), as read when the change was planned, it fails if the file is no longer like that: Apptainer itself takes no locks.
     With C(backup), the name of a file that does not exist yet, the old content stays in the same directory under that name. It is prepared
@@ -205,10 +199,10 @@ def _ready(stack: contextlib.ExitStack, change: Change) -> Tuple[Change, int, st
     with _explained(change.path, "write", " The file is unchanged."):
         parent = stack.enter_context(_opened(directory))
         stack.callback(_discard, parent, temporary)
-        _fill(parent, change.path, temporary, change.data, change.prepare)
+        _fill(parent, change, temporary, change.data)
         if change.backup and change.before is not None and change.before.data is not None:
             stack.callback(_discard, parent, temporary + "~")
-            _fill(parent, change.path, temporary + "~", change.before.data, change.prepare)
+            _fill(parent, change, temporary + "~", change.before.data)
     return change, parent, temporary
 
 
@@ -320,8 +314,7 @@ def _lock_file(parent: int) -> Iterator[int]:
 
 
 def _wait_for(fd: int, directory: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    pause = 0.01
+    deadline, pause = time.monotonic() + timeout, 0.01
     while True:
         with contextlib.suppress(BlockingIOError):
             return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -359,9 +352,9 @@ def _give_to_owner_of(parent: int, fd: int) -> None:
         os.fchown(fd, status.st_uid, status.st_gid)
 
 
-def _fill(parent: int, path: str, temporary: str, data: bytes, prepare: Callable[[str], object]) -> None:
+def _fill(parent: int, change: Change, temporary: str, data: bytes) -> None:
     """Makes the temporary file: whole, prepared, on disk."""
-    directory, name = os.path.split(path)
+    directory, name = os.path.split(change.path)
     old = _status(name, parent)
     with _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, parent) as fd:
         with os.fdopen(fd, "wb", closefd=False) as stream:
@@ -369,8 +362,13 @@ def _fill(parent: int, path: str, temporary: str, data: bytes, prepare: Callable
         if old is None:
             _give_to_owner_of(parent, fd)
         else:
-            _keep_owner(path, fd, old)
-        prepare(os.path.join(directory, temporary))
+            _keep_owner(change.path, fd, old)
+        status = os.fstat(fd)  # what is right already is left alone: some file systems refuse to do even nothing
+        if any(wanted not in (-1, now) for wanted, now in zip(change.owner, (status.st_uid, status.st_gid))):
+            os.fchown(fd, *change.owner)
+        if stat.S_IMODE(status.st_mode) != change.mode:
+            os.fchmod(fd, change.mode)
+        change.prepare(os.path.join(directory, temporary))
         os.fsync(fd)
 
 

@@ -27,7 +27,7 @@ import threading
 import time
 import traceback
 import zlib
-from typing import Callable, Deque, Dict, Hashable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError, quoted
@@ -355,7 +355,7 @@ def _problem_with_files(ca_path: Optional[str], bundle: str, client_cert: Option
     return ""
 
 
-def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 64, lines: Optional[Sequence[Hashable]] = None,
+def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 64, lines: Optional[Sequence[object]] = None,
             abreast: int = 1) -> List[Union[_T, NetworkError]]:
     """Run checks, C(workers) at a time, each for at most C(timeout) seconds from its start; results in the order of the checks.
 
@@ -374,7 +374,7 @@ def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 6
             done.put((number, None, error))
 
     places = range(len(checks)) if lines is None else lines
-    waiting: Dict[Hashable, Deque[int]] = {}
+    waiting: Dict[object, Deque[int]] = {}
     for number, place in enumerate(places):
         waiting.setdefault(place, collections.deque()).append(number)
     ready = collections.deque(line.popleft() for line in waiting.values() for _number in range(min(abreast, len(line))))

@@ -11,7 +11,7 @@ import pwd
 from typing import Any, Callable, Dict, Optional, Sequence
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective, exclusives
-from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import mode_of, owner_of, read, resolve, resolve_directory
+from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import mode_of, owner_of, read, resolve
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, hosts
 from ansible_collections.hpc.apptainer.plugins.module_utils._docker_json import decode as decode_docker_config
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError
@@ -102,7 +102,7 @@ def _auth_file(user_path: str, flavor: str, root: str) -> str:
 def _exists(path: str, root: str) -> bool:
     """Whether there is something, be it a link to nothing."""
     try:
-        directory = os.path.dirname(path) if root == "/" else resolve_directory(os.path.dirname(path), root)
+        directory = os.path.dirname(path) if root == "/" else resolve(os.path.dirname(path), root, is_file=False)
     except ApptainerError:  # which is told when it is read
         return False
     return os.path.lexists(os.path.join(directory, os.path.basename(path)))
@@ -111,7 +111,7 @@ def _exists(path: str, root: str) -> bool:
 def _directory_uid(path: str, root: str) -> int:
     directory = os.path.dirname(path)
     try:
-        return owner_of(os.path.realpath(directory) if root == "/" else resolve_directory(directory, root))
+        return owner_of(os.path.realpath(directory) if root == "/" else resolve(directory, root, is_file=False))
     except ApptainerError:
         return os.geteuid()  # it can't be read either, which is the finding
 

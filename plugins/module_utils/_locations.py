@@ -10,7 +10,7 @@ import os
 import pwd
 from typing import List, Optional
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import resolve_directory
+from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import resolve
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import StoreError
 
 REMOTE_YAML = "remote.yaml"
@@ -31,7 +31,7 @@ def checked_root(root: Optional[str]) -> str:
         raise StoreError('root must be an absolute path, and it is "%s"; leave it out for the file system of this node itself' % root)
     if not os.path.isdir(root):
         raise StoreError("root %s is no directory on this node; make it, or correct the path" % root)
-    return root
+    return "/" if os.path.samefile(root, "/") else root
 
 
 def global_file(flavor: str, sysconfdir: Optional[str] = None, root: str = "/") -> str:
@@ -53,7 +53,7 @@ def _is_directory(path: str, root: str) -> bool:
     if root == "/":
         return os.path.isdir(path)
     try:
-        return os.path.isdir(resolve_directory(path, root))
+        return os.path.isdir(resolve(path, root, is_file=False))
     except StoreError:  # which is told when the file is looked for there
         return False
 
@@ -100,6 +100,6 @@ def cached_discoveries(directory: str, root: str = "/") -> List[str]:
     """
     cache = os.path.join(directory, DISCOVERY_CACHE)
     try:
-        return sorted(name for name in os.listdir(cache if root == "/" else resolve_directory(cache, root)) if name.endswith(".json"))
+        return sorted(name for name in os.listdir(cache if root == "/" else resolve(cache, root, is_file=False)) if name.endswith(".json"))
     except (OSError, StoreError):
         return []

@@ -7,7 +7,9 @@
 """The glue that changes files: read, plan, have what is new proven, and write what differs; in check mode the same, short of writing."""
 
 import functools
+import grp
 import os
+import pwd
 import stat
 import tempfile
 import time
@@ -27,6 +29,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._config_file import 
 )
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, FormatError, StoreError
 from ansible_collections.hpc.apptainer.plugins.module_utils._go_yaml import encode
+from ansible_collections.hpc.apptainer.plugins.module_utils._module import root_of
 from ansible_collections.hpc.apptainer.plugins.module_utils._output import redacted
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import decode
@@ -105,7 +108,8 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
     has to be made once more, without what it has set aside. It runs before anything is locked, and must then know its answers by heart.
     Raises ApptainerError where a file can't be read, understood, locked or written, or the rule refuses; the files are then as they were.
     """
-    targets = [target._replace(path=resolve(target.path)) for target in targets]
+    root = root_of(module)
+    targets = [target._replace(path=resolve(target.path, root)) for target in targets]
     drafts, warnings = _planned(module, targets, plan, prove)
     backups: List[str] = []
     if any(draft.changed for draft in drafts) and not module.check_mode:
@@ -171,10 +175,29 @@ def _write(module: AnsibleModule, drafts: Sequence[_Draft]) -> List[str]:
     suffix = ".%d.%s~" % (os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S"))
     kept = [draft.target.path for draft in drafts if module.params["backup"] and draft.state.data is not None]
     replace(*(
-        Change(draft.target.path, draft.data, functools.partial(_set_attributes, module, attributes=draft.attributes), draft.state,
-               os.path.basename(draft.target.path) + suffix if draft.target.path in kept else "")
+        _change(module, draft, draft.data, os.path.basename(draft.target.path) + suffix if draft.target.path in kept else "")
         for draft in drafts if draft.data is not None))
     return [path + suffix for path in kept]
+
+
+def _change(module: AnsibleModule, draft: _Draft, data: bytes, backup: str) -> Change:
+    """What to write. Ansible sets modes and owners by path, which is not for root in a directory of others, so only the context is left to it."""
+    attributes = draft.attributes
+    owner = _id(attributes["owner"], lambda name: pwd.getpwnam(name).pw_uid), _id(attributes["group"], lambda name: grp.getgrnam(name).gr_gid)
+    prepare = functools.partial(_set_context, module, attributes["secontext"])
+    return Change(draft.target.path, data, prepare, draft.state, backup, int(attributes["mode"], 8), owner)
+
+
+def _id(text: Optional[str], find: Callable[[str], int]) -> int:
+    """The id that Ansible would give a file for this name, known to exist, or number."""
+    try:
+        return -1 if text is None else int(text)
+    except ValueError:
+        return find(text or "")
+
+
+def _set_context(module: AnsibleModule, context: Sequence[Optional[str]], path: str) -> None:
+    module.set_context_if_different(path, context, False)
 
 
 def _attributes(module: AnsibleModule, target: Target, state: FileState) -> Dict[str, Any]:

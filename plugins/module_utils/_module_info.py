@@ -14,6 +14,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import Appta
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import Ask, inspect
 from ansible_collections.hpc.apptainer.plugins.module_utils._locations import global_file, user_file
 from ansible_collections.hpc.apptainer.plugins.module_utils._module import ROOT_SPEC, root_of
+from ansible_collections.hpc.apptainer.plugins.module_utils._module_processes import output_of
 from ansible_collections.hpc.apptainer.plugins.module_utils._module_verification import checks
 from ansible_collections.hpc.apptainer.plugins.module_utils._program import ask
 
@@ -38,7 +39,7 @@ def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
     root = root_of(module, needs_home=not is_global and not params["config_file"])
     program: Optional[Ask] = None
     if params["program"] and root == "/":
-        program = functools.partial(ask, flavor, params["sysconfdir"], params["timeout"])
+        program = functools.partial(ask, flavor, params["sysconfdir"], params["timeout"], output_of)
     return inspect(
         params["global_config_file"] or global_file(flavor, params["sysconfdir"], root),
         None if is_global else params["config_file"] or user_file(flavor),

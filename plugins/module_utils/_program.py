@@ -6,14 +6,12 @@
 
 """What the installed program itself says: C(apptainer remote list), run where it leaves nothing behind, and its table read."""
 
-import contextlib
 import os
 import re
 import shutil
-import signal
-import subprocess
+import stat
 import tempfile
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import FormatError
 from ansible_collections.hpc.apptainer.plugins.module_utils._go_yaml import encode
@@ -24,6 +22,8 @@ _USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/
 _VERSION = re.compile(r"(apptainer|singularity)\S* version (\d+)\.(\d+)\S*")
 # The first version that looks for the user's file in $HOME or where a variable says, and so can be shown another one (C(pkg/syfs/syfs.go))
 _REDIRECTED_FROM = {"apptainer": (1, 1), "singularity": (4, 0)}
+
+Run = Callable[[Sequence[str], Mapping[str, str], str, float], Tuple[bytes, Optional[int]]]
 
 
 class Listed(NamedTuple):
@@ -94,56 +94,72 @@ def find_program(flavor: str, sysconfdir: Optional[str] = None) -> Optional[str]
     return shutil.which(flavor, path=os.pathsep.join(place for place in places if place.startswith("/")))
 
 
-def ask(flavor: str, sysconfdir: Optional[str], timeout: float, user: Optional[RemoteConfig]) -> Optional[Answer]:
+def who_can_exchange(path: str) -> Optional[str]:
+    """Why root must not run the program at I(path), in words: somebody else can write another one there. None if nobody can.
+
+    What belongs to a group is taken for a matter of administrators, as /usr/local on Debian. Raises OSError.
+    """
+    while True:
+        status = os.lstat(path)
+        if status.st_uid not in (0, os.geteuid()):
+            return "%s belongs to uid %d" % (path, status.st_uid)
+        if stat.S_ISLNK(status.st_mode):
+            found = who_can_exchange(os.path.realpath(path))
+            if found:
+                return found
+        elif status.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
+            return "everybody can write to %s" % path
+        if path == "/":
+            return None
+        path = os.path.dirname(path)
+
+
+def ask(flavor: str, sysconfdir: Optional[str], timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[Answer]:
     """What the installed program lists for a user whose file holds I(user), or who has none; None if it is not installed.
 
     C(remote list) makes an empty file in the home, and other commands more, so it gets a home of its own for the time, with a copy of the
-    file that holds no secrets. I(timeout) is in seconds, for each of two runs. What goes wrong is in the answer.
+    file that holds no secrets. I(run) gets arguments, environment, directory and seconds, and says what is printed and the exit status,
+    which is None if it did not end in time. I(timeout) is for each of two runs. What goes wrong is in the answer.
     """
     path = find_program(flavor, sysconfdir)
     if path is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="ansible-hpc.apptainer-") as home:
-        directory = os.path.join(home, "." + flavor)
-        os.mkdir(directory, 0o700)
-        if user is not None:
-            remotes = {name: remote._replace(token="") for name, remote in user.remotes.items()}
-            with open(os.path.join(directory, REMOTE_YAML), "wb", opener=_private) as stream:
-                stream.write(encode(RemoteConfig(user.active, remotes), ""))
-        version = _VERSION.match(_run([path, "--version"], flavor, home, timeout)[0])
-        if version and version.group(1) != flavor:
-            return None  # the link that Apptainer installs as singularity
-        if version and (int(version.group(2)), int(version.group(3))) < _REDIRECTED_FROM[flavor]:
-            return Answer(path, "%s would look into the user's own home and leave files there, so it was not asked" % version.group(), asked=False)
-        output, error = _run([path, "remote", "list"], flavor, home, timeout)
-    if error:
-        return Answer(path, error)
     try:
-        return Answer(path, remotes=parse_list(output))
+        danger = who_can_exchange(path) if os.geteuid() == 0 else None
+        if danger:
+            return Answer(path, "%s, so root does not run it; ask as another user (become: false)" % danger, asked=False)
+        home = tempfile.mkdtemp(prefix="ansible-hpc.apptainer-")
+        try:
+            return _asked(path, flavor, home, timeout, run, user)
+        finally:
+            shutil.rmtree(home, ignore_errors=True)  # whatever the program made of it
+    except OSError as exc:
+        return Answer(path, "it cannot be asked: %s" % exc.strerror, asked=False)
+
+
+def _asked(path: str, flavor: str, home: str, timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[Answer]:
+    directory = os.path.join(home, "." + flavor)
+    os.mkdir(directory, 0o700)
+    if user is not None:
+        remotes = {name: remote._replace(token="") for name, remote in user.remotes.items()}
+        with open(os.path.join(directory, REMOTE_YAML), "wb", opener=_private) as stream:
+            stream.write(encode(RemoteConfig(user.active, remotes), ""))
+    environment = {"HOME": home, flavor.upper() + "_CONFIGDIR": directory, "LC_ALL": "C", "PATH": os.environ.get("PATH") or os.defpath}
+    version = _VERSION.match(run([path, "--version"], environment, home, timeout)[0].decode("utf-8", "replace"))
+    if version and version.group(1) != flavor:
+        return None  # the link that Apptainer installs as singularity
+    if version and (int(version.group(2)), int(version.group(3))) < _REDIRECTED_FROM[flavor]:
+        return Answer(path, "%s would look into the user's own home and leave files there, so it was not asked" % version.group(), asked=False)
+    output, status = run([path, "remote", "list"], environment, home, timeout)
+    if status is None:
+        return Answer(path, "it did not end within %g seconds, or never stops talking" % timeout)
+    if status:  # not what it says of that: a message may quote what is in a file
+        return Answer(path, "it failed with exit status %d" % status)
+    try:
+        return Answer(path, remotes=parse_list(output.decode("utf-8", "replace")))
     except FormatError as exc:
         return Answer(path, str(exc))
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_EXCL, 0o600)
-
-
-def _run(arguments: List[str], flavor: str, home: str, timeout: float) -> Tuple[str, str]:
-    """What a command prints, and what went wrong, if anything. Not what it says of that: a message may quote what is in a file."""
-    environment = {
-        "HOME": home, flavor.upper() + "_CONFIGDIR": os.path.join(home, "." + flavor), "LC_ALL": "C",
-        "PATH": os.environ.get("PATH") or os.defpath,
-    }
-    try:
-        process = subprocess.Popen(arguments, env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
-    except OSError as exc:
-        return "", "it cannot be run: %s" % exc.strerror
-    try:
-        output = process.communicate(timeout=timeout)[0].decode("utf-8", "replace")
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return "", "it did not end within %g seconds" % timeout
-    return output, "it failed with exit status %d" % process.returncode if process.returncode else ""

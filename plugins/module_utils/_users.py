@@ -73,7 +73,7 @@ def accounts(wanted: Optional[Sequence[str]], owners: Iterable[int], people: Lim
         unknown = sorted(text for text, account in known.items() if account is None)
     seen = {account.uid for account in found}
     for uid in owners:
-        account = _find(str(uid)) if uid >= people.first and uid not in seen else None
+        account = _with_uid(uid) if uid >= people.first and uid not in seen else None
         found += [account] if account else []
     return sorted({(account.uid, account.home): account for account in reversed(found)}.values()), unknown
 
@@ -83,10 +83,13 @@ def _find(text: str) -> Optional[Account]:
     try:
         return _account(pwd.getpwnam(text))
     except (KeyError, ValueError):  # a null byte in it, or a letter that Python 3.6 cannot encode in the C locale
-        pass
+        return _with_uid(int(text)) if text.isdigit() else None
+
+
+def _with_uid(uid: int) -> Optional[Account]:
     try:
-        return _account(pwd.getpwuid(int(text)))
-    except (KeyError, ValueError, OverflowError):
+        return _account(pwd.getpwuid(uid))
+    except (KeyError, OverflowError):
         return None
 
 
@@ -115,7 +118,7 @@ def decoded(data: bytes) -> Any:
         raise ApptainerError(_BROKEN)
     error = answer.get("error")
     if isinstance(error, str):
-        raise ApptainerError(error)
+        raise ApptainerError(_shown(error))
     return answer.get("answer")
 
 
@@ -123,7 +126,7 @@ def own_findings(answer: Any) -> List[Dict[str, Any]]:
     """Findings as another process gave them. Raises ApptainerError if they are none."""
     if not isinstance(answer, list) or not all(_is_finding(finding) for finding in answer):
         raise ApptainerError(_BROKEN)
-    return answer
+    return [{name: _shown(value) if isinstance(value, str) else value for name, value in finding.items()} for finding in answer]
 
 
 def uids(answer: Any) -> List[int]:
@@ -159,5 +162,5 @@ def unknown_user(name: str) -> Dict[str, Any]:
 
 
 def _shown(text: str) -> str:
-    """Text with question marks in place of what is no Unicode."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """Text with question marks in place of what cannot be seen or what a terminal would obey: users choose names of files and links."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

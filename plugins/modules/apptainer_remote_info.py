@@ -39,6 +39,8 @@ options:
     description:
       - Ask also the installed program (C(apptainer remote list), or C(singularity), by O(flavor)), and compare what it says with the files.
         It is looked for beside O(sysconfdir), in the C(PATH), and in the usual places.
+      - Root does not run it if another user than root can exchange it, or everybody can, on any directory of the way.
+        Then ask as another user.
       - It runs in a home of its own, with a copy of the user's file without the secrets, as it would leave files in the user's home.
         Apptainer 1.0 and SingularityCE before 4.0 cannot be told so, and are not asked.
       - It is not asked if one of the files cannot be read, nor with O(root), as a program of another system cannot answer here.

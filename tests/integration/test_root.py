@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
+from support import envs
 from support.files import snapshot
 
 SITE = {"name": "site", "uri": "https://library.example.org", "default": True}
@@ -149,3 +152,38 @@ def test_the_files_belong_to_who_builds_the_image(run_module, root):
 def test_the_root_of_this_node_is_no_other(run_module, tmp_path):
     args = {"root": "/", "sysconfdir": str(tmp_path / "etc"), **TASKS["apptainer_remotes"]}
     assert run_module("apptainer_remotes", args).result["config_file"] == str(tmp_path / "etc/apptainer/remote.yaml")
+
+
+@pytest.mark.parametrize("path", ["//", "/.", "link"])
+def test_other_names_of_this_nodes_root(run_module, tmp_path, path):
+    (tmp_path / "link").symlink_to("/")
+    path = str(tmp_path / path) if path == "link" else path
+    args = {**TASKS["apptainer_remotes"], "root": path, "config_file": str(tmp_path / "etc/remote.yaml")}
+    assert run_module("apptainer_remotes", args).result["config_file"] == str(tmp_path / "etc/remote.yaml")
+
+
+@pytest.mark.parametrize("name", ["link", "link/", "n1//", "x/../n1"])
+def test_other_names_of_an_images_root(run_module, root, name):
+    (root.parent / "link").symlink_to("n1")
+    (root.parent / "x").mkdir()
+    done = run_module("apptainer_remotes", {**TASKS["apptainer_remotes"], "root": f"{root.parent}/{name}"})
+    assert done.result["config_file"] == str(root / "etc/apptainer/remote.yaml")
+    shown = run_module("apptainer_remote_info", {**TASKS["apptainer_remote_info"], "root": f"{root.parent}/{name}"}).result
+    assert (shown["effective"]["default"], shown["findings"]) == ("site", [])
+    names = {"", "etc", "etc/apptainer", "etc/apptainer/remote.yaml", "etc/apptainer/.ansible-hpc.apptainer.lock"}
+    assert {str(path.relative_to(root)) for path in root.rglob("*")} <= names
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts in a private mount namespace: needs root")
+@pytest.mark.parametrize("check", [False, True])
+def test_a_read_only_image(run_module, root, tmp_path, check):
+    script = tmp_path / "python"
+    mount = f"mount --bind {root} {root} && mount -o remount,bind,ro {root}"
+    script.write_text(f"#!/bin/sh\nexec unshare --mount --propagation private sh -c '{mount} && exec \"$@\"' sh {sys.executable} \"$@\"\n")
+    script.chmod(0o755)
+    if subprocess.run([script, "-c", ""], check=False).returncode:
+        pytest.skip("no private mount namespaces here")
+    args = {**TASKS["apptainer_remotes"], "root": str(root)}
+    done = run_module("apptainer_remotes", args, check=check, python=envs.Node(envs.core("running"), script))
+    assert done.result["msg"].endswith("cannot write: Read-only file system. Mount the file system writable, or make the change where its image "
+                                       "is built. The file is unchanged.")

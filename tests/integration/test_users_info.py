@@ -256,10 +256,17 @@ class TestWho:
         (machine.root / "home" / "gone").mkdir()
         os.chown(machine.root / "home" / "gone", FIRST + 7, 0)
         (machine.root / "home" / "dangling").symlink_to("nowhere")
+        (machine.root / "elsewhere").mkdir()
+        os.chown(machine.root / "elsewhere", FIRST + 7, 0)
+        machine.user("moved", remotes(), mode=0o644, uid=FIRST + 10)
+        (machine.root / "home" / "moved").rename(machine.root / "moved")
+        (machine.root / "home" / "moved").symlink_to("/mnt/moved")
+        (machine.root / "home" / "trap").symlink_to("/mnt/elsewhere")  # of a user: not followed
+        os.lchown(machine.root / "home" / "trap", FIRST + 9, 0)
         assert found(run(machine)) == {"alice": ["mode"]}
         result = run(machine, {"homes": [HOMES, "/mnt/nothing-here"]})
-        assert (found(result), result["checked"]) == ({"alice": ["mode"], "far": ["mode"]}, 2)
-        assert run(machine, {"homes": [HOMES], "users": ["root"]})["checked"] == 3
+        assert (found(result), result["checked"]) == ({"alice": ["mode"], "far": ["mode"], "moved": ["mode"]}, 3)
+        assert run(machine, {"homes": [HOMES], "users": ["root"]})["checked"] == 4
         failed = run(machine, {"homes": ["/mnt/passwd"]})
         assert failed["msg"].startswith("homes: /mnt/passwd: its owners cannot be found: ")
         assert "Not a directory" in failed["msg"]
@@ -279,6 +286,18 @@ class TestWho:
         (entry,) = run(machine)["users"]
         assert (entry["user"], entry["home"]) == ("b?r", "/mnt/home/b?r")
         assert "a directory where" in entry["findings"][0]["message"]
+
+    def test_names_that_a_terminal_would_obey(self, machine, run):
+        directory = machine.user("alice")
+        (directory / "remote.yaml").symlink_to("/etc/sha\x1b[2Jdow\n\x9b")
+        (directory / "remote-cache").mkdir()
+        (directory / "remote-cache" / "x\x1b[2J.json").touch()
+        for path in (directory / "remote-cache", directory / "remote.yaml"):
+            os.lchown(path, machine.uids["alice"], 0)
+        (entry,) = run(machine)["users"]
+        messages = [finding["message"] for finding in entry["findings"]]
+        assert "/etc/sha?[2Jdow?? belongs to root" in messages[0]
+        assert "(x?[2J.json)" in messages[1]
 
     def test_more_users_than_are_looked_at_at_once(self, machine, run):
         (machine.root / "login.defs").write_text("UID_MIN 0x4000\nUID_MAX 60000\n")
@@ -369,7 +388,8 @@ class TestProcesses:
         assert (result["checked"], result["users"][0]["error"][:36]) == (1, "nothing came back within 2 seconds. ")
         (seen,) = watcher.seen.values()
         assert [seen["fds"].pop(fd) for fd in "012"] == ["/dev/null"] * 3
-        assert [link.partition(":")[0] for link in seen["fds"].values()] in (["pipe"], ["pipe", f"{HOMES}/alice/.apptainer/remote.yaml"])
+        others = [link for link in seen["fds"].values() if link != "/" and not link.startswith(("/mnt", "/proc/"))]  # what it opens itself
+        assert [link.partition(":")[0] for link in others] == ["pipe"]
         status = seen["status"]
         assert (status["Uid"], status["Gid"]) == ("\t".join([str(uid)] * 4),) * 2
         assert sorted(map(int, status["Groups"].split())) == [uid, FIRST + 9]
@@ -381,6 +401,21 @@ class TestProcesses:
             result = run(slow)
         assert found(result) == {"alice": [], "bob": ["mode"]}
         assert result["users"][0]["error"].startswith("what was read did not come back whole. ")
+
+    def test_where_processes_would_keep_rights_of_root(self, machine, run):
+        machine.user("alice", remotes(), mode=0o644)
+        keeping = "setpriv --securebits=+no_setuid_fixup"
+        if not shutil.which("setpriv") or subprocess.run([*keeping.split(), "true"], check=False).returncode:
+            pytest.skip("setpriv cannot set securebits here")
+        (entry,) = run(machine, prefix=keeping)["users"]
+        assert entry["error"] == "this node lets processes keep root's capabilities (securebits). Run the task without that."
+
+    def test_where_the_end_of_processes_is_ignored(self, machine, run):
+        machine.user("alice", remotes(), mode=0o644)
+        ignoring = "env --ignore-signal=CHLD"
+        if subprocess.run([*ignoring.split(), "true"], check=False, capture_output=True).returncode:
+            pytest.skip("env has no --ignore-signal here")
+        assert found(run(machine, prefix=ignoring)) == {"alice": ["mode"]}
 
     def test_one_with_too_much_to_say(self, machine, run):
         directory = machine.user("alice") / "remote-cache"

@@ -592,6 +592,26 @@ class TestOwners:
         store.replace(store.Change(str(path), b"new\n", lambda temporary: os.chown(temporary, ALICE, LAB)))
         assert ids(path) == (ALICE, LAB)
 
+    @pytest.mark.parametrize(("owner", "is_given"), [((ALICE, LAB), (ALICE, LAB)), ((ALICE, -1), (ALICE, BOB)), ((-1, LAB), (BOB, LAB))])
+    def test_they_can_be_given(self, place, owner, is_given):
+        path = file_of(place / "remote.yaml", BOB)
+        store.replace(store.Change(str(path), b"new\n", nothing, mode=0o640, owner=owner))
+        assert (ids(path), mode_of(path)) == (is_given, 0o640)
+
+    def test_nothing_is_given_to_a_file_that_was_put_in_place_of_the_temporary_one(self, place, monkeypatch):
+        home, secret = directory_of(place / "home", BOB), file_of(place / "shadow")
+        before = (ids(secret), mode_of(secret))
+
+        def exchanged(fd, *owner, really=os.fchown):
+            (temporary,) = home.glob(".remote.yaml.ansible-*")
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(secret)
+            really(fd, *owner)
+
+        monkeypatch.setattr(store.os, "fchown", exchanged)
+        store.replace(store.Change(str(home / "remote.yaml"), b"new\n", nothing, mode=0o644, owner=(BOB, BOB)))
+        assert (ids(secret), mode_of(secret)) == before
+
     def test_prepare_sees_them(self, place):
         path = file_of(place / "remote.yaml", BOB)
         seen = []
@@ -712,7 +732,7 @@ class TestAUserWhoExchangesTheDirectory:
         assert "became a symbolic link" in message_of(lock, path)
 
     def test_make_directory(self, path):
-        assert "so it is not followed" in message_of(store.make_directory, os.path.dirname(path) + "/new", 0o755)
+        assert "became a symbolic link" in message_of(store.make_directory, os.path.dirname(path) + "/new", 0o755)
 
 
 class TestLocked:
@@ -864,10 +884,12 @@ class TestMakeDirectory:
         for path in (tmp_path / "a", tmp_path / "a/b"):
             assert "Not a directory. A directory on the way is a file" in message_of(store.make_directory, str(path), 0o755)
 
-    def test_a_link_to_nowhere_is_followed(self, tmp_path):
-        link_of(tmp_path / "link", "real/directory")
-        assert store.make_directory(str(tmp_path / "link"), 0o700) is True
-        assert mode_of(tmp_path / "real/directory") == 0o700
+    @pytest.mark.parametrize("name", ["link", "link/below"])
+    def test_a_link_that_was_not_there_when_the_path_was_resolved_is_not_followed(self, tmp_path, name):
+        directory_of(tmp_path / "real")
+        link_of(tmp_path / "link", "real")
+        assert "became a symbolic link while this task ran: look who changes it" in message_of(store.make_directory, str(tmp_path / name), 0o700)
+        assert names(tmp_path / "real") == []
 
     def test_another_task_is_faster(self, tmp_path, monkeypatch):
         really = os.mkdir
@@ -913,12 +935,6 @@ class TestMakeDirectory:
             assert message_of(store.make_directory, str(place / "etc"), 0o755) == (
                 f"{place}/etc: cannot make this directory: Permission denied. Run the task as root or as the owner (become_user)."
             )
-
-    @needs_root
-    def test_a_link_of_a_user_to_elsewhere(self, place):
-        link_of(directory_of(place / "home", BOB) / ".apptainer", str(place / "etc/apptainer"), BOB)
-        assert "so it is not followed" in message_of(store.make_directory, str(place / "home/.apptainer"), 0o700)
-        assert names(place) == ["home"]
 
 
 def test_replace_keeps_the_old_file_as_a_backup(place):

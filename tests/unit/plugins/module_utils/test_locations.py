@@ -157,7 +157,8 @@ def test_a_root_is_an_absolute_path(root):
 
 
 def test_a_root_exists(tmp_path):
-    assert locations.checked_root(None) == "/"
+    for name in (None, "/", "//", "/.", "/proc/.."):
+        assert locations.checked_root(name) == "/"
     assert locations.checked_root(str(tmp_path)) == str(tmp_path)
     (tmp_path / "file").touch()
     for name in ("imagse", "file"):

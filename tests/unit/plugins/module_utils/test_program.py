@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shutil
 import stat
 import tempfile
 import time
@@ -18,7 +19,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils import _program as p
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, FormatError
 from ansible_collections.hpc.apptainer.plugins.module_utils._findings import ReadFile, findings
-from ansible_collections.hpc.apptainer.plugins.module_utils._program import Answer, Listed, ask, find_program, parse_list
+from ansible_collections.hpc.apptainer.plugins.module_utils._module_processes import output_of
+from ansible_collections.hpc.apptainer.plugins.module_utils._program import Answer, Listed, ask, find_program, parse_list, who_can_exchange
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import Credential, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._remote_yaml import Document, decode
 from support.golden import cases
@@ -161,12 +163,12 @@ def printing(tmp_path, text=TABLE):
 
 
 def test_no_program(install):
-    assert ask("apptainer", None, 5, None) is None
+    assert ask("apptainer", None, 5, output_of, None) is None
 
 
 def test_the_program_is_asked(install, tmp_path):
     path = install(printing(tmp_path))
-    assert ask("apptainer", None, 5, None) == Answer(path, remotes=(LAB,))
+    assert ask("apptainer", None, 5, output_of, None) == Answer(path, remotes=(LAB,))
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -181,7 +183,7 @@ def test_what_the_program_is_given(install, tmp_path, monkeypatch, flavor):
         stat -c %a "$HOME" "$HOME/.{flavor}" "$HOME/.{flavor}/remote.yaml" > {notes}/modes; touch "$HOME/left-behind"
         {printing(tmp_path)}""", flavor)
     user = RemoteConfig("mine", {"mine": Remote("mine.example", token="hunter2")}, (Credential("https://k", "hunter2"),))
-    assert ask(flavor, None, 5, user).remotes == (LAB,)
+    assert ask(flavor, None, 5, output_of, user).remotes == (LAB,)
     given = {path.name: path.read_text() for path in notes.iterdir()}
     home = given["pwd"].strip()
     assert given["argv"] == "remote list\n"
@@ -196,14 +198,20 @@ def test_what_the_program_is_given(install, tmp_path, monkeypatch, flavor):
 
 def test_a_user_without_a_file_has_none_there(install, tmp_path):
     install(f'[ -e "$HOME/.apptainer/remote.yaml" ] && exit 1; [ -d "$HOME/.apptainer" ] && {printing(tmp_path)}')
-    assert ask("apptainer", None, 5, None).error is None
+    assert ask("apptainer", None, 5, output_of, None).error is None
 
 
 FAILURES = [
     ("echo hunter2 >&2; exit 255", "it failed with exit status 255"),
     ("kill -9 $$", "it failed with exit status -9"),
     ("echo hello", "there is no table of endpoints in its output"),
-    ("sleep 60 & sleep 60", "it did not end within 0.5 seconds"),
+    ("sleep 60 & sleep 60", "it did not end within 0.5 seconds, or never stops talking"),
+    ("setsid sleep 2; sleep 60", "it did not end within 0.5 seconds, or never stops talking"),
+    ("exec >&-; sleep 60", "it did not end within 0.5 seconds, or never stops talking"),
+    ("yes", "it did not end within 0.5 seconds, or never stops talking"),
+    ("head -c 900000 /dev/urandom", "there is no table of endpoints in its output"),
+    ("read answer < /dev/tty || exit 3", "it failed with exit status 3"),
+    ('mkdir "$HOME/x"; touch "$HOME/x/y"; chmod 0 "$HOME/x" "$HOME"; exit 1', "it failed with exit status 1"),
 ]
 
 
@@ -211,16 +219,72 @@ FAILURES = [
 def test_a_program_that_fails(install, tmp_path, script, words):
     path = install(script)
     begun = time.monotonic()
-    assert ask("apptainer", None, 0.5, None) == Answer(path, words)
+    assert ask("apptainer", None, 0.5, output_of, None) == Answer(path, words)
     assert time.monotonic() - begun < 20
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_program_that_leaves_another_behind_is_not_waited_for(install, tmp_path):
+    path = install(f"setsid sleep 4 & sleep 30 & {printing(tmp_path)}")
+    begun = time.monotonic()
+    assert ask("apptainer", None, 3, output_of, None) == Answer(path, remotes=(LAB,))
+    assert time.monotonic() - begun < 2
+
+
+def test_nowhere_to_ask_it(install, tmp_path, monkeypatch):
+    path = install(printing(tmp_path))
+    (tmp_path / "tmp").rmdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    assert ask("apptainer", None, 5, output_of, None) == Answer(path, "it cannot be asked: No such file or directory", asked=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+class TestRoot:
+    """What root runs, nobody else must be able to exchange."""
+
+    @pytest.fixture
+    def place(self, tmp_path):
+        (tmp_path / "opt/bin").mkdir(parents=True)
+        (tmp_path / "opt/bin/apptainer").touch()
+        return tmp_path
+
+    def test_what_only_root_can_exchange(self, place):
+        os.chown(place / "opt", 0, 4711)
+        (place / "opt").chmod(0o2775)
+        (place / "opt/bin").chmod(0o1777)
+        (place / "link").symlink_to("opt/bin/apptainer")
+        assert [who_can_exchange(str(place / name)) for name in ("opt/bin/apptainer", "link")] == [None, None]
+
+    @pytest.mark.parametrize("name", ["opt", "opt/bin", "opt/bin/apptainer"])
+    @pytest.mark.parametrize("asked", ["opt/bin/apptainer", "link"])
+    def test_what_others_can_exchange(self, place, name, asked):
+        (place / "link").symlink_to("opt/bin/apptainer")
+        (place / name).chmod(0o777)
+        assert who_can_exchange(str(place / asked)) == f"everybody can write to {place / name}"
+        (place / name).chmod(0o755)
+        os.chown(place / name, 4711, 0)
+        assert who_can_exchange(str(place / asked)) == f"{place / name} belongs to uid 4711"
+
+    def test_a_link_of_a_user(self, place):
+        (place / "link").symlink_to("opt/bin/apptainer")
+        os.lchown(place / "link", 4711, 0)
+        assert who_can_exchange(str(place / "link")) == f"{place}/link belongs to uid 4711"
+
+    def test_root_does_not_run_it(self, install, tmp_path, monkeypatch):
+        path = install(f"touch {tmp_path}/ran")
+        shutil.chown(tmp_path / "bin", 4711)
+        words = f"{tmp_path}/bin belongs to uid 4711, so root does not run it; ask as another user (become: false)"
+        assert ask("apptainer", None, 5, output_of, None) == Answer(path, words, asked=False)
+        assert not (tmp_path / "ran").exists()
+        monkeypatch.setattr(program.os, "geteuid", lambda: 4711)
+        assert ask("apptainer", None, 5, output_of, None).error != words
 
 
 def test_a_program_that_cannot_be_run(install):
     path = install("")
     with open(path, "w", encoding="utf-8") as stream:
         stream.write("#!/does/not/exist\n")
-    assert ask("apptainer", None, 5, None) == Answer(path, "it cannot be run: No such file or directory")
+    assert ask("apptainer", None, 5, output_of, None) == Answer(path, "it failed with exit status 127")
 
 
 @pytest.mark.parametrize(("flavor", "version", "asked"), [
@@ -235,14 +299,14 @@ def test_a_program_that_cannot_be_run(install):
 ])
 def test_what_would_look_into_the_users_home_is_not_asked(install, tmp_path, flavor, version, asked):
     path = install(f"touch {tmp_path}/ran; {printing(tmp_path)}", flavor, version)
-    answer = ask(flavor, None, 5, None)
+    answer = ask(flavor, None, 5, output_of, None)
     assert (answer.path, answer.asked, (tmp_path / "ran").exists()) == (path, asked, asked)
     assert answer.error == (None if asked else f"{version} would look into the user's own home and leave files there, so it was not asked")
 
 
 def test_apptainer_under_the_name_of_singularity_is_not_it(install, tmp_path):
     install(printing(tmp_path), "singularity", "apptainer version 1.4.5")
-    assert ask("singularity", None, 5, None) is None
+    assert ask("singularity", None, 5, output_of, None) is None
 
 
 def test_where_the_program_is(install, tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def test_links_of_an_image(tmp_path, monkeypatch, tree, real):
     root = make(tmp_path / "root", tree)
     assert store.resolve(f"{root}/{WANTED}", root) == f"{root}/{real}"
     assert store.resolve(f"{root}/{WANTED}", root + "/") == f"{root}/{real}"
-    assert store.resolve_directory(os.path.dirname(f"{root}/{WANTED}"), root) == os.path.dirname(
+    assert store.resolve(os.path.dirname(f"{root}/{WANTED}"), root, is_file=False) == os.path.dirname(
         store.resolve(f"{root}/etc/apptainer/other", root))
     monkeypatch.chdir(tmp_path)
     assert store.resolve("root/" + WANTED, "root") == f"{root}/{real}"

@@ -69,6 +69,7 @@ def test_limits(text, expected):
         (["alias", "alice"], [], ["alias"], []),
         (["bob", "bob", "nosuch", "nosuch", "4711", "a\0b", ""], [], ["bob"], ["", "4711", "a\0b", "nosuch"]),
         ([], [1000, 1000, 0, 999, 4711, 100000], ["alice", "far"], []),
+        ([], [1001], ["bob"], []),  # the owner, and not somebody whose name looks like that
         (["alice"], [1000, 100000], ["alice", "far"], []),
         (None, [100000], ["1001", "alice", "bob", "far", "other"], []),
     ],
@@ -136,6 +137,12 @@ def test_findings(change):
     assert users.own_findings([{**FINDING, **change}]) == [{**FINDING, **change}]
 
 
+def test_what_a_terminal_would_obey_does_not_come_through():
+    assert users.own_findings([{**FINDING, "message": "a\x1b[2J\x9b\u202eb\u00e4 c\n"}]) == [{**FINDING, "message": "a?[2J??b\u00e4 c?"}]
+    with pytest.raises(ApptainerError, match=r"^a\?b$"):
+        users.decoded(users.encoded({"error": "a\x1bb"}))
+
+
 @pytest.mark.parametrize("change", [{"id": 1}, {"message": None}, {"line": "3"}, {"line": True}, {"remote": 1}, {"refused_by": "1.0"},
                                     {"refused_by": [1]}, {"more": ""}])  # fmt: skip
 def test_no_findings(change):
@@ -159,5 +166,5 @@ def test_uids():
 def test_an_entry_is_plain_data():
     assert users.entry("b\udce4r", "/home/b\udce4r", [FINDING]) == {"user": "b?r", "home": "/home/b?r", "error": None, "findings": [FINDING]}
     unknown = users.unknown_user('x"\n')
-    assert (unknown["user"], unknown["home"], unknown["findings"]) == ('x"\n', None, [])
-    assert unknown["error"].startswith('"x\\"\\n" is neither the name nor the uid')
+    assert (unknown["user"], unknown["home"], unknown["findings"]) == ('x"?', None, [])
+    assert unknown["error"].startswith('"x\\"?" is neither the name nor the uid')
