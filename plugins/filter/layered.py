@@ -82,8 +82,12 @@ def _entries(layer: Any, key: str) -> list[Entry]:
         return []
     if not isinstance(layer, list) or not all(isinstance(entry, Mapping) for entry in layer):
         raise AnsibleFilterError("a list of dictionaries is needed, each with the key %s" % key)
-    if not all(isinstance(entry.get(key), str) and entry[key] for entry in layer):
-        raise AnsibleFilterError("each entry of the list needs the key %s, a text that is not empty" % key)
+    for number, entry in enumerate(layer, 1):
+        name = entry.get(key)
+        if isinstance(name, (int, float)):  # nothing else of an entry may be shown
+            raise AnsibleFilterError("entry %d of the list has the %s %s, which YAML does not read as text; put it in quotes" % (number, key, name))
+        if not isinstance(name, str) or not name:
+            raise AnsibleFilterError("entry %d of the list needs the key %s, a text that is not empty" % (number, key))
     return layer
 
 

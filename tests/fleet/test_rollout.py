@@ -142,7 +142,7 @@ def test_the_count_of_requests_does_not_depend_on_the_count_of_hosts(fleet, roll
     for hosts in ("node1", "all"):
         for server in servers:
             server.forget()
-        done = rollout(apptainer_fleet_hosts=hosts, **declared)
+        done = rollout(apptainer_fleet_hosts=hosts, apptainer_fleet_batches="100%", **declared)
         assert done.rc == 0, done.output
         counts.append(asked(servers))
     assert counts[0] == counts[1]
@@ -168,7 +168,7 @@ def test_no_host_is_written_if_a_proof_fails(fleet, rollout, declared, servers, 
 BASE = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [{"name": "site", "uri": "https://library.example.org", "exclusive": True}]}
 
 
-@pytest.mark.parametrize("fault", ["read-only", "program", "unreachable"])
+@pytest.mark.parametrize("fault", ["read-only", "program", "lost", "unreachable"])
 def test_the_canary_stops_a_bad_rollout(fleet, rollout, fault):
     host = fleet["node1"]
     if fault == "read-only":
@@ -176,6 +176,8 @@ def test_the_canary_stops_a_bad_rollout(fleet, rollout, fault):
     elif fault == "program":  # one that was built for another directory, and so reads another file
         host.write("/usr/bin/apptainer", "#!/bin/sh\nprintf 'NAME           URI                 DEFAULT?  GLOBAL?  EXCLUSIVE?  SECURE?\\n"
                    "DefaultRemote  cloud.apptainer.org  ✓         ✓                    ✓\\n'\n", mode=0o755)
+    elif fault == "lost":  # when its file is written, but not checked: the program takes all processes of root with it
+        host.write("/usr/bin/apptainer", "#!/bin/sh\nkill -9 -1\n", mode=0o755)
     else:
         host.stop()
     done = rollout(**BASE)
@@ -183,6 +185,8 @@ def test_the_canary_stops_a_bad_rollout(fleet, rollout, fault):
     assert touched(fleet) <= {"node1"} if fault != "unreachable" else True
     assert set(done.results(REMOTES)) == {"node1"}, done.output
     assert "node1" in done.output
+    if fault == "lost":
+        assert "Failed on 1 host (node1): the host was lost before its file could be read back: " in " ".join(done.output.split())
     assert re.search(r"15 .*not", " ".join(done.output.split())), done.output
 
 
@@ -239,7 +243,8 @@ def test_layers_and_a_shared_home(fleet, rollout, tmp_path, servers):
         }},
     }}
     (tmp_path / "site.yml").write_text(yaml.safe_dump(inventory))
-    done = rollout("-i", tmp_path / "site.yml")
+    hosts = {"apptainer_fleet_hosts": "node1,node2,node3", "apptainer_fleet_batches": "1,100%"}
+    done = rollout("-i", tmp_path / "site.yml", **hosts)
     assert done.rc == 0, done.output
     files = {name: yaml.safe_load(fleet[name].read(FILE)) for name in ("node1", "node2", "node3")}
     assert {name: (found["Active"], sorted(found["Remotes"])) for name, found in files.items()} == {
@@ -247,8 +252,8 @@ def test_layers_and_a_shared_home(fleet, rollout, tmp_path, servers):
     has_login = {(name, user): fleet[name].run(f"grep -c auth\\\" /home/{user}/.apptainer/docker-config.json", check=False).stdout == "1\n"
                  for name in ("node1", "node2", "node3") for user in ("ci", "alice")}
     assert {key for key, value in has_login.items() if value} == {("node1", "ci"), ("node3", "alice")}
-    assert rollout("-i", tmp_path / "site.yml").hosts("changed") == set()
-    refused = rollout("-i", tmp_path / "site.yml", apptainer_fleet_user_host="login1")
+    assert rollout("-i", tmp_path / "site.yml", **hosts).hosts("changed") == set()
+    refused = rollout("-i", tmp_path / "site.yml", **hosts, apptainer_fleet_user_host="login1")
     assert refused.rc == 2
     assert "login1 is not" in " ".join(refused.output.split())
 
@@ -265,3 +270,21 @@ def test_an_endpoint_retires_in_two_runs(fleet, rollout):
     both = ["node1", "node2"]
     assert seen == [("site", {"site": True}, both), ("next", {"next": True, "site": False}, both), ("next", {"next": True}, both),
                     ("next", {"next": True}, [])]
+
+
+def test_the_audit_of_users(fleet, drift):
+    """With each user's own rights, on all hosts or on the one that looks at shared homes; it changes no host's state."""
+    site = {"name": "site", "uri": "https://library.example.org", "exclusive": True}
+    shadow = "Active: site\nRemotes:\n    site:\n        URI: evil.example.org\n        System: false\n        Exclusive: false\n"
+    for name, user in (("node1", "alice"), ("node1", "ci"), ("node2", "alice")):
+        fleet[name].write(f"/home/{user}/.apptainer/remote.yaml", shadow, mode=0o600, owner=user)
+        fleet[name].run(f"chown -R {user}: /home/{user}/.apptainer && chmod 700 /home/{user}/.apptainer")
+    given = {**SU, "apptainer_fleet_hosts": "node1,node2", "apptainer_fleet_remotes": [site], "apptainer_fleet_audit_users": True,
+             "apptainer_fleet_audited_users": ["alice", "ci"]}
+        fleet[name].write(FILE, shadow.replace("evil", "library").replace("false", "true"))
+    for more, places in (({}, {("node1", "alice"), ("node1", "ci"), ("node2", "alice")}),
+                         ({"apptainer_fleet_user_host": "node2"}, {("node2", "alice")})):
+        done, report = drift(**given, **more)
+        (found,) = report["findings"]
+        assert (done.rc, report["summary"]["in_state"], found["finding"]) == (0, 2, "shadowed-exclusive"), done.output
+        assert {(place["host"], place["user"]) for place in found["places"]} == places

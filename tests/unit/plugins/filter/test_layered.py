@@ -48,9 +48,11 @@ def test_layers(layers, nested, merged):
     ([[SITE], {"name": "site"}], "a list of dictionaries is needed, each with the key name"),
     ([["site"]], "a list of dictionaries is needed, each with the key name"),
     (["site"], "a list of dictionaries is needed, each with the key name"),
-    ([[{"uri": "h"}]], "each entry of the list needs the key name, a text that is not empty"),
-    ([[{"name": ""}]], "each entry of the list needs the key name, a text that is not empty"),
-    ([[{"name": 5}]], "each entry of the list needs the key name, a text that is not empty"),
+    ([[SITE, {"uri": "h"}]], "entry 2 of the list needs the key name, a text that is not empty"),
+    ([[{"name": ""}]], "entry 1 of the list needs the key name, a text that is not empty"),
+    ([[{"name": ["secret"]}]], "entry 1 of the list needs the key name, a text that is not empty"),
+    ([[{"name": 5}]], "entry 1 of the list has the name 5, which YAML does not read as text; put it in quotes"),
+    ([[{"name": True}]], "entry 1 of the list has the name True, which YAML does not read as text; put it in quotes"),
     ([[{"name": "ci", "registries": [{"uri": "a"}, {"uri": "a"}]}]], "uri a is listed twice in one list; merge the two entries"),
 ])
 def test_what_is_no_layer(layers, words):

@@ -1,0 +1,214 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role and the playbook hpc.apptainer.rollout where every host is a directory of this machine: what stops them before anything is written,
+what is proven, and what counts as wrong afterwards. With the oldest and the newest ansible-core."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from typing import NamedTuple
+
+import pytest
+import yaml
+from support import envs, leaks, processes
+
+ROLE, ROLLOUT = "hpc.apptainer.apptainer_fleet", "hpc.apptainer.rollout"
+HOSTS = ("n1", "n2", "n3")
+SITE = {"name": "site", "uri": "https://library.example.org", "default": True}
+BASE = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [SITE]}
+NOWHERE = {"name": "nowhere", "uri": "https://localhost:1"}
+OLD = "Active: old\nRemotes:\n    old:\n        URI: h.example:8443\n        System: true\n        Exclusive: false\n"
+VAULT_PASSWORD = "the-vault-pa55word"
+
+
+class Done(NamedTuple):
+    rc: int
+    output: str
+
+    @property
+    def words(self):
+        """The output as one line, as Ansible folds it anywhere."""
+        return " ".join(self.output.split())
+
+
+@pytest.fixture(scope="module", params=[envs.OLD_CORE, "newest"])
+def core(request):
+    try:
+        return envs.core(request.param)
+    except envs.MissingInterpreterError as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def play(core, tmp_path):
+    """C(play(playbook, *arguments, host_vars=None, env=None, **variables)): a name or plays, on HOSTS; variables as of all hosts' group."""
+    def run(playbook, *arguments, host_vars=None, env=None, **variables):
+        if not isinstance(playbook, str):
+            (tmp_path / "play.yml").write_text(yaml.safe_dump(playbook))
+            playbook = tmp_path / "play.yml"
+        hosts = {name: {"apptainer_fleet_sysconfdir": str(tmp_path / name), **(host_vars or {}).get(name, {})} for name in HOSTS}
+        inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local", **variables}}}
+        (tmp_path / "hosts.yml").write_text(yaml.dump(inventory, Dumper=Dumper))
+        done = processes.run(core / "bin" / "ansible-playbook", "-i", tmp_path / "hosts.yml", "-e", f"ansible_python_interpreter={sys.executable}",
+                             *arguments, playbook, env=processes.clean_env(tmp_path / "home", env))
+        return Done(done.returncode, done.stdout + done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def written(tmp_path):
+    """The hosts that have a global file."""
+    return lambda: [name for name in HOSTS if (tmp_path / name / "apptainer" / "remote.yaml").exists()]
+
+
+@pytest.fixture
+def proven(library):
+    """Variables of which everything passes its proof."""
+    return {"apptainer_fleet_ca_path": str(library.ca), "apptainer_fleet_remotes": [{**SITE, "uri": library.url("good"), "services": ["library"]}]}
+
+
+class Vaulted(str):
+    """A text that the inventory holds as C(!vault)."""
+
+
+class Dumper(yaml.SafeDumper):
+    """Of inventories."""
+
+
+Dumper.add_representer(Vaulted, lambda dumper, text: dumper.represent_scalar("!vault", text, style="|"))
+
+
+def one_play(**keywords):
+    return [{"hosts": "all", "gather_facts": False, "roles": [ROLE], **keywords}]
+
+
+def account(tmp_path, **logins):
+    """The account that runs the tests, with its files elsewhere."""
+    return {"user": getpass.getuser(), "config_file": str(tmp_path / "account" / "remote.yaml"), **logins}
+
+
+@pytest.mark.parametrize(("variables", "words"), [
+    ({"apptainer_fleet_group_remotes": [SITE, SITE]}, "name site is listed twice in one list; merge the two entries"),
+    ({"apptainer_fleet_host_remotes": [{"name": 5, "uri": "https://h.example.org"}]}, "entry 1 of the list has the name 5, which YAML does not"),
+    ({"apptainer_fleet_logins": [{"user": "ci", "user_host": "login1"}]}, "must be the name of a host in the inventory, and login1 is not"),
+    ({"apptainer_fleet_user_host": "login1"}, "must be the name of a host in the inventory, and login1 is not"),
+    ({"apptainer_fleet_host_remotes": [{"name": "site", "exclusiv": True}]}, "exclusiv"),
+], ids=["twice", "number", "user-host", "fleet-user-host", "key"])
+def test_a_slip_of_one_host_is_named_before_any_host_is_written(play, written, variables, words):
+    done = play(ROLLOUT, host_vars={"n3": variables}, **BASE)
+    assert (done.rc, words in done.words) == (2, True), done.output
+    assert written() == []
+
+
+def test_nobody_to_roll_out_to(play):
+    done = play(ROLLOUT, "-e", "apptainer_fleet_hosts=compte", **BASE)
+    assert done.rc not in (0, 250)
+    assert "no host of the inventory matches compte (apptainer_fleet_hosts)" in done.words
+
+
+@pytest.mark.parametrize(("batches", "count"), [
+    ("34%", 3), ("1,2", 2), ('[1,"100%"]', 2), ('{"apptainer_fleet_batches": [1, "100%"]}', 2), ('[1, "50%"]', 0), ("0", 0)])
+def test_batches(play, written, batches, count):
+    """A text is a list as well. What is no number stops it (Ansible itself splits the last but one at the space)."""
+    done = play(ROLLOUT, "-e", batches if batches.startswith("{") else f"apptainer_fleet_batches={batches}", **BASE)
+    assert done.output.count("PLAY [Roll out") == count, done.output
+    assert (done.rc == 0, written()) == ((True, list(HOSTS)) if count else (False, []))
+    assert done.rc != 250  # "probably a bug"
+    assert count or "apptainer_fleet_batches must be numbers of hosts, or percentages" in done.words
+
+
+def test_the_end_of_a_batch_waits_for_all_of_it(play, written, tmp_path):
+    """Whatever strategy ansible.cfg has."""
+    (tmp_path / "n2" / "apptainer").mkdir(parents=True)
+    (tmp_path / "n2" / "apptainer" / "remote.yaml").write_text("\tno YAML")
+    done = play(ROLLOUT, env={"ANSIBLE_STRATEGY": "free"}, apptainer_fleet_batches=[2, 1], **BASE)
+    assert done.rc == 2
+    assert "2 hosts: 1 changed, 1 failed" in done.words
+    assert "1 host was not touched: n3" in done.words
+    assert written() == ["n1", "n2"]
+
+
+def test_hosts_that_do_not_wait_for_each_other_are_not_proven_in_part(play, written, library, proven):
+    slow = {"n3": {"apptainer_fleet_host_remotes": "{{ [] if lookup('ansible.builtin.pipe', 'sleep 1') == '' else [] }}"}}
+    refused = play(one_play(strategy="free"), host_vars=slow, **proven)
+    assert refused.rc == 2
+    assert "hosts do not wait for each other: give it strategy linear" in refused.words
+    assert (written(), library.of("good")) == ([], [])
+    verify = {"name": ROLE, "tasks_from": "verify"}
+    done = play([{"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.import_role": verify}]}, *one_play(strategy="free")], **proven)
+    assert (done.rc, written(), len(library.of("good"))) == (0, list(HOSTS), 1), done.output
+    assert play(one_play(strategy="free"), **{**proven, "apptainer_fleet_verify": False}).rc == 0
+
+
+def test_a_first_host_without_proofs_does_not_spare_the_others(play, written):
+    done = play(ROLLOUT, host_vars={"n1": {"apptainer_fleet_verify": False}}, apptainer_fleet_remotes=[SITE, NOWHERE])
+    assert (done.rc, written()) == (2, [])
+    assert "refuses the connection" in done.words
+
+
+def test_what_is_proven_is_not_proven_again_but_what_is_new_is(play, library, proven):
+    """The role three times with the same lists, then with others."""
+    more = [{"name": "z", "uri": "https://localhost:1"}]
+    tasks = [{"ansible.builtin.import_role": {"name": ROLE}, "vars": {"apptainer_fleet_host_remotes": own}} for own in ([], [], [], more)]
+    done = play([{"hosts": "all", "gather_facts": False, "tasks": tasks}], **proven)
+    assert done.rc == 2
+    assert 'endpoint "z" at https://localhost:1' in done.words and "refuses the connection" in done.words
+    assert len([request for request in library.of("good") if request.path.endswith(".json")]) == 2, "the second time with z"
+
+
+def test_the_controller_is_not_asked_for_another_user(play, written, proven):
+    """become of the inventory is for the hosts. (Nobody could become this user.)"""
+    become = {"ansible_become": True, "ansible_become_user": "nobody-knows", "ansible_become_method": "su"}
+    verify = [{"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.import_role": {"name": ROLE, "tasks_from": "verify"}}]}]
+    done = play(verify, host_vars={"n1": {"apptainer_fleet_verify_from": "n2"}}, **become, **proven)
+    assert done.rc == 0, done.output
+
+
+@pytest.mark.parametrize(("variables", "words"), [
+    ({}, ""),  # what is wrong with "old" is nobody's business
+    ({"apptainer_fleet_remotes": []}, ""),
+    ({"apptainer_fleet_remotes": [{**SITE, "default": False}], "apptainer_fleet_prune": True}, "nothing is the default"),
+], ids=["undeclared", "nothing-declared", "no-default"])
+def test_the_check_is_about_what_is_declared(play, tmp_path, variables, words):
+    (tmp_path / "n1" / "apptainer").mkdir(parents=True)
+    (tmp_path / "n1" / "apptainer" / "remote.yaml").write_text(OLD if not words else OLD.replace("Active: old", "Active: ''"))
+    done = play(ROLLOUT, "--limit", "n1", **{**BASE, **variables})
+    assert done.rc == (2 if words else 0), done.output
+    assert words in done.words
+
+
+def vaulted(core, tmp_path, text):
+    (tmp_path / "vault_password").write_text(VAULT_PASSWORD)
+    done = processes.run(core / "bin" / "ansible-vault", "encrypt_string", "--vault-password-file", tmp_path / "vault_password",
+                         stdin=text, env=processes.clean_env(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    return Vaulted(done.stdout.partition("\n")[2].replace(" ", ""))
+
+
+@pytest.mark.parametrize("slip", ["", "user_hots", "tokn"])
+def test_secrets_that_are_vaulted_in_place(play, core, tmp_path, library, registry_basic, proven, slip):
+    """They work, and are not shown at C(-vvvv --diff): not when all is well, not when an entry has a slip, and not when a proof fails."""
+    token, password = "t0ken-" + "s3cretS3CRET" * 4, registry_basic.account.password
+    entry = account(tmp_path, registries=[{"uri": f"docker://{registry_basic.host}", "username": registry_basic.account.username,
+                                           "password": vaulted(core, tmp_path, password)}])
+    if slip == "tokn":
+        entry["remotes"] = [{"name": "site", "tokn": vaulted(core, tmp_path, token)}]
+    elif slip:
+        entry[slip] = "n1"
+    loud = ("-vvvv", "--diff", "--vault-password-file", tmp_path / "vault_password")
+    done = play(ROLLOUT, *loud, apptainer_fleet_logins=[entry], **proven)
+    assert done.rc == (2 if slip else 0), done.output
+    assert slip in done.words
+    outputs = [done.output]
+    if not slip:
+        assert json.loads((tmp_path / "account" / "docker-config.json").read_text())["auths"]
+        entry["remotes"] = [{"name": "site", "token": vaulted(core, tmp_path, token)}]
+        refused = play(ROLLOUT, *loud, apptainer_fleet_logins=[entry], **proven)
+        assert refused.rc == 2 and "the token is rejected" in refused.words, refused.output
+        outputs.append(refused.output)
+    assert leaks.leaked(outputs, leaks.forms(registry_basic.account.username, password) | leaks.forms("", token)) == []
