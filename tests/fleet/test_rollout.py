@@ -281,6 +281,7 @@ def test_the_audit_of_users(fleet, drift):
         fleet[name].run(f"chown -R {user}: /home/{user}/.apptainer && chmod 700 /home/{user}/.apptainer")
     given = {**SU, "apptainer_fleet_hosts": "node1,node2", "apptainer_fleet_remotes": [site], "apptainer_fleet_audit_users": True,
              "apptainer_fleet_audited_users": ["alice", "ci"]}
+    for name in ("node1", "node2"):
         fleet[name].write(FILE, shadow.replace("evil", "library").replace("false", "true"))
     for more, places in (({}, {("node1", "alice"), ("node1", "ci"), ("node2", "alice")}),
                          ({"apptainer_fleet_user_host": "node2"}, {("node2", "alice")})):
