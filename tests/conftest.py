@@ -28,11 +28,11 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Only unit tests count as coverage; and the longest tests, the linters', start first."""
+    """Only unit tests count as coverage; and the longest tests, the linters' and the fleet's, start first."""
     for item in items:
         if HERE / "unit" not in item.path.parents:
             item.add_marker(pytest.mark.no_cover)
-    items.sort(key=lambda item: HERE / "lint" not in item.path.parents)
+    items.sort(key=lambda item: [HERE / name not in item.path.parents for name in ("lint", "fleet")])
 
 
 OLD_AND_NEW = {"params": [envs.OLD_CORE, "newest"], "ids": ["3.6 under ansible-core 2.16", "newest under newest"]}

@@ -72,7 +72,7 @@ def states(report):
     return {host["name"]: host["state"] for host in report["hosts"]}
 
 
-@pytest.mark.parametrize("core", [envs.OLD_CORE, "running", "newest"])
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
 @pytest.mark.parametrize(("hosts", "status", "said"), [
     ({"n1": GOOD, "n2": GOOD}, 0, "2 hosts: 2 in state"),
     ({"n1": GOOD, "n2": DRIFTED, "n3": DRIFTED}, 2,
@@ -111,7 +111,7 @@ def test_limit(drift, core):
     assert (done.returncode, states(report)) == (0, {"n3": "in_state"})
 
 
-@pytest.mark.parametrize("core", [envs.OLD_CORE, "running", "newest"])
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
 @pytest.mark.parametrize(("hosts", "limit", "found"), [
     ({"localhost": DRIFTED, "n1": GOOD}, None, {"localhost": "drifted", "n1": "in_state"}),
     ({"localhost": None, "n1": GOOD}, None, {"localhost": "unreachable", "n1": "in_state"}),
@@ -259,7 +259,7 @@ BATCHES = [{
 }]
 
 
-@pytest.mark.parametrize("core", [envs.OLD_CORE, "running", "newest"])
+@pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
 @pytest.mark.parametrize(("answers", "arguments", "status", "said"), [
     ([CHANGED, SAME, CHANGED], [], 0, ["2 hosts: 1 changed, 1 in state", "Changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive is "
                                        "false, should be true", "1 host: 1 changed"]),
