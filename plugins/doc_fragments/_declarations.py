@@ -21,7 +21,8 @@ def _suboptions(documentation: str, depth: int, path: str, without: tuple[str, .
 
 
 class ModuleDocFragment:
-    # The options of DECLARATIONS_SPEC in module_utils/_module_verify.py. Annotated, because ansible-test takes only literals in plain assignments.
+    # The options of DECLARATIONS_SPEC in module_utils/_module/fleet_verify.py.
+    # Annotated, because ansible-test takes only literals in plain assignments.
     DOCUMENTATION: str = """
 options:
   declarations:

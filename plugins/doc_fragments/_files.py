@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # The options of LOCATION_SPEC in module_utils/_module.py
+    # The options of LOCATION_SPEC in module_utils/_module/common.py
     DOCUMENTATION = r"""
 options:
   flavor:
@@ -82,7 +82,7 @@ options:
     type: str
 """
 
-    # What SCOPED_FILE_SPEC in module_utils/_module_remotes.py adds
+    # What SCOPED_FILE_SPEC in module_utils/_module/endpoints.py adds
     SCOPED = r"""
 options:
   scope:

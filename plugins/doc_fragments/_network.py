@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # The options of NETWORK_SPEC in module_utils/_module.py
+    # The options of NETWORK_SPEC in module_utils/_module/common.py
     DOCUMENTATION = r"""
 options:
   timeout:

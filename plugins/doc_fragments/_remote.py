@@ -10,7 +10,7 @@ from textwrap import indent
 
 
 class ModuleDocFragment:
-    # The options of REMOTE_SPEC in module_utils/_module_remotes.py
+    # The options of REMOTE_SPEC in module_utils/_module/endpoints.py
     DOCUMENTATION = r"""
 options:
   name:

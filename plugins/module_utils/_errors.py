@@ -18,7 +18,7 @@ def quoted(text: str) -> str:
 class ApptainerError(Exception):
     """Something the user must hear about, as one sentence: what is wrong, where, and what to do.
 
-    The message never holds a secret. Only the glue (C(_module.py)) turns it into a failed task.
+    The message never holds a secret. Only the glue (`_module/`) turns it into a failed task.
     """
 
 

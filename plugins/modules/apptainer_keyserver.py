@@ -153,8 +153,8 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, NETWORK_SPEC, ROOT_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_keyserver import KEYSERVER_PLACE_SPEC, converge_keyserver
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, NETWORK_SPEC, ROOT_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.keyserver import KEYSERVER_PLACE_SPEC, converge_keyserver
 
 
 def main():

@@ -109,8 +109,8 @@ backup_files:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, VERIFY_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_logins import (
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
     KEYSERVER_LOGIN_REQUIRED,
     KEYSERVER_LOGIN_SPEC,
     converge_one_login,

@@ -157,8 +157,8 @@ backup_files:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, VERIFY_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_logins import AUTH_FILE_SPEC, LOGINS_SPEC, converge_account
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import AUTH_FILE_SPEC, LOGINS_SPEC, converge_account
 
 
 def main():

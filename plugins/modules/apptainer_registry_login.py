@@ -113,8 +113,8 @@ backup_files:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import FILE_SPEC, VERIFY_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_logins import (
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
     AUTH_FILE_SPEC,
     REGISTRY_LOGIN_REQUIRED,
     REGISTRY_LOGIN_SPEC,

@@ -151,8 +151,8 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import VERIFY_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_remotes import (
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints import (
     REMOTE_MUTUALLY_EXCLUSIVE,
     REMOTE_SPEC,
     SCOPED_FILE_SPEC,

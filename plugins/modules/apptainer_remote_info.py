@@ -329,8 +329,8 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import LOCATION_SPEC, NETWORK_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_info import INFO_SPEC, inspect_files
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import LOCATION_SPEC, NETWORK_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.info import INFO_SPEC, inspect_files
 
 
 def main():

@@ -153,8 +153,8 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import VERIFY_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_remotes import SCOPED_FILE_SPEC, WHOLE_LIST_SPEC, converge_remotes
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints import SCOPED_FILE_SPEC, WHOLE_LIST_SPEC, converge_remotes
 
 
 def main():

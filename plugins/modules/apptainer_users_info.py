@@ -129,8 +129,8 @@ users:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_users import USERS_SPEC, audit
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.users import USERS_SPEC, audit
 
 
 def main():

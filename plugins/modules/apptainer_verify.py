@@ -88,8 +88,8 @@ verification:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module import NETWORK_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module_verify import DECLARATIONS_SPEC, verify
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import NETWORK_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet_verify import DECLARATIONS_SPEC, verify
 
 
 def main():

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
-from ansible_collections.hpc.apptainer.plugins.module_utils._remote_config import HIDDEN_CHANGED
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import HIDDEN_CHANGED
 
 ATTRIBUTES = " (attributes)"
 

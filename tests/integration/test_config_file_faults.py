@@ -18,13 +18,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils import _config_file as store
+from ansible_collections.hpc.apptainer.plugins.module_utils._files import config_file as store
 from support import envs
 
 IMPORTS = f"""
 import json, os, sys, time
 sys.path.insert(0, {str(Path(store.__file__).parents[5])!r})
-from ansible_collections.hpc.apptainer.plugins.module_utils import _config_file as store
+from ansible_collections.hpc.apptainer.plugins.module_utils._files import config_file as store
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import StoreError
 path = sys.argv[1]
 """

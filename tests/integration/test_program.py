@@ -10,7 +10,7 @@ import json
 import os
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._program import parse_list
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.program import parse_list
 from support.files import snapshot
 from support.golden import cases
 

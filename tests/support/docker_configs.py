@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._docker_config import DockerConfig, encoded
-from ansible_collections.hpc.apptainer.plugins.module_utils._docker_json import _ENTRY_KEYS
+from ansible_collections.hpc.apptainer.plugins.module_utils._formats.docker_json import _ENTRY_KEYS
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig, encoded
 from hypothesis import strategies as st
 
 

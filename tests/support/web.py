@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils import _http
+from ansible_collections.hpc.apptainer.plugins.module_utils._network import client as _http
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -1,0 +1,397 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Small configuration files: found behind symbolic links, read, locked, and replaced as a whole.
+
+The order of use is C(path = resolve(name)), C(read(path)) and, only if something has to change: C(make_directory), then under
+C(locked(path)) read and plan again, C(replace). Root may do all this in the directory of a user who tries to trick it: links are
+followed by a rule (C(resolve)), and everything afterwards reaches the file through descriptors that were opened without following any.
+
+Every error is a StoreError. It names the path, what the system said and what to do, never what is in the file.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pwd
+import stat
+import time
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
+
+from .._errors import StoreError
+
+MAX_BYTES = 16 * 1024 * 1024
+LOCK_FILE = ".ansible-hpc.apptainer.lock"
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_UNSUPPORTED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EROFS)
+_NOT_PERMITTED = "Run the task as root or as the owner (become_user)."
+_NOT_EVEN_ROOT = "Not even root may: on NFS, run the task as the owner (become_user), else look for lsattr flags and SELinux denials."
+_ADVICE = {
+    errno.ENOSPC: "Free some space and run again.",
+    errno.EDQUOT: "The disk quota is used up: free some space and run again.",
+    errno.EROFS: "Mount the file system writable, or make the change where its image is built.",
+    errno.EBUSY: "If it is a mount point, as in a container, change the file that is mounted there.",
+    errno.ENOENT: "Its directory is missing: make it, or look who removed it.",
+    errno.ENOTDIR: "A directory on the way is a file, or became a symbolic link while this task ran: look who changes it.",
+    errno.ELOOP: "It became a symbolic link while this task ran: look who changes it.",
+}
+
+
+class FileState(NamedTuple):
+    """What was read. All four are None where there is no such file."""
+
+    data: Optional[bytes]
+    mode: Optional[int]
+    uid: Optional[int]
+    gid: Optional[int]
+
+
+def resolve(path: str, root: str = "/", is_file: bool = True) -> str:
+    """The absolute path of the real file, which need not exist, behind every symbolic link: links are followed, not replaced.
+
+    With I(root), the root of another system's file tree, C(path) must be below it, or below its real path, and links below it mean what
+    they mean to that system: an absolute one begins at I(root), and C(..) does not lead out of it. So the answer is always below it.
+
+    A link of the file is followed only to what its owner could have put there: something inside the link's own directory
+    (unless that is sticky, as /tmp), or a target of the same owner; the nearest existing parent counts for a missing one. So root
+    neither rewrites /etc/shadow for a user nor keeps the node's configuration in a user's file. A link of a directory on the way
+    must pass the same test, unless root or the running user made it: /home on another disk is how the administrator built the system.
+
+    If C(path) is not of a file but of a directory, its own link is judged as one on the way.
+
+    Raises StoreError for a link that fails this test, for a loop, and where the path cannot be searched.
+    """
+    with _explained(path, "find the file"):
+        base = _real(os.getcwd(), root, [], False)
+        if base == "/":
+            return _real(os.getcwd(), path, [], is_file)
+        below = os.path.abspath(path)
+        for top in (os.path.abspath(root), base):
+            if (below + "/").startswith(top + "/"):
+                return _real(base, below[len(top) + 1:], [], is_file, base)
+        raise StoreError("%s: is not below the root %s. Correct one of the two." % (path, root))
+
+
+def read(path: str) -> FileState:
+    """The file at a resolved C(path), or nothing if it or its directory does not exist.
+
+    Raises StoreError if it is no regular file (a FIFO does not block), unreadable, larger than MAX_BYTES, or suddenly behind a link.
+    """
+    directory, name = os.path.split(path)
+    with _explained(path, "read"):
+        try:
+            with _opened(directory) as parent, _open(name or ".", os.O_RDONLY | os.O_NONBLOCK, parent) as fd:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode):
+                    kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
+                    raise StoreError("%s: is %s where a regular file is expected. Move it away, or name another file." % (path, kind))
+                with os.fdopen(fd, "rb", closefd=False) as stream:
+                    data = stream.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            return FileState(None, None, None, None)
+    if len(data) > MAX_BYTES:
+        raise StoreError("%s: is larger than %d MiB, so it is no configuration file. Look what wrote it." % (path, MAX_BYTES >> 20))
+    return FileState(data, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
+@contextlib.contextmanager
+def locked(*paths: str, timeout: float = 30.0) -> Iterator[None]:
+    """Keeps every other user of this function away from all files in the directories of the resolved C(paths), which must exist.
+
+    Name all files in one call: two of one directory share its lock, and the order is always the same, so nobody waits in a circle.
+    The lock is an empty file beside them, 0600 and never removed. On NFS and Lustre a lock on the directory itself would be granted
+    but hold on this node only, while nodes share home directories; and on a local disk whoever may read the directory could keep
+    it. Where a lock file does not work (read-only, or no locks on files) the directory is locked nevertheless: better than nothing.
+
+    Raises StoreError if it has waited C(timeout) seconds for one directory, or may not lock it.
+    """
+    with contextlib.ExitStack() as held:
+        for directory in sorted({os.path.dirname(path) for path in paths}):
+            with _explained(directory, "lock this directory"):
+                parent = held.enter_context(_opened(directory))
+                try:
+                    _wait_for(held.enter_context(_lock_file(parent)), directory, timeout)
+                except OSError as exc:
+                    if exc.errno not in _UNSUPPORTED:
+                        raise
+                    _wait_for(held.enter_context(_open(".", _DIRECTORY, parent)), directory, timeout)
+        yield
+
+
+def make_directory(path: str, mode: int) -> bool:
+    """Makes the directory at the resolved C(path), with C(mode) whatever the umask, and its missing parents, 0755. Returns whether it made any.
+
+    What root makes belongs to the owner of the directory it is made in. What exists is left alone. Raises StoreError.
+    """
+    with _explained(path, "make this directory"):
+        return _make(path, mode)
+
+
+def mode_of(path: str) -> int:
+    """The mode of what is at C(path). Raises StoreError."""
+    with _explained(path, "find the mode"):
+        return stat.S_IMODE(os.stat(path or ".").st_mode)
+
+
+def check_writable(path: str) -> None:
+    """Raises StoreError if a file at the resolved C(path) could not be replaced or made, as far as that can be told without trying."""
+    directory = os.path.dirname(path)
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory)
+    with _explained(path, "write", " The file is unchanged."):
+        if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+            reason = errno.EROFS if os.statvfs(directory).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(reason, os.strerror(reason))
+
+
+class Change(NamedTuple):
+    """A new content for the file at a resolved path, its mode, and an uid and gid that it would not get by itself; see replace()."""
+
+    path: str
+    data: bytes
+    prepare: Callable[[str], object]
+    before: Optional[FileState] = None
+    backup: str = ""
+    mode: int = 0o600
+    owner: Tuple[int, int] = (-1, -1)
+
+
+def replace(*changes: Change) -> None:
+    """Puts new files at the paths of C(changes): whoever looks, at any instant, sees the old or the new file, whole.
+
+    Without another in C(owner) the owner is kept, or it fails. So is the group; if that is not permitted, it fails only where the old
+    mode gave the group rights of its own. A new file that root makes belongs to the owner of its directory. ACLs and other extended
+    attributes are not kept: Apptainer's chmod 0600 disables an ACL on a user's file, and everybody may read the global one.
+    C(prepare) gets the path of the temporary file, in the same directory, for its security context and no more: others may exchange it.
+
+    With C(before), as read when the change was planned, it fails if the file is no longer like that: Apptainer itself takes no locks.
+    With C(backup), the name of a file that does not exist yet, the old content stays in the same directory under that name. It is prepared
+    as the new one: a mode that lets others read a secret is not kept for it either.
+
+    All temporary files are on disk before the first file is replaced, so that a full disk keeps all as they were.
+
+    Raises StoreError, and whatever C(prepare) raises; the old files are then untouched and the temporary ones gone. A kill may leave
+    those behind (C(.NAME.ansible-*)), with their secrets: a later call removes them when they are an hour old.
+    """
+    with contextlib.ExitStack() as stack:
+        ready = [_ready(stack, change) for change in changes]
+        for change in changes:
+            if change.before is not None and read(change.path) != change.before:
+                raise StoreError("%s: was changed by someone else while this task ran, so it is left as it is now. Run again." % change.path)
+        for number, (change, parent, temporary) in enumerate(ready):
+            already = ", ".join(other.path for other in changes[:number])
+            with _explained(change.path, "write", " The file is unchanged%s." % (already and ", but not " + already)):
+                _put(change, parent, temporary)
+        for change, parent, temporary in ready:
+            with _explained(change.path, "flush its directory to disk", " The new file is in place, but a power failure may undo that."):
+                _settle(parent, temporary.rpartition("-")[0] + "-")
+
+
+def _ready(stack: contextlib.ExitStack, change: Change) -> Tuple[Change, int, str]:
+    """The temporary files of a change, made; with the descriptor of their directory. They go when the stack is left."""
+    directory, name = os.path.split(change.path)
+    temporary = ".%s.ansible-%s" % (name, os.urandom(8).hex())
+    with _explained(change.path, "write", " The file is unchanged."):
+        parent = stack.enter_context(_opened(directory))
+        stack.callback(_discard, parent, temporary)
+        _fill(parent, change, temporary, change.data)
+        if change.backup and change.before is not None and change.before.data is not None:
+            stack.callback(_discard, parent, temporary + "~")
+            _fill(parent, change, temporary + "~", change.before.data)
+    return change, parent, temporary
+
+
+def _put(change: Change, parent: int, temporary: str) -> None:
+    if change.backup and change.before is not None and change.before.data is not None:
+        os.link(temporary + "~", change.backup, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+    os.replace(temporary, os.path.basename(change.path), src_dir_fd=parent, dst_dir_fd=parent)
+
+
+def _discard(parent: int, name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=parent)
+
+
+def owner_of(path: str) -> int:
+    """The uid of the owner of C(path), which is no link, or for a missing one of its nearest existing parent. Raises StoreError."""
+    with _explained(path, "find the owner"):
+        status = _status(path)
+    return owner_of(os.path.dirname(path)) if status is None else status.st_uid
+
+
+@contextlib.contextmanager
+def _explained(path: str, action: str, outcome: str = "") -> Iterator[None]:
+    """Turns what the system says into a StoreError."""
+    try:
+        yield
+    except OSError as exc:
+        advice = _ADVICE.get(exc.errno or 0, "Run again, or look into the kernel log of this node and of its file server.")
+        if isinstance(exc, PermissionError):
+            advice = _NOT_PERMITTED if os.geteuid() else _NOT_EVEN_ROOT
+        raise StoreError("%s: cannot %s: %s. %s%s" % (path, action, exc.strerror or exc, advice, outcome)) from exc
+
+
+def _real(directory: str, path: str, links: List[str], is_file: bool, root: str = "/") -> str:
+    """C(path), seen from a real directory, without links; C(links) collects those that were met. Nothing leads out of the real C(root)."""
+    real = root if path.startswith("/") else directory
+    names = path.split("/")
+    for index, name in enumerate(names, 1):
+        if name == "..":
+            real = real if real == root else os.path.dirname(real)
+        elif name not in ("", "."):
+            real = _behind(os.path.join(real, name), links, is_file and index == len(names), root)
+    return real
+
+
+def _behind(path: str, links: List[str], is_file: bool, root: str) -> str:
+    """C(path) itself, or where it leads if it is a link that may be followed. Its directory is real."""
+    status = _status(path)
+    if status is None or not stat.S_ISLNK(status.st_mode):
+        return path
+    links.append(path)
+    if len(links) > 40:  # as in Linux
+        raise StoreError("%s: its symbolic links lead in a circle. Remove one of them." % links[0])
+    directory = os.path.dirname(path)
+    target = _real(directory, os.readlink(path), links, is_file, root)
+    trusted = not is_file and status.st_uid in (0, os.geteuid())
+    inside = (os.path.dirname(target) + "/").startswith(directory.rstrip("/") + "/") and not os.stat(directory).st_mode & stat.S_ISVTX
+    owner = owner_of(target)
+    if trusted or inside or owner == status.st_uid:
+        return target
+    raise StoreError(
+        "%s: is a symbolic link that belongs to %s, but %s belongs to %s, so it is not followed. "
+        "Give both the same owner (chown -h), or name the file there as the one to manage." % (path, _user(status.st_uid), target, _user(owner))
+    )
+
+
+def _status(path: str, parent: Optional[int] = None) -> Optional[os.stat_result]:
+    try:
+        return os.stat(path, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except ValueError as exc:  # a null byte, or a letter that Python 3.6 cannot encode in the C locale
+        raise StoreError("%r: is not a possible path on this node (%s). Correct it, or set a UTF-8 locale." % (path, exc)) from exc
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "user %d" % uid
+
+
+@contextlib.contextmanager
+def _open(name: str, flags: int, parent: Optional[int] = None) -> Iterator[int]:
+    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _opened(directory: str) -> Iterator[int]:
+    """A descriptor of a resolved directory, reached name by name without following a link: whoever exchanges one now is noticed."""
+    with contextlib.ExitStack() as way:
+        fd = way.enter_context(_open("/", os.O_PATH | os.O_DIRECTORY))
+        for name in filter(None, os.path.join(os.getcwd(), directory).split("/")):
+            fd = way.enter_context(_open(name, os.O_PATH | os.O_DIRECTORY, fd))
+        yield fd
+
+
+@contextlib.contextmanager
+def _lock_file(parent: int) -> Iterator[int]:
+    """Open for writing, without which NFS grants no exclusive lock. A new one belongs to the directory's owner, who needs it as well."""
+    with contextlib.suppress(FileExistsError), _open(LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL, parent) as fd, contextlib.suppress(OSError):
+        _give_to_owner_of(parent, fd)
+    with _open(LOCK_FILE, os.O_RDWR, parent) as fd:
+        yield fd
+
+
+def _wait_for(fd: int, directory: str, timeout: float) -> None:
+    deadline, pause = time.monotonic() + timeout, 0.01
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if time.monotonic() >= deadline:
+            raise StoreError(
+                "%s: another task has kept this directory locked for %g seconds. Wait for it, or find it with `fuser -v %s`, and run again."
+                % (directory, timeout, os.path.join(directory, LOCK_FILE))
+            )
+        time.sleep(pause)
+        pause = min(2 * pause, 0.25)
+
+
+def _make(path: str, mode: int) -> bool:
+    with contextlib.suppress(FileNotFoundError), _opened(path):
+        return False
+    directory, name = os.path.split(path)
+    _make(directory, 0o755)
+    with _opened(directory) as parent:
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:  # another task was faster
+            return False
+        with _open(name, _DIRECTORY, parent) as fd:
+            if os.listdir(fd):  # else root could be made to give away a directory that was renamed to this name
+                raise StoreError("%s: was exchanged while it was made. Look who changes it, and run again." % path)
+            _give_to_owner_of(parent, fd)
+            os.fchmod(fd, mode)
+    return True
+
+
+def _give_to_owner_of(parent: int, fd: int) -> None:
+    """Root makes things for others: what is in a user's directory must be the user's. Others make their own."""
+    if os.geteuid() == 0:
+        status = os.fstat(parent)
+        os.fchown(fd, status.st_uid, status.st_gid)
+
+
+def _fill(parent: int, change: Change, temporary: str, data: bytes) -> None:
+    """Makes the temporary file: whole, prepared, on disk."""
+    directory, name = os.path.split(change.path)
+    old = _status(name, parent)
+    with _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, parent) as fd:
+        with os.fdopen(fd, "wb", closefd=False) as stream:
+            stream.write(data)
+        if old is None:
+            _give_to_owner_of(parent, fd)
+        else:
+            _keep_owner(change.path, fd, old)
+        status = os.fstat(fd)  # what is right already is left alone: some file systems refuse to do even nothing
+        if any(wanted not in (-1, now) for wanted, now in zip(change.owner, (status.st_uid, status.st_gid))):
+            os.fchown(fd, *change.owner)
+        if stat.S_IMODE(status.st_mode) != change.mode:
+            os.fchmod(fd, change.mode)
+        change.prepare(os.path.join(directory, temporary))
+        os.fsync(fd)
+
+
+def _keep_owner(path: str, fd: int, old: os.stat_result) -> None:
+    """Fails for another owner, and for a group whose rights differ from everybody's: 0600 and 0644 say nothing about the group."""
+    try:
+        os.fchown(fd, old.st_uid, old.st_gid)
+    except PermissionError as exc:
+        if old.st_uid != os.fstat(fd).st_uid or (old.st_mode >> 3) & 7 != old.st_mode & 7:
+            raise StoreError(
+                "%s: belongs to %s and group %d, which %s may not give to a new file. Run the task as root or as the owner (become_user); "
+                "the file is unchanged." % (path, _user(old.st_uid), old.st_gid, _user(os.geteuid()))
+            ) from exc
+
+
+def _settle(parent: int, prefix: str) -> None:
+    """Makes the rename durable, where the file system can, and removes what killed runs left long ago."""
+    try:
+        with _open(".", _DIRECTORY, parent) as fd:
+            os.fsync(fd)
+            for name in os.listdir(fd):
+                if name.startswith(prefix) and os.lstat(name, dir_fd=fd).st_mtime < time.time() - 3600:
+                    os.unlink(name, dir_fd=fd)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOENT, *_UNSUPPORTED):
+            raise

@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The format: bytes of a docker-config.json to values and back.
+
+What is read is what Go's encoding/json and docker/cli take, and nothing that would be lost in writing; it is written as docker/cli does.
+"""
+
+import json
+import re
+from typing import Any, Dict, Iterator, List, Mapping, Set, Tuple
+
+from .._errors import FormatError, quoted
+from .._values.docker_config import DockerConfig, Number, decoded, shown_key
+
+_FILE_KEYS = ("auths", "credHelpers", "credsStore")
+_ENTRY_KEYS = ("auth", "username", "password", "email", "serveraddress", "identitytoken", "registrytoken")
+_LARGEST = 1 << 20  # bytes: thousands of logins
+_DEEPEST = 100  # levels; docker's own file has 4
+
+# In JSON only a key stands before a colon.
+_TOKEN = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")([ \t\r\n]*:)?|[\[\]{}]|NaN|-?Infinity')
+_ESCAPED = {ord(character): "\\u%04x" % ord(character) for character in "<>&\u2028\u2029"}  # by Go's json.Marshal
+_SURROGATE = re.compile("[\\ud800-\\udfff]")
+
+
+def decode(data: bytes, path: str) -> DockerConfig:
+    """The contents C(data) of the file C(path), which is used in messages only.
+
+    Raises FormatError, with line and column and never a value, for what Apptainer refuses: no JSON, no object, an C(auth) that can't be
+    decoded. Refused though Apptainer reads it, because writing it back would lose or change something: bytes that aren't UTF-8, text
+    behind the object, a key that stands twice, a key that Go takes for another (it ignores case), and nesting of more than 100 levels.
+    """
+    if len(data) > _LARGEST:
+        raise FormatError("%s: is larger than %d KiB, so it is no file of logins; look what wrote it" % (path, _LARGEST >> 10))
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[:error.start].decode("utf-8")
+        raise _Reader(before, path).error(len(before), "the file is not UTF-8 text; save it as UTF-8") from None
+    if not text.strip(" \t\r\n"):
+        return DockerConfig()
+    return DockerConfig(_Reader(text, path).read(), True)
+
+
+class _Reader:
+    """One JSON text, with the places of its keys."""
+
+    def __init__(self, text: str, path: str) -> None:
+        self.text = text
+        self.path = path
+        self.places: Dict[Tuple[str, ...], int] = {}
+
+    def read(self) -> Mapping[str, Any]:
+        try:
+            tree = json.loads(self.text, parse_int=Number, parse_float=Number)
+        except ValueError as error:
+            raise self.error(getattr(error, "pos", 0), "this is not JSON; mend the file, or remove it and log in again") from None
+        except RecursionError:
+            raise self.error(0, "the values are nested too deeply; mend the file, or remove it and log in again") from None
+        for offset, problem in self._walk():
+            raise self.error(offset, problem)
+        if not isinstance(tree, dict):
+            raise self.error(len(self.text) - len(self.text.lstrip(" \t\r\n")), 'the file must hold one JSON object, like {"auths": {}}')
+        self._check_file(tree)
+        return tree
+
+    def error(self, offset: int, problem: str) -> FormatError:
+        line, column = self.text.count("\n", 0, offset) + 1, offset - self.text.rfind("\n", 0, offset)
+        return FormatError("%s, line %d, column %d: %s" % (self.path, line, column, problem))
+
+    def _walk(self) -> Iterator[Tuple[int, str]]:
+        """Remember where each key stands; yield what json.loads lets pass and Go, or we, don't."""
+        above: List[str] = []
+        seen: List[Set[str]] = []
+        for token in _TOKEN.finditer(self.text):
+            word = token.group()
+            if word in "[{":
+                above.append("")
+                seen.append(set())
+                if len(above) > _DEEPEST:
+                    yield token.start(), "the values are nested more than %d levels deep; remove what nobody needs" % _DEEPEST
+            elif word in "]}":
+                above.pop()
+                seen.pop()
+            elif token.group(2):
+                key = above[-1] = json.loads(token.group(1))
+                if key in seen[-1]:
+                    yield token.start(), "the key %s stands twice here; remove one of the two" % quoted(shown_key(key))
+                seen[-1].add(key)
+                self.places[tuple(above)] = token.start()
+            elif not token.group(1):
+                yield token.start(), "%s is not JSON; write a number" % word
+
+    def _check_file(self, tree: Mapping[str, Any]) -> None:
+        self._check_spelling(tree, _FILE_KEYS, ())
+        self._check_type(tree, ("credsStore",), str)
+        for key in ("auths", "credHelpers"):
+            self._check_type(tree, (key,), dict)
+            for host in tree.get(key) or ():
+                self._check_type(tree[key], (key, host), str if key == "credHelpers" else dict)
+        for host, entry in (tree.get("auths") or {}).items():
+            self._check_entry(entry or {}, ("auths", host))
+
+    def _check_entry(self, entry: Mapping[str, Any], above: Tuple[str, ...]) -> None:
+        self._check_spelling(entry, _ENTRY_KEYS, above)
+        for key in _ENTRY_KEYS:
+            self._check_type(entry, above + (key,), str)
+        if entry.get("auth") and decoded(entry["auth"]) is None:
+            raise self._at(above + ("auth",), "must be user:password in Base64; log in again after removing this entry")
+
+    def _check_spelling(self, values: Mapping[str, Any], known: Tuple[str, ...], above: Tuple[str, ...]) -> None:
+        by_folding = {name.casefold(): name for name in known}
+        for key in values:
+            meant = by_folding.get(key.casefold(), key)
+            if key != meant:
+                raise self._at(above + (key,), "is read as %s, whatever its case; write it so" % quoted(meant))
+
+    def _check_type(self, values: Mapping[str, Any], keys: Tuple[str, ...], kind: type) -> None:
+        """As Go: null is as if the key were not there."""
+        value = values.get(keys[-1])
+        if value is not None and not isinstance(value, kind):
+            raise self._at(keys, "must be %s" % ("text in quotes" if kind is str else "an object in braces"))
+
+    def _at(self, keys: Tuple[str, ...], problem: str) -> FormatError:
+        return self.error(self.places[keys], "%s %s" % (" in ".join(quoted(shown_key(key)) for key in reversed(keys)), problem))
+
+
+def encode(config: DockerConfig) -> bytes:
+    """The bytes that docker/cli writes for these values: tabs, logins sorted, no line break at the end (C(SaveToWriter), json.MarshalIndent).
+
+    All other keys stay where they stood, while docker/cli has an order of its own and drops the unknown ones.
+    """
+    tree = dict(config.tree)
+    if tree.get("auths"):
+        tree["auths"] = dict(sorted(tree["auths"].items()))
+    text = _json(tree, "\n").translate(_ESCAPED)
+    return _SURROGATE.sub(lambda match: "\\u%04x" % ord(match.group()), text).encode("utf-8")
+
+
+def _json(value: Any, indent: str) -> str:
+    inner = indent + "\t"
+    if isinstance(value, Number):
+        return value.text
+    if isinstance(value, Mapping):
+        items, brackets = ["%s: %s" % (_json(key, ""), _json(item, inner)) for key, item in value.items()], "{}"
+    elif isinstance(value, list):
+        items, brackets = [_json(item, inner) for item in value], "[]"
+    else:
+        return json.dumps(value, ensure_ascii=False)
+    return brackets[0] + inner + ("," + inner).join(items) + indent + brackets[1] if items else brackets

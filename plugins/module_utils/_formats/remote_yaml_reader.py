@@ -1,0 +1,340 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The bytes of a remote.yaml as a RemoteConfig: what every Apptainer from 1.3 to 1.5 reads, and nothing else.
+
+Apptainer ignores a whole file that it can't read, without a word, so what any of them refuses is refused here, with file, line and
+column. The rules are those of Go's yaml v3 decoding into Apptainer's structs with KnownFields (C(decode.go)); the proof is the recorded
+C(accept.json) in tests/golden. What 1.0 to 1.2 (yaml v2) refuse of the rest is reported as quirks.
+"""
+
+import binascii
+import gc
+import re
+from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar
+
+from .._errors import FormatError
+from .._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
+from . import yaml_nodes as _yaml_nodes
+from .remote_yaml_writer import OLD_FALSE, OLD_TRUE, WORDS, resolve
+from .yaml_nodes import Collection, Node, Place
+
+HAS_YAML = _yaml_nodes.HAS_YAML
+YAML_IMPORT_ERROR = _yaml_nodes.YAML_IMPORT_ERROR
+
+# Minor versions, as in Quirk.refused_by.
+_V1_0 = ("1.0",)
+_BEFORE_1_3 = ("1.0", "1.1", "1.2")
+_BEFORE_1_5 = ("1.0", "1.1", "1.2", "1.3", "1.4")
+_FROM_1_3 = ("1.3", "1.4", "1.5")
+
+_FILE_KEYS = ("Active", "Remotes", "Credentials")
+_ENDPOINT_KEYS = ("URI", "Token", "System", "Exclusive", "Insecure", "Keyservers")
+_KEYSERVER_KEYS = ("URI", "Skip", "External", "Insecure")
+_CREDENTIAL_KEYS = ("URI", "Auth", "Insecure")
+
+_TAG_PREFIX = "tag:yaml.org,2002:"
+# An explicit tag, and what C(resolve) must say of the text (the deferred function in resolve.go).
+_FITTING = {"bool": ("true", "false"), "int": ("int", "uint"), "float": ("float", "int"), "null": ("null",), "timestamp": ("timestamp",)}
+_BASE_64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
+_NO_BREAKS = {ord("\r"): None, ord("\n"): None}
+_SHOWN = re.compile(r"[\w.:<~-]{0,32}\Z")  # a word that may be shown in a message; longer ones could be a misplaced secret
+
+_Item = TypeVar("_Item")
+
+
+class Quirk(NamedTuple):
+    """Something that is read here, but that some versions of Apptainer refuse or crash on: in C(line), by C(refused_by) (as C("1.0"))."""
+
+    line: int
+    message: str
+    refused_by: Tuple[str, ...]
+
+
+class Document(NamedTuple):
+    """What a file holds.
+
+    C(header) is the comment block at its top, with blank lines, to be kept by the next write. C(has_data) is false for a file with
+    nothing but comments, white space or a byte order mark, which Apptainer 1.3 and later refuse: to be repaired by the next write. A file
+    of no bytes has data in this sense, as every version reads it.
+    """
+
+    config: RemoteConfig
+    header: str
+    has_data: bool
+    quirks: Tuple[Quirk, ...]
+
+
+def decode(data: bytes, path: str) -> Document:
+    """The contents C(data) of the file C(path), which is used in messages only.
+
+    Raises FormatError for what Apptainer 1.3, 1.4 or 1.5 refuses or crashes on; its message never holds a token or another secret.
+    Named deviations: a file without data is read as empty (1.3 and later refuse it); null items of C(Keyservers) and C(Credentials) are
+    dropped (Apptainer keeps them). Refused though Apptainer may read them: a name or key that stands twice in two spellings (by alias or
+    C(!!binary)), C(!!binary) that isn't UTF-8, C(!!null) on a collection, an alias inside what it names, a byte order mark in the middle,
+    text after the document without C(---), and an endpoint called by a number that C(<<) brings in again.
+    """
+    if not data:
+        return Document(RemoteConfig(), "", True, ())
+    collecting = gc.isenabled()
+    gc.disable()  # nothing here becomes garbage, and looking for it takes longer than the parsing
+    try:
+        place = Place(path)
+        text = _yaml_nodes.text_of(data, place)
+        has_data, root = _yaml_nodes.first_document(text, place)
+        header = _yaml_nodes.header_of(text)
+        if not has_data:
+            return Document(RemoteConfig(), header, False, (Quirk(1, "nothing but comments or white space", _FROM_1_3),))
+        reader = _Reader(place)
+        config = reader.config(root)
+        return Document(config, header, True, tuple(sorted(reader.quirks)))
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _tag(node: Node) -> str:
+    """The short name of a node's explicit tag, as C(int) for C(!!int); empty without one and for C(!); other tags whole."""
+    tag: Optional[str] = (node.event if isinstance(node, Collection) else node).tag
+    if not tag or tag == "!":
+        return ""
+    return tag[len(_TAG_PREFIX):] if tag.startswith(_TAG_PREFIX) else tag
+
+
+def _is_merge(key: Node) -> bool:
+    """Whether a key is the merge key C(<<) (C(isMerge) in decode.go)."""
+    return bool(key.value == "<<" and (_tag(key) == "merge" or (not key.style and not _tag(key))))
+
+
+def _named(kind: str, text: str) -> str:
+    """As C(key "URI") for a message, or C(a key) if the text may be a misplaced secret."""
+    if _SHOWN.match(text):
+        return '%s "%s"' % (kind, text)
+    return "%s %s" % ("an" if kind[0] in "aeiou" else "a", kind)
+
+
+class _Entries(NamedTuple):
+    """A mapping: pairs of key and value nodes by the key's text, pairs with a null key, and what its C(<<) merges in, if it has one."""
+
+    named: Dict[str, Tuple[Node, Node]]
+    unnamed: List[Tuple[Node, Node]]
+    merge: Optional[Node]
+
+
+class _Reader:
+    """Nodes as values, by the schema of Apptainer's structs. Collects quirks."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.quirks: Set[Quirk] = set()
+        self.visited: Set[int] = set()
+        self.decoded = self.repeated = 0
+
+    def config(self, root: Node) -> RemoteConfig:
+        """The whole file (C(remote.Config)). A null document counts as empty."""
+        if self._is_null(root):
+            self._quirk(root, "an empty document", _BEFORE_1_3)
+            return RemoteConfig()
+        fields = self._fields(root, "the file", _FILE_KEYS)
+        return RemoteConfig(self._text(fields, "Active"), self._remotes(fields), self._list(fields, "Credentials", self._credential))
+
+    def _remotes(self, fields: Dict[str, Tuple[Node, Node]]) -> Dict[str, Remote]:
+        """C(Remotes), by name. Raises FormatError for null values, on which every version crashes."""
+        if "Remotes" not in fields:
+            return {}
+        key, node = fields["Remotes"]
+        if self._is_null(node):
+            raise self.place.at(key, "Remotes has no value, on which some commands crash", 'Write "Remotes: {}" if there is no endpoint.')
+        entries = self._entries(node, "Remotes", None)
+        remotes = {}
+        for name, (key, value) in entries.named.items():
+            if self._is_null(value):
+                raise self.place.at(key, "%s has no value, on which commands crash" % _named("endpoint", name), "Write its URI, or remove it.")
+            if name == "<<":
+                self._quirk(key, "an endpoint named <<, with which Apptainer before 1.5 writes a file that no version can read", _BEFORE_1_5)
+            remotes[name] = self._remote(value)
+        self._quirks_of_unnamed(entries)
+        return remotes
+
+    def _quirks_of_unnamed(self, entries: _Entries) -> None:
+        """Endpoints with a null name: skipped, with whatever they hold, from 1.3; named "" before, and then read like all others."""
+        for count, (key, value) in enumerate(entries.unnamed, "" in entries.named):
+            try:
+                self._remote(value)
+                refused = count > 0
+            except FormatError:
+                refused = True
+            if refused:
+                self._quirk(key, "an endpoint with an empty name", _BEFORE_1_3)
+
+    def _remote(self, node: Node) -> Remote:
+        fields = self._fields(node, "an endpoint", _ENDPOINT_KEYS)
+        if "Insecure" in fields:
+            self._quirk(fields["Insecure"][0], "the endpoint key Insecure", _V1_0)
+        return Remote(self._text(fields, "URI"), self._text(fields, "Token"), self._bool(fields, "System"), self._bool(fields, "Exclusive"),
+                      self._bool(fields, "Insecure"), self._list(fields, "Keyservers", self._keyserver))
+
+    def _keyserver(self, node: Node) -> Optional[Keyserver]:
+        """One item of C(Keyservers). Null is read from 1.3; before, yaml v2 leaves a nil pointer for some spellings (C(prepare))."""
+        if self._is_null(node):
+            if _tag(node) or node.value in ("", "~", "null"):
+                self._quirk(node, "an empty item of Keyservers", _BEFORE_1_3)
+            return None
+        fields = self._fields(node, "a keyserver", _KEYSERVER_KEYS)
+        return Keyserver(self._text(fields, "URI"), self._bool(fields, "Skip"), self._bool(fields, "External"), self._bool(fields, "Insecure"))
+
+    def _credential(self, node: Node) -> Optional[Credential]:
+        if self._is_null(node):
+            return None
+        fields = self._fields(node, "a login", _CREDENTIAL_KEYS)
+        return Credential(self._text(fields, "URI"), self._text(fields, "Auth"), self._bool(fields, "Insecure"))
+
+    def _fields(self, node: Node, what: str, known: Tuple[str, ...]) -> Dict[str, Tuple[Node, Node]]:
+        """The keys and values of a struct. Null keys are skipped from 1.3 and refused before."""
+        entries = self._entries(node, what, known)
+        for key, _value in entries.unnamed:
+            self._quirk(key, "an empty key", _BEFORE_1_3)
+        return entries.named
+
+    def _entries(self, node: Node, what: str, known: Optional[Tuple[str, ...]]) -> _Entries:
+        """A mapping with all that it merges: its own keys win, then the first that is merged (C(merge) in decode.go of yaml v3).
+
+        Raises FormatError for keys other than C(known), unless that is None: for endpoints' names. Those are refused before 1.3 if two
+        maps have the same; and Go's bookkeeping takes the wrong one if the name is a number, a date and so on, so that is refused here.
+        """
+        entries = self._own_entries(node, what, known)
+        stack = self._merged(entries.merge)
+        done: Set[int] = set()
+        while stack:
+            merged = stack.pop()
+            more = self._own_entries(merged, what, known)
+            for name, pair in more.named.items():
+                if name in entries.named and known is None:
+                    if resolve(name) != "str":
+                        raise self.place.at(pair[0], "%s stands in two of the mappings that << joins" % _named("endpoint", name), "Remove one.")
+                    self._quirk(pair[0], "an endpoint that stands in two of the mappings that << joins", _BEFORE_1_3)
+                entries.named.setdefault(name, pair)
+            entries.unnamed.extend(more.unnamed)
+            if id(merged) not in done:
+                stack.extend(self._merged(more.merge))
+            done.add(id(merged))
+        return entries
+
+    def _merged(self, node: Optional[Node]) -> List[Node]:
+        """The mappings that the value of C(<<) stands for, last first."""
+        if node is None:
+            return []
+        nodes = [node] if not isinstance(node, Collection) or node.is_mapping else node.items[::-1]
+        for item in nodes:
+            if not isinstance(item, Collection) or not item.is_mapping:
+                raise self.place.at(item, "what << merges must be a mapping or a list of mappings", "Correct it, or quote << if it is a name.")
+        return nodes
+
+    def _own_entries(self, node: Node, what: str, known: Optional[Tuple[str, ...]]) -> _Entries:
+        """A mapping without what it merges. Raises FormatError for what isn't one, unknown keys, and keys that stand twice."""
+        if not isinstance(node, Collection) or not node.is_mapping or _tag(node) == "null":
+            raise self.place.at(node, "%s must be a mapping" % what, 'Write "key: value" lines, indented.')
+        self._count(node)
+        texts: Dict[str, Node] = {}
+        named: Dict[str, Tuple[Node, Node]] = {}
+        unnamed = []
+        merge = None
+        for pair in zip(node.items[::2], node.items[1::2]):
+            key = pair[0]
+            if isinstance(key, Collection):
+                raise self.place.at(key, "a list or mapping stands where a key must be", "Quote it if it is text.")
+            kind, name = self._scalar(key)
+            if key.value in texts or name in named:
+                first = texts[key.value] if key.value in texts else named[name][0]
+                raise self.place.at(key, "%s stands twice, first in line %d" % (_named("key", name), first.start_mark.line + 1), "Remove one.")
+            texts[key.value] = key
+            if _is_merge(key):
+                merge = pair[1]
+            elif kind == "null":
+                unnamed.append(pair)
+            elif known is None or name in known:
+                named[name] = pair
+            else:
+                raise self._unknown(key, name, what, known)
+        return _Entries(named, unnamed, merge)
+
+    def _unknown(self, key: Node, name: str, what: str, known: Tuple[str, ...]) -> FormatError:
+        meant = [word for word in known if word.lower() == name.lower()]
+        return self.place.at(key, "%s is not one that Apptainer knows for %s (%s)" % (_named("key", name), what, ", ".join(known)),
+                             'Write it as "%s".' % meant[0] if meant else "Remove or correct the key.")
+
+    def _count(self, node: Collection) -> None:
+        """Refuse files that are nearly all aliases, as Go's yaml does ("excessive aliasing"), so that a small file can't expand to a huge one."""
+        size = len(node.items) + 1
+        self.decoded += size
+        self.repeated += size if id(node) in self.visited else 0
+        self.visited.add(id(node))
+        allowed = max(0.10, min(0.99, 0.99 - 0.89 * (self.decoded - 400000) / 3600000))
+        if self.decoded > 1000 and self.repeated > self.decoded * allowed:
+            raise self.place.at(node, "the file consists nearly only of aliases", "Write the values out.")
+
+    def _list(self, fields: Dict[str, Tuple[Node, Node]], key: str, item: Callable[[Node], Optional[_Item]]) -> Tuple[_Item, ...]:
+        """A field that is a list of structs; null counts as empty."""
+        node = fields[key][1] if key in fields else None
+        if node is None or self._is_null(node):
+            return ()
+        if not isinstance(node, Collection) or node.is_mapping or _tag(node) == "null":
+            raise self.place.at(node, "the value of %s must be a list" % key, 'Write each item in a line that begins with "- ".')
+        self._count(node)
+        return tuple(value for value in map(item, node.items) if value is not None)
+
+    def _text(self, fields: Dict[str, Tuple[Node, Node]], key: str) -> str:
+        """A field that is a string: any scalar as it is written, whatever it would be elsewhere; null counts as empty."""
+        if key not in fields:
+            return ""
+        node = fields[key][1]
+        if isinstance(node, Collection):
+            raise self.place.at(node, "the value of %s must be text, not a list or mapping" % key, "Quote it if it is text.")
+        kind, text = self._scalar(node)
+        return "" if kind == "null" else text
+
+    def _bool(self, fields: Dict[str, Tuple[Node, Node]], key: str) -> bool:
+        """A field that is a boolean; null counts as false. From 1.3 the words of YAML 1.1 may be quoted (C(scalar) in decode.go)."""
+        if key not in fields:
+            return False
+        node = fields[key][1]
+        kind, text = ("", "") if isinstance(node, Collection) else self._scalar(node)
+        if kind == "str" and (text in OLD_TRUE or text in OLD_FALSE):
+            kind = "true" if text in OLD_TRUE else "false"
+            if node.style or node.tag:
+                self._quirk(node, "a boolean in quotes or with a tag", _BEFORE_1_3)
+        if kind not in ("true", "false", "null"):
+            raise self.place.at(node, "the value of %s must be true or false, without quotes" % key, "Write true or false.")
+        return kind == "true"
+
+    def _is_null(self, node: Node) -> bool:
+        return not isinstance(node, Collection) and self._scalar(node)[0] == "null"
+
+    def _scalar(self, node: Node) -> Tuple[str, str]:
+        """What a scalar is to Go's yaml, of the kinds of C(resolve), and its text. Without a tag only words are looked up, not numbers.
+
+        Raises FormatError if an explicit tag does not fit the text (C(scalar) in decode.go, C(resolve) in resolve.go).
+        """
+        tag = _tag(node)
+        text: str = node.value
+        if not tag:
+            return ("str" if node.style else WORDS.get(text, "str")), text
+        if tag == "binary":
+            try:
+                if _BASE_64.match(text.translate(_NO_BREAKS)):
+                    return "str", binascii.a2b_base64(text).decode("utf-8")
+            except UnicodeDecodeError:
+                pass
+        elif tag not in _FITTING:
+            return "str", text
+        else:
+            kind = resolve(text, timestamps=tag == "timestamp")
+            if kind in _FITTING[tag]:
+                return kind, text
+        raise self.place.at(node, "the value does not fit its tag !!%s" % tag, "Remove the tag.")
+
+    def _quirk(self, node: Node, message: str, refused_by: Tuple[str, ...]) -> None:
+        self.quirks.add(Quirk(node.start_mark.line + 1, message, refused_by))

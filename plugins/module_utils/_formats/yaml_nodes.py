@@ -1,0 +1,284 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""From the bytes of a YAML file to its nodes, with the syntax of Go's yaml v3 and PyYAML's parser: what the file says, not what it means.
+
+PyYAML's C parser is used where it is there, its Python one otherwise. Nodes are its events: scalars keep their text, since PyYAML's own
+types are not Go's.
+"""
+
+import re
+import traceback
+from typing import Any, Dict, List, Optional, Tuple
+
+from .._errors import FormatError
+
+try:
+    import yaml
+    from yaml.events import AliasEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent, StreamEndEvent
+    from yaml.parser import Parser
+    from yaml.reader import Reader
+    from yaml.scanner import Scanner
+except ImportError:
+    HAS_YAML = False
+    YAML_IMPORT_ERROR: Optional[str] = traceback.format_exc()
+else:
+    HAS_YAML = True
+    YAML_IMPORT_ERROR = None
+
+_BREAKS = "\r\n\x85\u2028\u2029"
+_ENCODINGS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"), (b"", "utf-8"))
+# What Apptainer 1.3 and 1.4 refuse anywhere in a file (readerc.go of yaml v3), though 1.5 lets DEL pass; and a byte order mark that is
+# not the first character, which is a letter to Go's yaml and nothing to PyYAML.
+_ASCII_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = "[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # compiled if needed: that takes 5 ms
+_HEADER = re.compile("(?: *(?:#[^%s]*)?(?:\r\n|[%s]))*(?: *#[^%s]*\\Z)?" % (_BREAKS, _BREAKS, _BREAKS))
+_LINE = re.compile("\r\n|[%s]" % _BREAKS)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SLASH_ESCAPE = re.compile(r'"(?:[^\\]|\\[^/])*\\/')
+_COLON_AT_BRACKET = re.compile(r":[\[\]{},]")
+_DEEPEST = 100  # levels; a remote.yaml has five, and more only through nested merges
+
+# PyYAML's words (C or Python), and ours. Nothing of the file's own text is shown: a broken line may hold a secret.
+_PROBLEMS = (
+    ("cannot start any token", "a character stands here that can't begin a value: a tab used to indent, or @, ` or % without quotes"),
+    ("mapping values are not allowed", "a colon stands here that can't be a key's: the lines above are indented wrongly, or the value needs quotes"),
+    ("sequence entries are not allowed", "a list item (- ) stands where it can't: in a new line it may, or the value needs quotes"),
+    ("mapping keys are not allowed", "a key (? ) stands where it can't: the value needs quotes"),
+    ("could not find expected ':'", "a key has no colon after it, or is longer than 1,024 characters"),
+    ("unexpected end of stream", "a quoted text is not closed"),
+    ("unexpected document", "a quoted text is not closed"),
+    ("undefined alias", "an alias (*name) has no anchor (&name) before it"),
+    ("escape", "a backslash sequence in double quotes is not one that YAML knows"),
+    ("directive name", "a directive (%NAME) is neither %YAML nor %TAG"),
+    ("<document start>", "text follows the end of the document: it is indented less than the first line, or a bracket closes too much"),
+    ("incompatible", "the %YAML directive asks for another version than 1.1"),
+    ("expected the node content", "a value is missing or stands in the wrong place"),
+    ("did not find expected node content", "a value is missing or stands in the wrong place"),
+    ("indentation", "the indentation is wrong"),
+    ("expected <block end>", "the indentation is wrong"),
+    ("did not find expected key", "the indentation is wrong"),
+    ("did not find expected '-' indicator", "the indentation is wrong"),
+    ("unexpected ':'", "a text in brackets needs quotes, because of its ? or :"),
+    (" or ']'", "a [ list ] is not closed, or a text in it needs quotes"),
+    (" or '}'", "a { mapping } is not closed, or a text in it needs quotes"),
+)
+
+
+class Collection:
+    """A mapping (C(items): key, value, key, value, ...) or a sequence; C(event) is its first event, which has tag and place."""
+
+    __slots__ = ("event", "is_mapping", "items")
+
+    def __init__(self, event: Any, is_mapping: bool) -> None:
+        self.event = event
+        self.is_mapping = is_mapping
+        self.items: List[Any] = []
+
+
+# A scalar's event of PyYAML (value, tag, style, start_mark), or a Collection. An alias is the node itself that it names.
+Node = Any
+
+
+class Place:
+    """A file, for error messages."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def error(self, line: int, column: int, problem: str, remedy: str) -> FormatError:
+        """The error C(problem) at a place that counts from 1, or without place when C(line) is 0. Neither text may hold a secret."""
+        at = ", line %d, column %d" % (line, column) if line else ""
+        return FormatError("%s%s: %s; Apptainer refuses the whole file. %s" % (self.path, at, problem, remedy))
+
+    def at(self, node: Node, problem: str, remedy: str) -> FormatError:
+        """The error C(problem) where C(node) begins."""
+        mark = (node.event if isinstance(node, Collection) else node).start_mark
+        return self.error(mark.line + 1, mark.column + 1, problem, remedy)
+
+
+def text_of(data: bytes, place: Place) -> str:
+    """The text without a byte order mark: UTF-8, or UTF-16 with one (C(yaml_parser_determine_encoding) in readerc.go).
+
+    Raises FormatError for bytes that are not such text, and for the control characters that Apptainer refuses.
+    """
+    mark, encoding = next(pair for pair in _ENCODINGS if data.startswith(pair[0]))
+    try:
+        text = data[len(mark):].decode(encoding)
+    except UnicodeDecodeError as exc:
+        before = data[len(mark):len(mark) + exc.start].decode(encoding)
+        raise place.error(*_position(before), problem="the file is not %s text" % encoding[:6].upper(), remedy="Save it as UTF-8.") from None
+    control = _ASCII_CONTROL.search(text) if len(text) == len(data) else re.search(_CONTROL, text)
+    if control:
+        raise place.error(*_position(text[:control.start()]), problem="the character U+%04X stands here, which YAML forbids" % ord(control.group()),
+                          remedy="Remove it, or write it as an escape in double quotes.")
+    return text
+
+
+def _position(before: str) -> Tuple[int, int]:
+    """The line and column, from 1, after the text C(before)."""
+    lines = _LINE.split(before)
+    return len(lines), len(lines[-1]) + 1
+
+
+def header_of(text: str) -> str:
+    """The comment block at the very top, with the blank lines in it and after it; empty if there is no comment."""
+    match = _HEADER.match(text)
+    header = match.group() if match else ""
+    if "#" not in header:
+        return ""
+    return header if header[-1] in _BREAKS else header + "\n"
+
+
+if HAS_YAML:
+
+    class _PythonParser(Reader, Scanner, Parser):
+        """PyYAML's Python parser, with tabs between tokens taken as Go's yaml and the C parser take them."""
+
+        def __init__(self, text: str) -> None:
+            Reader.__init__(self, text)
+            Scanner.__init__(self)
+            Parser.__init__(self)
+
+        def check_printable(self, data: Any) -> None:
+            """C(text_of) has looked already, and old PyYAML refuses characters beyond U+FFFF."""
+
+        def scan_to_next_token(self) -> None:
+            super().scan_to_next_token()
+            while (self.flow_level or not self.allow_simple_key) and self.peek() == "\t":
+                self.forward()
+                super().scan_to_next_token()
+
+        def scan_directive(self) -> Any:
+            token = super().scan_directive()
+            if token.name not in ("YAML", "TAG"):
+                raise yaml.scanner.ScannerError(None, None, "found unknown directive name", token.start_mark)
+            return token
+
+        def scan_plain_spaces(self, indent: Any, start_mark: Any) -> Any:
+            length = 0
+            while self.peek(length) in " \t":
+                length += 1
+            blanks = self.prefix(length)
+            self.forward(length)
+            return [blanks] if blanks and self.peek() not in _BREAKS else super().scan_plain_spaces(indent, start_mark)
+
+    _parser: Any = yaml.CBaseLoader if yaml.__with_libyaml__ else _PythonParser
+
+
+def first_document(text: str, place: Place) -> Tuple[bool, Node]:
+    """Whether there is a document in C(text), and the node at the root of the first one.
+
+    Later documents are ignored, but Go's scanner has looked at their first tokens by then. Raises FormatError for what isn't YAML 1.1.
+    """
+    try:
+        return _Composer(text, place).compose()
+    except yaml.YAMLError as exc:
+        raise _syntax_error(exc, place) from None
+    except (ValueError, OverflowError):  # an escape beyond U+10FFFF in PyYAML's Python parser
+        raise place.error(0, 0, "a \\U escape in double quotes names no character", "Correct it.") from None
+
+
+def _syntax_error(exc: Exception, place: Place) -> FormatError:
+    """PyYAML's error as ours."""
+    said = str(getattr(exc, "problem", ""))
+    mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+    problem = next((ours for theirs, ours in _PROBLEMS if theirs in said), "this is not YAML")
+    return place.error(mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, problem, "Correct the file by hand.")
+
+
+class _Composer:
+    """The nodes of one text."""
+
+    def __init__(self, text: str, place: Place) -> None:
+        self.place = place
+        self.text = text
+        self.parser = _parser(text)
+        self.anchors: Dict[str, Node] = {}
+        self.has_slash_escape = "\\/" in text
+
+    def compose(self) -> Tuple[bool, Node]:
+        """See C(first_document)."""
+        parser = self.parser
+        parser.get_event()
+        start = parser.get_event()
+        if isinstance(start, StreamEndEvent):
+            return False, None
+        if start.version not in (None, (1, 1)):
+            raise self.place.error(start.start_mark.line + 1, 1, "the %YAML directive asks for another version than 1.1", "Remove it.")
+        root = self._node()
+        self._look_beyond()
+        return True, root
+
+    def _look_beyond(self) -> None:
+        """Scan what Go's scanner has seen of the next document when the first one ends: three tokens (fetch_more_tokens in scannerc.go).
+
+        Its parser sees nothing of them, so only text without C(---) or C(...) before it is refused: Apptainer reads some of such files.
+        """
+        marked = self.parser.get_event().explicit
+        try:
+            if isinstance(self.parser.get_event(), StreamEndEvent):
+                return
+            marked = True
+            if getattr(self.parser.get_event(), "flow_style", True):
+                self.parser.peek_event()
+        except yaml.parser.ParserError:
+            if not marked:
+                raise
+
+    def _node(self) -> Node:
+        """The next node, whole. Without recursion: a file can nest as deeply as it likes."""
+        get_event = self.parser.get_event
+        root = Collection(None, False)
+        stack = [root]
+        while True:
+            event = get_event()
+            kind = type(event)
+            if kind is ScalarEvent:
+                self._check_scalar(event, stack[-1].event)
+                stack[-1].items.append(event)
+                self._anchor(event, event)
+            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+                node = Collection(event, kind is MappingStartEvent)
+                stack[-1].items.append(node)
+                self._anchor(event, node)
+                stack.append(node)
+                if len(stack) > _DEEPEST:
+                    raise self.place.at(node, "more than %d levels are nested here" % _DEEPEST, "Correct the file by hand.")
+            elif kind is AliasEvent:
+                stack[-1].items.append(self._aliased(event, stack))
+            else:
+                stack.pop()
+            if len(stack) == 1:
+                return root.items[0]
+
+    def _anchor(self, event: Any, node: Node) -> None:
+        if event.anchor:
+            self.anchors[event.anchor] = node
+
+    def _aliased(self, event: Any, stack: List[Collection]) -> Node:
+        """What an alias names. Raises FormatError if nothing does, or the alias stands inside it."""
+        node = self.anchors.get(event.anchor)
+        if node is None:
+            raise self.place.at(event, "an alias (*name) has no anchor (&name) before it", "Correct the name, or quote the text.")
+        if any(node is outer for outer in stack):
+            raise self.place.at(event, "an alias stands inside the very value that it names", "Write the value out.")
+        return node
+
+    def _check_scalar(self, event: Any, parent: Any) -> None:
+        """Refuse what PyYAML takes and Go's yaml does not.
+
+        In double quotes the escape C(\\/), and halves of a surrogate pair (Python parser only). Without quotes in a flow collection,
+        a question mark, and a colon right before a bracket or comma (Python parser only).
+        """
+        if event.style == '"':
+            source = self.text[event.start_mark.index:event.end_mark.index] if self.has_slash_escape else ""
+            if _SLASH_ESCAPE.match(source) or _SURROGATE.search(event.value):
+                raise self.place.at(event, "a backslash sequence in double quotes is not one that Apptainer knows", "Correct it.")
+        elif not event.style and getattr(parent, "flow_style", False):
+            end = event.end_mark.index
+            if "?" in event.value or _COLON_AT_BRACKET.match(self.text, end):
+                raise self.place.at(event, "a text in brackets needs quotes, because of its ? or :", "Quote it.")

@@ -1,0 +1,142 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Reading a node's files without changing them, and saying what Apptainer makes of them."""
+
+import os
+import pwd
+from typing import Any, Callable, Dict, Optional, Sequence
+
+from .._apptainer.effective import effective, exclusives
+from .._errors import ApptainerError
+from .._files.config_file import mode_of, owner_of, read, resolve
+from .._files.locations import DOCKER_CONFIG, cached_discoveries, docker_fallback
+from .._formats.docker_json import decode as decode_docker_config
+from .._formats.remote_yaml_reader import decode
+from .._rules.stored_logins import secrets
+from .._values.claims import Secret
+from .._values.docker_config import DockerConfig, hosts
+from .._values.remote_config import HIDDEN, RemoteConfig
+from .._values.results import config_result, login_result
+from .._values.uri import without_login
+from .findings import ReadFile, findings
+from .program import Answer
+
+Checks = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
+Ask = Callable[[Optional[RemoteConfig]], Optional[Answer]]
+
+
+def read_file(path: str, expected_uid: int, reader: Callable[[bytes, str], Any] = decode, root: str = "/") -> ReadFile:
+    """Read one file, below I(root). What is wrong with it is in the answer; nothing is raised."""
+    try:
+        real = resolve(path, root)
+        state = read(real)
+        directory_mode = None if state.data is None else mode_of(os.path.dirname(real))
+    except ApptainerError as error:
+        return ReadFile(path, exists=True, error=str(error), expected_uid=expected_uid)
+    if state.data is None:
+        return ReadFile(path)
+    found = ReadFile(path, True, None, None, state.mode, state.uid, expected_uid, directory_mode)
+    try:
+        return found._replace(document=reader(state.data, path))
+    except ApptainerError as error:
+        return found._replace(error=str(error))
+
+
+def inspect(
+    global_path: str,
+    user_path: Optional[str],
+    flavor: str = "apptainer",
+    auth_path: Optional[str] = None,
+    checks: Optional[Checks] = None,
+    root: str = "/",
+    ask: Optional[Ask] = None,
+) -> Dict[str, Any]:
+    """Everything about the files: what each holds, what Apptainer computes from them, and findings.
+
+    Without I(user_path), it is about a user without files. I(auth_path) is by default the file that Apptainer would use. I(checks) may add
+    what servers say: it gets the configuration that Apptainer works with and the stored logins. I(ask) may add what the installed program
+    says: it gets the content of the user's file. All files are below I(root), and so are the targets of their links.
+    """
+    shared = _read_global(os.path.abspath(global_path), root)
+    user = auth = ReadFile("")
+    cached: Sequence[str] = ()
+    if user_path is not None:
+        user_path = os.path.abspath(user_path)
+        user = read_file(user_path, _directory_uid(user_path, root), root=root)
+        auth_path = os.path.abspath(auth_path or _auth_file(user_path, flavor, root))
+        auth = read_file(auth_path, _directory_uid(auth_path, root), decode_docker_config, root)
+        cached = cached_discoveries(os.path.dirname(user_path), root)
+    program = ask(user.config) if ask and not shared.error and not user.error else None
+    docker: DockerConfig = auth.document or DockerConfig()
+    result = effective(user.config, shared.config, flavor)
+    ruling = exclusives(result.config.remotes)
+    stored = secrets(user.config or RemoteConfig(), docker, shared.config or RemoteConfig())
+    return dict({
+        "global": dict(config_result(shared.config or RemoteConfig()), **_file_result(shared)),
+        "user": dict(config_result(user.config or RemoteConfig()), **_file_result(user)),
+        "auth_file": dict(_file_result(auth), registries=hosts(docker)),
+        "logins": [login_result(item) for item in stored],
+        "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=ruling[0] if ruling else None),
+        "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
+                     for finding in findings(shared, user, cached, flavor, auth, program)],
+        "program": _program_result(program) if program else None,
+    }, **(checks(result.config, stored) if checks else {}))
+
+
+def _read_global(path: str, root: str) -> ReadFile:
+    """It should be root's, but for who builds an image without root."""
+    directory_uid = _directory_uid(path, root)
+    return read_file(path, directory_uid if directory_uid == os.geteuid() or root != "/" else 0, root=root)
+
+
+def _auth_file(user_path: str, flavor: str, root: str) -> str:
+    """The file that Apptainer from 1.4 looks for logins in."""
+    usual, fallback = os.path.join(os.path.dirname(user_path), DOCKER_CONFIG), docker_fallback(user_path)
+    return fallback if flavor == "apptainer" and not _exists(usual, root) and _exists(fallback, root) else usual
+
+
+def _exists(path: str, root: str) -> bool:
+    """Whether there is something, be it a link to nothing."""
+    try:
+        directory = os.path.dirname(path) if root == "/" else resolve(os.path.dirname(path), root, is_file=False)
+    except ApptainerError:  # which is told when it is read
+        return False
+    return os.path.lexists(os.path.join(directory, os.path.basename(path)))
+
+
+def _directory_uid(path: str, root: str) -> int:
+    directory = os.path.dirname(path)
+    try:
+        return owner_of(os.path.realpath(directory) if root == "/" else resolve(directory, root, is_file=False))
+    except ApptainerError:
+        return os.geteuid()  # it can't be read either, which is the finding
+
+
+def _file_result(found: ReadFile) -> Dict[str, Any]:
+    return {
+        "path": found.path or None,
+        "exists": found.exists,
+        "error": found.error,
+        "mode": None if found.mode is None else "%04o" % found.mode,
+        "owner": None if found.uid is None else _user_name(found.uid),
+    }
+
+
+def _program_result(answer: Answer) -> Dict[str, Any]:
+    remotes = [{
+        "name": remote.name, "uri": without_login(remote.uri, HIDDEN), "default": remote.default, "global": remote.is_global,
+        "exclusive": remote.exclusive, "insecure": remote.insecure,
+    } for remote in answer.remotes]
+    return {"path": answer.path, "error": answer.error, "active": answer.active, "exclusive": next(iter(answer.exclusives), None),
+            "remotes": remotes}
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

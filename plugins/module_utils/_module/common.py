@@ -1,0 +1,94 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The glue between AnsibleModule and the layers below, what all modules share. Only C(_module*.py) know Ansible.
+
+Options become wanted values, files are read, a rule is applied, what is new is verified, the files are written unless in check mode, and
+one shape of result leaves. The documentation of the options here is in C(plugins/doc_fragments).
+"""
+
+from typing import Any, Callable, Dict
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
+from .._errors import ApptainerError, VerificationError
+from .._files.config_file import read, resolve
+from .._files.locations import checked_root
+from .._formats.remote_yaml_reader import HAS_YAML, YAML_IMPORT_ERROR
+
+LOCATION_SPEC: Dict[str, Any] = {
+    "flavor": {"type": "str", "choices": ["apptainer", "singularity"], "default": "apptainer"},
+    "sysconfdir": {"type": "path"},
+}
+ROOT_SPEC: Dict[str, Any] = {"root": {"type": "path"}}
+FILE_SPEC: Dict[str, Any] = dict(
+    LOCATION_SPEC,
+    config_file={"type": "path"},
+    backup={"type": "bool", "default": False},
+    owner={"type": "str"},
+    group={"type": "str"},
+    mode={"type": "raw"},
+    seuser={"type": "str"},
+    serole={"type": "str"},
+    setype={"type": "str"},
+    selevel={"type": "str"},
+)
+NETWORK_SPEC: Dict[str, Any] = {
+    "timeout": {"type": "float", "default": 10.0},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path", "no_log": False},
+}
+VERIFY_SPEC: Dict[str, Any] = dict(
+    NETWORK_SPEC,
+    verify={"type": "str", "choices": ["changed", "always", "never"], "default": "changed"},
+)
+
+_PYTHONS_WITH_YAML = ("/usr/libexec/platform-python", "/usr/bin/python3", "/usr/bin/python")
+
+
+def run(module: AnsibleModule, work: Callable[[], Dict[str, Any]]) -> None:
+    """Do the module's work and leave with its result, or with one sentence that says why not."""
+    _require_yaml(module)
+    try:
+        result = work()
+    except VerificationError as error:
+        module.fail_json(msg=str(error), **error.result)
+    except ApptainerError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+def _require_yaml(module: AnsibleModule) -> None:
+    if HAS_YAML:
+        return
+    interpreter = None if has_respawned() else probe_interpreters_for_module(_PYTHONS_WITH_YAML, "yaml")
+    if interpreter:
+        respawn_module(interpreter)
+    module.fail_json(msg=missing_required_lib("PyYAML"), exception=YAML_IMPORT_ERROR)
+
+
+def root_of(module: AnsibleModule, needs_home: bool = False) -> str:
+    """The root of the file tree to work on. With I(needs_home) that must be this node's own."""
+    root = checked_root(module.params.get("root"))
+    if needs_home and root != "/":
+        raise ApptainerError("which user's home below root %s is meant is not known; give config_file, or scope: global" % root)
+    return root
+
+
+def read_token(module: AnsibleModule, path: str) -> str:
+    """The first line of a token file on this node, as C(apptainer remote login --tokenfile) takes it, but without a CR."""
+    state = read(resolve(path))
+    if state.data is None:
+        raise ApptainerError("token_file %s does not exist on this node" % path)
+    if (state.mode or 0) & 0o077:
+        module.warn("token_file %s has mode %04o: others can read the token; it should be 0600" % (path, state.mode or 0))
+    token = state.data.partition(b"\n")[0].decode("utf-8", "replace").strip()
+    if token:
+        module.no_log_values.add(token)
+    return token

@@ -1,0 +1,47 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The glue of the module that shows what is there."""
+
+import functools
+from typing import Any, Dict, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._errors import ApptainerError
+from .._files.locations import global_file, user_file
+from .._inspection.inspect import Ask, inspect
+from .._inspection.program import ask
+from .common import ROOT_SPEC, root_of
+from .processes import output_of
+from .verifier import checks
+
+INFO_SPEC: Dict[str, Any] = dict(
+    ROOT_SPEC,
+    scope={"type": "str", "choices": ["user", "global"], "default": "user"},
+    config_file={"type": "path"},
+    global_config_file={"type": "path"},
+    auth_file={"type": "path"},
+    check={"type": "list", "elements": "str", "choices": ["services", "tokens", "keyservers", "registries"], "default": []},
+    program={"type": "bool", "default": False},
+)
+
+
+def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
+    """Show what the options of INFO_SPEC name."""
+    params = module.params
+    flavor = params["flavor"]
+    is_global = params["scope"] == "global"
+    if is_global and (params["config_file"] or params["auth_file"]):
+        raise ApptainerError("config_file and auth_file are a user's, and scope: global looks at no user's files; drop them, or scope")
+    root = root_of(module, needs_home=not is_global and not params["config_file"])
+    program: Optional[Ask] = None
+    if params["program"] and root == "/":
+        program = functools.partial(ask, flavor, params["sysconfdir"], params["timeout"], output_of)
+    return inspect(
+        params["global_config_file"] or global_file(flavor, params["sysconfdir"], root),
+        None if is_global else params["config_file"] or user_file(flavor),
+        flavor, params["auth_file"], checks(module, params["check"]) if params["check"] else None, root, program)

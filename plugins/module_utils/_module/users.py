@@ -1,0 +1,132 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Reading the files of many users, each in a process that has become that user for good.
+
+So it works where root has no rights (homes on NFS with root_squash), and root follows nobody's links. These processes are forked, not
+started: nothing is imported as the user, and one costs some milliseconds.
+"""
+
+import contextlib
+import ctypes
+import functools
+import os
+import resource
+import stat
+from typing import Any, Dict, List, Sequence
+
+from .._errors import ApptainerError
+from .._files.config_file import read, resolve
+from .._files.locations import global_file, user_file
+from .._inspection.inspect import inspect
+from .._inspection.users import (
+    LOGIN_DEFS,
+    Account,
+    accounts,
+    entry,
+    limits,
+    own_findings,
+    uids,
+    unknown_user,
+)
+from .common import LOCATION_SPEC
+from .processes import Answer, answers
+
+USERS_SPEC: Dict[str, Any] = dict(
+    LOCATION_SPEC,
+    users={"type": "list", "elements": "str"},
+    homes={"type": "list", "elements": "path", "default": []},
+    global_config_file={"type": "path"},
+    timeout={"type": "float", "default": 10.0},
+)
+
+_MAX_MEMORY = 1 << 30  # of one process, in bytes: no user's file makes root use up the node's
+_PR_SET_DUMPABLE = 4
+
+
+def audit(params: Dict[str, Any]) -> Dict[str, Any]:
+    """What is wrong with the files of users: the whole work of C(apptainer_users_info). Raises ApptainerError for options without sense."""
+    timeout = params["timeout"]
+    if not 0 < timeout <= 3600:
+        raise ApptainerError("timeout is %g, but must be more than 0 and at most 3600 seconds" % timeout)
+    path = os.path.abspath(params["global_config_file"] or global_file(params["flavor"], params["sysconfdir"]))
+    login_defs = (read(resolve(LOGIN_DEFS)).data or b"").decode("utf-8", "replace")
+    found, unknown = accounts(params["users"], _owners(params["homes"], timeout), limits(login_defs))
+    entries = [unknown_user(name) for name in unknown]
+    checked = 0
+    questions = [functools.partial(_findings, account, path, params["flavor"]) for account in found]
+    for account, answer in zip(found, answers(questions, timeout)):
+        try:
+            findings = own_findings(_or_raise(answer))
+        except ApptainerError as error:
+            entries.append(entry(account.name, account.home, error=str(error)))
+            continue
+        checked += 1
+        if findings:
+            entries.append(entry(account.name, account.home, findings))
+    return {"changed": False, "checked": checked, "users": sorted(entries, key=lambda item: (item["user"], item["home"] or ""))}
+
+
+def _owners(homes: Sequence[str], timeout: float) -> List[int]:
+    homes = [os.path.abspath(home) for home in homes]
+    found: List[int] = []
+    for home, answer in zip(homes, answers([functools.partial(_owners_in, home) for home in homes], timeout)):
+        try:
+            found += uids(_or_raise(answer))
+        except ApptainerError as error:
+            raise ApptainerError("homes: %s: its owners cannot be found: %s" % (home, error)) from None
+    return found
+
+
+def _owners_in(directory: str) -> List[int]:
+    """The owners of the directories in one, none if there is no such. In a process of its own, as it may hang."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for item in entries:
+            with contextlib.suppress(OSError):  # it is gone, or leads nowhere
+                status = item.stat(follow_symlinks=False)
+                if stat.S_ISLNK(status.st_mode) and status.st_uid == 0:  # one of a user may lead to where nobody answers
+                    status = item.stat()
+                if not stat.S_ISREG(status.st_mode):
+                    found.add(status.st_uid)
+    return sorted(found)
+
+
+def _findings(account: Account, global_path: str, flavor: str) -> List[Dict[str, Any]]:
+    """What is wrong with the user's own files. In a process of its own, which is this user's afterwards."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    memory = _MAX_MEMORY if hard == resource.RLIM_INFINITY else min(hard, _MAX_MEMORY)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
+    _become(account)
+    os.environ["HOME"] = account.home
+    shared = (global_path, os.path.dirname(global_path))
+    return [finding for finding in inspect(global_path, user_file(flavor), flavor)["findings"] if finding["path"] not in shared]
+
+
+def _become(account: Account) -> None:
+    """This process is the user's for good: no id is left with which to go back, and nobody but root may look into its memory.
+
+    Raises ApptainerError if that is not possible. An id of -1, which the system takes for "as it is", does not pass.
+    """
+    ids, groups = (account.uid,) * 3, (account.gid,) * 3
+    if os.geteuid() not in (0, account.uid):
+        raise ApptainerError("only root may read the files of others. Run the task with become: true.")
+    if os.geteuid() != account.uid:
+        os.initgroups(account.name, account.gid)
+        os.setresgid(*groups)
+        os.setresuid(*ids)
+        if os.getresuid() != ids or os.getresgid() != groups:
+            raise ApptainerError("uid %d and gid %d are not possible for a process. Correct the user database." % (account.uid, account.gid))
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as status:
+            if any(line.startswith("CapPrm:") and int(line.split()[1], 16) for line in status):
+                raise ApptainerError("this node lets processes keep root's capabilities (securebits). Run the task without that.")
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # as the kernel does it, unless fs.suid_dumpable says otherwise
+
+
+def _or_raise(answer: Answer) -> Any:
+    if isinstance(answer, ApptainerError):
+        raise answer
+    return answer

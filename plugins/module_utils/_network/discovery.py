@@ -1,0 +1,163 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The services of an endpoint, as its discovery document names them.
+
+Apptainer reads the document with encoding/json into a map of maps and takes what it can use; what stops it is an error here, with the
+reason that Apptainer doesn't tell. Source: C(internal/pkg/remote/endpoint/service.go); served documents of keyserver_ops in tests/golden.
+"""
+
+import json
+import traceback
+from typing import Any, Mapping, NamedTuple, NoReturn, Optional
+
+from .._errors import NetworkError, RuleError, quoted
+from .._values.remote_config import HIDDEN
+from .._values.uri import (
+    fixed_keyserver,
+    is_usable,
+    names_host,
+    parse,
+    requested_url,
+    without_login,
+)
+from .client import Answer, Client
+from .errors import status_text
+
+try:
+    import jsonschema
+except ImportError:
+    HAS_JSONSCHEMA = False
+    JSONSCHEMA_IMPORT_ERROR: Optional[str] = traceback.format_exc()
+else:
+    HAS_JSONSCHEMA = True
+    JSONSCHEMA_IMPORT_ERROR = None
+
+_LONGEST = 2048  # of a URI, in characters
+DOCUMENT = "/assets/config/config.prod.json"
+
+# What Apptainer can decode. An entry without "uri", or with one that isn't text, is skipped there (real documents have a "params" entry).
+SCHEMA: Mapping[str, Any] = {
+    "$schema": "http://json-schema.org/draft-04/schema#",
+    "description": "The discovery document of a library endpoint: services by name, as libraryAPI, keystoreAPI, tokenAPI.",
+    "type": "object",
+    "additionalProperties": {"type": ["object", "null"], "properties": {"uri": {"description": "Where the service is."}}},
+}
+_EXPECTED = "an object like {\"libraryAPI\": {\"uri\": \"https://library.example.org\"}}"
+_TYPES = {dict: "an object", list: "an array", str: "text", bool: "a boolean", float: "a number", type(None): "null"}
+
+
+class Services(NamedTuple):
+    """What an endpoint offers: C(uris) by service (C(library), C(keyserver), C(token), ...), as written in the document at C(url)."""
+
+    url: str
+    uris: Mapping[str, str]
+
+
+def read_json(answer: Answer) -> Any:
+    """The JSON value in an answer, as Go's encoding/json reads it (the last of equal keys counts, numbers are floats, no C(NaN)).
+
+    Raises ValueError if there is none. It holds nothing of the text, which may echo a credential.
+    """
+    try:
+        return json.loads(answer.body.decode("utf-8", "replace"), parse_int=float, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        pass
+    raise ValueError("not JSON")
+
+
+def _no_constant(_text: str) -> NoReturn:
+    raise ValueError("not JSON")
+
+
+def is_web_page(answer: Answer) -> bool:
+    """Whether the answer is for people: a proxy's or a log-in page, or a web site that answers every address."""
+    start = answer.body[:256].lstrip().lower()
+    return answer.content_type in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html"))
+
+
+def discover(client: Client, uri: str, insecure: bool) -> Services:
+    """Ask the endpoint with the stored C(uri) what it offers, at the URL that Apptainer 1.1 to 1.5 uses. Raises NetworkError."""
+    if not is_usable(uri, insecure):
+        raise NetworkError("the endpoint's URI %s is not one at which Apptainer can look for services; write it like library.example.org, or "
+                           "//library.example.org:8443 with a port" % quoted(without_login(uri, HIDDEN)))
+    url = requested_url(uri, insecure) + DOCUMENT
+    answer = client.get(url)
+    place = without_login(url, HIDDEN)
+    if answer.status != 200:
+        raise NetworkError("%s answers %s%s" % (place, status_text(answer.status), _advice(answer.status)))
+    try:
+        document = read_json(answer)
+    except ValueError:
+        document = None
+        unknown = "broken JSON" if answer.content_type == "application/json" else "%s that is not JSON" % (answer.content_type or "something")
+        problem = "a web page" if is_web_page(answer) else unknown
+    else:
+        problem = _problem(document)
+    if problem:
+        raise NetworkError("%s answers with %s instead of a discovery document: is the uri that of a library endpoint?" % (place, problem))
+    found = {}
+    for key, entry in document.items():
+        name = key[:-3] if key.endswith("API") else key
+        if entry and isinstance(entry.get("uri"), str):
+            found["keyserver" if name == "keystore" else name] = entry["uri"]
+    return Services(place, found)
+
+
+def _advice(status: int) -> str:
+    if status == 404:
+        return ", so there is probably no library endpoint at this address: check uri"
+    if status in (401, 403):
+        return ", though Apptainer reads the discovery document without logging in: let everyone read it"
+    if status >= 500:
+        return ": the server has a problem of its own, to be found in its log"
+    return " where a discovery document should be: check uri"
+
+
+def _problem(document: Any) -> str:
+    """Why a document is not one that Apptainer could decode, or nothing. Values are not shown."""
+    error = next(jsonschema.Draft4Validator(dict(SCHEMA)).iter_errors(document), None)
+    if error is None:
+        return ""
+    found = _TYPES[type(error.instance)]
+    if not error.absolute_path:
+        return "JSON of another shape (%s where %s is expected)" % (found, _EXPECTED)
+    return "JSON of another shape (%s at %s, where an object with a uri is expected)" % (found, quoted(str(error.absolute_path[0])[:40]))
+
+
+def service(services: Services, name: str) -> str:
+    """The URI of a service, without slashes at the end. Raises NetworkError if there is none that can be used."""
+    offered = ", ".join(quoted(item[:40]) for item in sorted(services.uris)[:20]) or "nothing"
+    if name not in services.uris:
+        raise NetworkError("%s offers no %s service (it offers: %s)" % (services.url, name, offered))
+    uri = services.uris[name]
+    if len(uri) > _LONGEST:
+        raise NetworkError("%s offers a %s service, but its uri has %d characters; that is no address" % (services.url, name, len(uri)))
+    if not uri.strip():
+        raise NetworkError("%s offers a %s service, but its uri is empty" % (services.url, name))
+    if not _is_web(uri):
+        raise NetworkError("%s offers a %s service, but its uri is not one of http or https" % (services.url, name))
+    return uri.rstrip("/")
+
+
+def _is_web(uri: str) -> bool:
+    try:
+        url = parse(uri)
+    except RuleError:
+        return False
+    return url.scheme in ("http", "https") and names_host(url)
+
+
+def own_keyserver(client: Client, uri: str, insecure: bool) -> str:
+    """The keyserver of the endpoint itself, as written in its document, which is how Apptainer stores it.
+
+    Nothing is asked for C(cloud.apptainer.org), as Apptainer. Raises NetworkError.
+    """
+    if fixed_keyserver(uri):
+        return fixed_keyserver(uri)
+    services = discover(client, uri, insecure)
+    service(services, "keyserver")
+    return services.uris["keyserver"]

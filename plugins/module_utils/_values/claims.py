@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The secrets that a user's files hold, each with the place that it is for: what can be proven.
+
+Immutable values. Their repr() never shows a secret, so that a traceback or a failed assertion doesn't either.
+"""
+
+import base64
+from typing import NamedTuple, Optional, Tuple, Union
+
+from .._errors import quoted
+from .remote_config import HIDDEN
+from .uri import without_login
+
+
+class EndpointToken(NamedTuple):
+    """A token for an endpoint with the stored URI. C(insecure): discovery goes by plain http."""
+
+    name: str
+    uri: str
+    insecure: bool
+    token: str
+
+    def __repr__(self) -> str:
+        return "EndpointToken(name=%r, uri=%r, insecure=%r, token=%s)" % (self.name, without_login(self.uri, HIDDEN), self.insecure, HIDDEN)
+
+
+class KeyserverLogin(NamedTuple):
+    """A login to a keyserver; C(auth) is the whole Authorization header. C(insecure): its certificate is not verified."""
+
+    uri: str
+    auth: str
+    insecure: bool = False
+
+    def __repr__(self) -> str:
+        return "KeyserverLogin(uri=%r, auth=%s, insecure=%r)" % (without_login(self.uri, HIDDEN), HIDDEN, self.insecure)
+
+
+class RegistryLogin(NamedTuple):
+    """A login to an OCI registry at C(host), with port if it has one; C(docker.io) is Docker Hub. C(insecure): plain http may be used."""
+
+    host: str
+    username: str
+    password: str
+    insecure: bool = False
+
+    def __repr__(self) -> str:
+        return "RegistryLogin(host=%r, username=%r, password=%s, insecure=%r)" % (self.host, self.username, HIDDEN, self.insecure)
+
+
+class EndpointServices(NamedTuple):
+    """No secret, but a claim that can be proven as well: an endpoint offers the services of these names; without any, that it is one."""
+
+    name: str
+    uri: str
+    insecure: bool
+    services: Tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "EndpointServices(name=%r, uri=%r, insecure=%r, services=%r)" % (
+            self.name, without_login(self.uri, HIDDEN), self.insecure, self.services)
+
+
+class EndpointKeyserver(NamedTuple):
+    """Another such claim: there is a keyserver, and it answers. C(insecure): its certificate is not verified."""
+
+    uri: str
+    insecure: bool = False
+
+    def __repr__(self) -> str:
+        return "EndpointKeyserver(uri=%r, insecure=%r)" % (without_login(self.uri, HIDDEN), self.insecure)
+
+
+Secret = Union[EndpointToken, KeyserverLogin, RegistryLogin]
+Provable = Union[Secret, EndpointServices, EndpointKeyserver]
+
+
+def basic(username: str, password: str) -> str:
+    """The Authorization header for a user name and password, in UTF-8 as Go sends it (RFC 7617).
+
+    It is the C(Auth) that Apptainer stores for a keyserver, too (C(internal/pkg/remote/credential/login_handler.go)). Bytes of a file that
+    aren't UTF-8, read as surrogates, are given back.
+    """
+    return "Basic " + base64.b64encode(("%s:%s" % (username, password)).encode("utf-8", "surrogateescape")).decode("ascii")
+
+
+def username_of(auth: str) -> Optional[str]:
+    """The user name in an Authorization header, or None if it holds none."""
+    scheme, _space, value = auth.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        username, colon, _password = base64.b64decode(value).decode("utf-8", "replace").partition(":")
+    except ValueError:
+        return None
+    return username if colon else None  # without a colon it may be the secret itself
+
+
+def label(secret: Provable) -> str:
+    """What a credential is for, as messages name it: I(endpoint "site"), I(keyserver https://keys.example.org), I(registry registry.example.org)."""
+    if isinstance(secret, EndpointServices):
+        return "services of endpoint %s" % quoted(secret.name)
+    if isinstance(secret, EndpointToken):
+        return "endpoint %s" % quoted(secret.name)
+    if isinstance(secret, (KeyserverLogin, EndpointKeyserver)):
+        return "keyserver %s" % without_login(secret.uri, HIDDEN)
+    return "registry %s" % secret.host

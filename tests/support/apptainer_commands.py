@@ -1,0 +1,219 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the commands of Apptainer itself do to a remote.yaml, hazards included: the reference that the recorded runs judge.
+
+Every function predicts the real command of Apptainer 1.1.6 to 1.5; messages of RuleError here are Apptainer's own. What our modules write
+is decided by safer rules, in `plugins/module_utils/_rules`.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.effective import exclusives, sync
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
+from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import decode
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, Remote, RemoteConfig, with_remote
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import (
+    DEFAULT_ENDPOINT_URI,
+    DEFAULT_KEYSERVER_URI,
+    clean_path,
+    parse,
+    requested_url,
+    same_keyserver,
+)
+
+
+def added_insecure(uri: str, insecure: bool) -> bool:
+    """The Insecure that C(apptainer remote add) stores, as Apptainer: C(https://) overrules the flag, C(http://) needs it.
+
+    Source: C(cmd/internal/cli/remote.go); both prefixes are compared with case there.
+    """
+    if uri.startswith("http://") and not insecure:
+        raise RuleError("http URI requires --insecure or APPTAINER_ADD_INSECURE=true")
+    return insecure and not uri.startswith("https://")
+
+
+def added_uri(uri: str) -> str:
+    """The URI that C(apptainer remote add) stores, as Apptainer.
+
+    Scheme, userinfo, query and fragment are dropped and the path is cleaned, even where nothing usable is left (C(localhost:18080) gives
+    an empty URI). Raises RuleError with Go's reason. Source: C(internal/app/apptainer/remote_add.go), recorded runs of remote_ops.
+    """
+    parsed = parse(uri)
+    return clean_path(parsed.host + parsed.path)
+
+
+def add(config: RemoteConfig, name: str, uri: str, system: bool = False, insecure: bool = False, make_default: bool = True) -> RemoteConfig:
+    """C(apptainer remote add), to the global file if I(system). I(make_default): from 1.3 unless C(--no-default), before never.
+
+    Source: C(internal/app/apptainer/remote_add.go); a user's file is not synced with the global one here.
+    """
+    insecure = added_insecure(uri, insecure)
+    if not name.strip():
+        raise RuleError("invalid name: cannot have empty name")
+    if not uri.strip():
+        raise RuleError("invalid URI: cannot have empty URI")
+    remote = Remote(uri=added_uri(uri), system=system, insecure=insecure)
+    if name in config.remotes:
+        raise RuleError(f"{name} is already a remote")
+    config = with_remote(config, name, remote)
+    return use(config, name, system) if make_default else config
+
+
+def use(config: RemoteConfig, name: str, system: bool, exclusive: bool = False) -> RemoteConfig:
+    """C(apptainer remote use) on the file itself; for a user it comes after sync().
+
+    Hazard: it clears Exclusive only on the previous default, so a second exclusive endpoint is two commands away.
+    Source: C(internal/pkg/remote/remote.go) SetDefault.
+    """
+    if name not in config.remotes:
+        raise RuleError(f"{name} is not a remote")
+    if exclusive and not system:
+        raise RuleError("exclusive can't be set by user")
+    others = exclusives(config.remotes)
+    if name != config.active and others and not system:
+        raise RuleError(f"could not use {name}: remote {others[0]} has been set exclusive by the system administrator")
+    if exclusive and config.active in config.remotes:
+        config = with_remote(config, config.active, config.remotes[config.active]._replace(exclusive=False))
+    config = with_remote(config, name, config.remotes[name]._replace(exclusive=exclusive))
+    return config._replace(active=name)
+
+
+def remove(config: RemoteConfig, name: str, system: bool) -> RemoteConfig:
+    """C(apptainer remote remove). Nothing else becomes the default.
+
+    Hazard: users who hold a copy of a removed exclusive endpoint are locked out. Source: C(internal/pkg/remote/remote.go) Remove.
+    """
+    if name not in config.remotes:
+        raise RuleError(f"{name} is not a remote")
+    if config.remotes[name].system and not system:
+        raise RuleError(f"{name} is global and can't be removed")
+    config = with_remote(config, name, None)
+    return config._replace(active="") if config.active == name else config
+
+
+def keyserver_owner(config: RemoteConfig, name: str) -> str:
+    """The endpoint that C(apptainer keyserver add) and C(remove) work on: the named one, or the default one; it must be a global one."""
+    if not name and not config.active:
+        raise RuleError("no endpoint found: no default remote")
+    owner = name or config.active
+    if owner not in config.remotes:
+        raise RuleError(f"no endpoint found: {owner} is not a remote")
+    if not config.remotes[owner].system:
+        raise RuleError("current endpoint is not a system defined endpoint")
+    return owner
+
+
+def add_keyserver(servers: tuple[Keyserver, ...], uri: str, order: int | None = None, insecure: bool = False) -> tuple[Keyserver, ...]:
+    """C(apptainer keyserver add) to a list that already holds the endpoint's own keyserver.
+
+    Hazard: I(order) counts the servers in use, but is applied to the list with the skipped ones, so an append behind a skipped first
+    entry lands before the last one. Source: C(internal/pkg/remote/endpoint/keyserver.go) AddKeyserver.
+    """
+    last = sum(not server.skip for server in servers) + 1
+    if order is not None and order > last:
+        raise RuleError(f"order is out of range: maximum is {last}")
+    new = Keyserver(uri, external=True, insecure=insecure)
+    rest = list(servers)
+    known = [index for index, server in enumerate(servers) if same_keyserver(server.uri, uri)]
+    if known:  # of several the last one decides
+        match = rest.pop(known[-1])
+        if match.external or not match.skip:
+            raise RuleError(f"{uri} is already configured")
+        new = match._replace(skip=False)
+    rest.insert((order or last) - 1, new)
+    return tuple(rest)
+
+
+def remove_keyserver(servers: tuple[Keyserver, ...], uri: str) -> tuple[Keyserver, ...]:
+    """C(apptainer keyserver remove) from a list that already holds the endpoint's own keyserver, which is only marked as skipped.
+
+    Source: C(internal/pkg/remote/endpoint/keyserver.go) RemoveKeyserver.
+    """
+    for index, server in enumerate(servers):
+        if server.skip or not same_keyserver(server.uri, uri):
+            continue
+        if sum(not other.skip for other in servers) == 1:
+            raise RuleError(f"the primary keyserver {uri} can't be removed")
+        skipped = () if server.external else (server._replace(skip=True),)
+        return servers[:index] + skipped + servers[index + 1:]
+    raise RuleError(f"keyserver {uri} is not configured")
+
+
+class DiscoveryFailed(RuleError):
+    """Apptainer could not find the endpoint's own keyserver; its words depend on the server and are not modelled."""
+
+
+def own_keyserver(remote, served):
+    """The endpoint's own keyserver, from what the loopback web server answered when the case was recorded."""
+    if remote.uri == DEFAULT_ENDPOINT_URI:
+        return DEFAULT_KEYSERVER_URI
+    url = requested_url(remote.uri, remote.insecure).replace("http://localhost:80/", "http://localhost/")
+    answer = (served or {}).get(url + "/assets/config/config.prod.json")
+    if answer is None or answer["status"] != 200:
+        raise DiscoveryFailed
+    try:
+        services = json.loads(answer["body"])
+    except ValueError as error:
+        raise DiscoveryFailed from error
+    if not isinstance(services, dict) or not all(isinstance(entry, dict) for entry in services.values()):
+        raise DiscoveryFailed
+    uri = services.get("keystoreAPI", {}).get("uri")
+    if not isinstance(uri, str):
+        raise DiscoveryFailed
+    return uri
+
+
+class Command:
+    """One recorded command line, and what the model makes of it."""
+
+    def __init__(self, argv, version, served):
+        options, self.words = (argv[2:argv.index("--")], argv[argv.index("--") + 1:]) if "--" in argv else (argv[2:], [])
+        group, verb = argv[:2]
+        self.verb = verb.split("-")[0]
+        self.on_keyservers = group == "keyserver" or verb.endswith("-keyserver")
+        self.exclusive = "--exclusive" in options
+        self.is_global = self.exclusive or self.on_keyservers or "--global" in options
+        self.insecure = "--insecure" in options
+        self.make_default = version >= "1.3" and "--no-default" not in options
+        self.order = int(options[options.index("--order") + 1]) if "--order" in options else None
+        self.served = served
+
+    @property
+    def file(self):
+        return "system" if self.is_global else "user"
+
+    def apply(self, configs):
+        """The new content of self.file."""
+        if self.on_keyservers:
+            return self.keyserver(configs["system"])
+        config = configs[self.file]
+        if self.verb == "add":
+            return add(config, *self.words, system=self.is_global, insecure=self.insecure, make_default=self.make_default)
+        if self.verb == "remove":
+            return remove(config, *self.words, system=self.is_global)
+        if not self.is_global:
+            config = sync(config, configs["system"])
+        return use(config, *self.words, system=self.is_global, exclusive=self.exclusive)
+
+    def keyserver(self, config):
+        name, uri = self.words if len(self.words) == 2 else ("", *self.words)
+        if self.order == 0:
+            raise RuleError("order must be > 0")
+        if not uri.strip():
+            raise RuleError("invalid URI: cannot have empty URI")
+        name = keyserver_owner(config, name)
+        remote = config.remotes[name]
+        servers = remote.keyservers or (Keyserver(own_keyserver(remote, self.served)),)
+        if self.verb == "add":
+            servers = add_keyserver(servers, uri, self.order, self.insecure)
+        else:
+            servers = remove_keyserver(servers, uri)
+        return with_remote(config, name, remote._replace(keyservers=servers))
+
+
+def content(text):
+    return decode((text or "").encode(), "remote.yaml").config

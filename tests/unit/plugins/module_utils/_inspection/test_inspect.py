@@ -1,0 +1,373 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import stat
+
+import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.inspect import inspect, read_file
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.program import Answer, Listed
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Remote, RemoteConfig
+
+ME = os.geteuid()
+
+SHARED = """\
+Active: lab
+Remotes:
+    lab:
+        URI: lab.example
+        System: true
+        Exclusive: true
+"""
+USER = """\
+Active: mine
+Remotes:
+    mine:
+        URI: own.example
+        Token: hunter2
+        System: false
+        Exclusive: false
+Credentials:
+    - URI: https://keys.example
+      Auth: Basic aHVudGVyMg==
+      Insecure: false
+"""
+LAB = {"name": "lab", "uri": "lab.example", "insecure": False, "exclusive": True, "system": True, "logged_in": False, "keyservers": []}
+MINE = {"name": "mine", "uri": "own.example", "insecure": False, "exclusive": False, "system": False, "logged_in": True, "keyservers": []}
+LOGIN = {"uri": "https://keys.example", "insecure": False, "has_secret": True}
+NOTHING = {"default": "", "remotes": [], "credentials": []}
+ABSENT = {**NOTHING, "exists": False, "error": None, "mode": None, "owner": None}
+
+
+DOCKER = {"auths": {
+    "r.example": {"auth": "YWxpY2U6aHVudGVyMg=="},
+    "docker.io": {"username": "bob", "password": "hunter2"},
+}, "credHelpers": {"h.example": "pass"}}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch, tmp_path):  # tmp_path first: pytest asks for the name of its user when it makes that
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: pwd.struct_passwd(("alice" if uid == ME else "bob", "x", uid, uid, "", "/", "/bin/sh")))
+
+
+@pytest.fixture
+def shared(tmp_path):
+    return tmp_path / "etc" / "remote.yaml"
+
+
+@pytest.fixture
+def user(tmp_path):
+    return tmp_path / "home" / ".apptainer" / "remote.yaml"
+
+
+def write(path, text, mode):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def ids(answer):
+    return [found["id"] for found in answer["findings"]]
+
+
+def test_read_file(user):
+    write(user, USER, 0o640)
+    found = read_file(str(user), ME + 1)
+    assert found[:2] == (str(user), True)
+    assert found[3:] == (None, 0o640, ME, ME + 1, stat.S_IMODE(user.parent.stat().st_mode))
+    assert found.document.config.remotes == {"mine": Remote("own.example", "hunter2")}
+
+
+def test_read_file_absent(user):
+    assert read_file(str(user), 0) == (str(user), False, None, None, None, None, 0, None)
+
+
+def test_read_file_in_the_working_directory(user, monkeypatch):
+    write(user, USER, 0o600)
+    monkeypatch.chdir(user.parent)
+    assert read_file("remote.yaml", ME)[:2] == ("remote.yaml", True)
+
+
+def test_read_file_empty(user):
+    write(user, "", 0o600)
+    found = read_file(str(user), ME)
+    assert found.exists
+    assert found.document.config == RemoteConfig()
+
+
+def test_read_file_that_apptainer_would_refuse(user):
+    write(user, "Active: lab\nActiv: hunter2\n", 0o604)
+    found = read_file(str(user), ME)
+    assert (found.exists, found.document, found.mode, found.uid, found.expected_uid) == (True, None, 0o604, ME, ME)
+    assert str(user) in found.error
+    assert "line 2" in found.error
+    assert "hunter2" not in found.error
+
+
+def test_read_file_that_is_none(user):
+    user.mkdir(parents=True)
+    found = read_file(str(user), ME)
+    assert (found.exists, found.document) == (True, None)
+    assert found.error.startswith(str(user))
+
+
+def test_inspect_a_new_node(shared, user):
+    answer = inspect(str(shared), str(user))
+    assert answer["global"] == {**ABSENT, "path": str(shared)}
+    assert answer["user"] == {**ABSENT, "path": str(user)}
+    assert answer["effective"]["source"] == "built-in"
+    assert answer["effective"]["default"] == "DefaultRemote"
+    assert [remote["uri"] for remote in answer["effective"]["remotes"]] == ["cloud.apptainer.org"]
+    assert (answer["effective"]["problem"], answer["effective"]["exclusive"]) == (None, None)
+    assert answer["findings"] == []
+
+
+def test_inspect_both_files(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    answer = inspect(str(shared), str(user))
+    assert answer["global"] == {
+        "path": str(shared), "exists": True, "error": None, "mode": "0644", "owner": "alice",
+        "default": "lab", "remotes": [{**LAB, "default": True}], "credentials": [],
+    }  # fmt: skip
+    assert answer["user"] == {
+        "path": str(user), "exists": True, "error": None, "mode": "0600", "owner": "alice",
+        "default": "mine", "remotes": [{**MINE, "default": True}], "credentials": [LOGIN],
+    }  # fmt: skip
+    assert answer["effective"] == {
+        "source": "user and global", "problem": None, "exclusive": "lab",
+        "default": "lab", "remotes": [{**LAB, "default": True}, {**MINE, "default": False}], "credentials": [LOGIN],
+    }  # fmt: skip
+    assert ids(answer) == []
+
+
+def test_inspect_expects_the_global_file_to_belong_to_the_owner_of_its_directory(shared, user):
+    write(shared, SHARED, 0o644)
+    assert inspect(str(shared), str(user))["findings"] == []
+
+
+def test_inspect_is_plain_data_without_secrets(shared, user):
+    write(shared, SHARED.replace("Exclusive", "Token: hunter2\n        Exclusive"), 0o600)
+    write(user, USER, 0o644)
+    text = json.dumps(inspect(str(shared), str(user)))
+    assert "hunter2" not in text
+    assert "aHVudGVyMg" not in text
+
+
+def test_inspect_says_what_is_wrong(shared, user):
+    write(shared, SHARED.replace("URI: lab.example", "URI: lab.example\n        Insecure: true"), 0o600)
+    write(user, USER, 0o644)
+    (user.parent / "remote-cache").mkdir()
+    (user.parent / "remote-cache" / "https-lab-example.json").touch()
+    answer = inspect(str(shared), str(user))
+    assert ids(answer) == ["mode", "mode", "seeded-cache", "refused-by-versions", "insecure-not-synced"]
+    quirk = next(found for found in answer["findings"] if found["id"] == "refused-by-versions")
+    assert quirk["refused_by"] == ["1.0"]
+    assert set(quirk) == {"id", "severity", "path", "message", "remote", "line", "refused_by"}
+
+
+def test_inspect_a_broken_global_file_as_apptainer_would(shared, user):
+    write(shared, SHARED + "    unknown: 1\n", 0o644)
+    write(user, USER, 0o600)
+    answer = inspect(str(shared), str(user))
+    assert "line 7" in answer["global"]["error"]
+    assert {**answer["global"], "error": None} == {**NOTHING, "path": str(shared), "exists": True, "error": None, "mode": "0644", "owner": "alice"}
+    assert (answer["effective"]["source"], answer["effective"]["default"], answer["effective"]["exclusive"]) == ("user", "mine", None)
+    assert ids(answer) == ["unreadable"]
+
+
+def test_inspect_does_not_invent_the_mode_of_what_it_could_not_read(shared, user):
+    user.mkdir(parents=True)
+    answer = inspect(str(shared), str(user))
+    assert answer["user"]["mode"] is None
+    assert ids(answer) == ["unreadable"]
+
+
+def test_inspect_compares_the_owner_of_a_users_file_with_that_of_its_directory(shared, user, monkeypatch):
+    write(user, USER, 0o600)
+    stat = os.stat
+
+    def stat_of_another(path, **options):
+        found = stat(path, **options)
+        return os.stat_result((*found[:4], ME + 1, *found[5:])) if path == str(user.parent) else found
+
+    monkeypatch.setattr(os, "stat", stat_of_another)
+    answer = inspect(str(shared), str(user))
+    assert ids(answer) == ["owner"]
+    assert f"it belongs to uid {ME}, its directory to uid {ME + 1}" in answer["findings"][0]["message"]
+
+
+def test_inspect_an_owner_without_a_name(shared, user, monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    write(shared, SHARED, 0o644)
+    assert inspect(str(shared), str(user))["global"]["owner"] == str(ME)
+
+
+def test_inspect_writes_nothing(shared, user, tmp_path):
+    write(shared, SHARED, 0o644)
+    before = sorted(tmp_path.rglob("*"))
+    inspect(str(shared), str(user))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_inspect_below_a_file(shared, tmp_path):
+    (tmp_path / "file").touch()
+    answer = inspect(str(shared), str(tmp_path / "file" / ".apptainer" / "remote.yaml"))
+    assert (answer["user"]["mode"], answer["user"]["owner"], ids(answer)) == (None, None, ["unreadable", "unreadable"])
+
+
+def test_inspect_knows_the_built_in_endpoint_of_each_program(shared, user):
+    answers = [inspect(str(shared), str(user), flavor) for flavor in ("apptainer", "singularity")]
+    assert [answer["effective"]["default"] for answer in answers] == ["DefaultRemote", "SylabsCloud"]
+
+
+def test_inspect_the_file_with_registry_logins(shared, user):
+    auth = user.parent / "docker-config.json"
+    write(auth, json.dumps(DOCKER), 0o644)
+    answer = inspect(str(shared), str(user))
+    assert answer["auth_file"] == {
+        "path": str(auth), "exists": True, "error": None, "mode": "0644", "owner": "alice", "registries": ["docker.io", "r.example"],
+    }  # fmt: skip
+    assert {(entry["kind"], entry["name"], entry["username"]) for entry in answer["logins"]} == {
+        ("registry", "r.example", "alice"), ("registry", "docker.io", "bob")}
+    assert ids(answer) == ["mode", "unused-login"]
+    assert "hunter2" not in json.dumps(answer)
+
+
+def test_inspect_another_file_with_registry_logins(shared, user, tmp_path):
+    auth = tmp_path / "auth.json"
+    write(auth, json.dumps(DOCKER), 0o600)
+    assert inspect(str(shared), str(user))["auth_file"]["exists"] is False
+    answer = inspect(str(shared), str(user), auth_path=str(auth))
+    assert (answer["auth_file"]["path"], answer["auth_file"]["exists"]) == (str(auth), True)
+    assert len(answer["logins"]) == 2
+
+
+def test_inspect_a_broken_file_with_registry_logins(shared, user):
+    write(user, USER, 0o600)
+    write(user.parent / "docker-config.json", '{"auths": {"r": hunter2}}', 0o600)
+    answer = inspect(str(shared), str(user))
+    assert "line 1" in answer["auth_file"]["error"]
+    assert answer["auth_file"]["registries"] == []
+    assert [entry["kind"] for entry in answer["logins"]] == ["endpoint", "keyserver"]
+    assert ids(answer) == ["unreadable"]
+    assert "hunter2" not in json.dumps(answer)
+
+
+def test_inspect_lists_the_logins_of_the_user(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    assert inspect(str(shared), str(user))["logins"] == [
+        {"kind": "endpoint", "name": "mine", "username": None}, {"kind": "keyserver", "name": "https://keys.example", "username": None}]
+
+
+def test_checks_get_what_apptainer_works_with_and_add_what_they_found(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    seen = []
+
+    def checks(config, stored):
+        seen.append((sorted(config.remotes), [type(item).__name__ for item in stored]))
+        return {"logins": ["checked"], "services": []}
+
+    answer = inspect(str(shared), str(user), checks=checks)
+    assert seen == [(["lab", "mine"], ["EndpointToken", "KeyserverLogin"])]
+    assert (answer["logins"], answer["services"]) == (["checked"], [])
+
+
+@pytest.mark.parametrize(("existing", "flavor", "used"), [
+    ([".apptainer/docker-config.json", ".docker/config.json"], "apptainer", ".apptainer/docker-config.json"),
+    ([".docker/config.json"], "apptainer", ".docker/config.json"),
+    ([".docker/config.json"], "singularity", ".apptainer/docker-config.json"),
+    ([], "apptainer", ".apptainer/docker-config.json"),
+])
+def test_registry_logins_are_looked_for_where_apptainer_looks(shared, user, existing, flavor, used):
+    home = user.parents[1]
+    for name in existing:
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(json.dumps({"auths": {f"{name}.example": {}}}))
+    found = inspect(str(shared), str(user), flavor)["auth_file"]
+    assert found["path"] == str(home / used)
+    assert found["registries"] == [used.partition("/")[0]] * (used in existing)
+
+
+def test_inspect_a_user_without_files(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    answer = inspect(str(shared), None)
+    assert answer["user"] == {**ABSENT, "path": None}
+    assert answer["auth_file"] == {"path": None, "exists": False, "error": None, "mode": None, "owner": None, "registries": []}
+    assert (answer["logins"], answer["findings"]) == ([], [])
+    assert (answer["effective"]["source"], answer["effective"]["default"]) == ("global", "lab")
+
+
+LISTED = Listed("mine", "https://u:hunter2@own.example", True, False, False, False)
+
+
+def test_inspect_what_the_program_says(shared, user):
+    write(shared, SHARED, 0o644)
+    write(user, USER, 0o600)
+    asked = []
+
+    def ask(config):
+        asked.append(config)
+        return Answer("/usr/bin/apptainer", remotes=(LISTED,))
+
+    answer = inspect(str(shared), str(user), ask=ask)
+    assert [sorted(config.remotes) for config in asked] == [["mine"]]
+    assert answer["program"] == {"path": "/usr/bin/apptainer", "error": None, "active": "mine", "exclusive": None, "remotes": [
+        {"name": "mine", "uri": "https://(hidden)@own.example", "default": True, "global": False, "exclusive": False, "insecure": False}]}
+    assert ids(answer) == ["program-differs"]
+    assert inspect(str(shared), str(user))["program"] is None
+    assert inspect(str(shared), str(user), ask=lambda config: None)["program"] is None
+
+
+def test_inspect_the_exclusive_endpoint_of_the_program(shared):
+    write(shared, SHARED, 0o644)
+    answer = inspect(str(shared), None, ask=lambda config: Answer("a", remotes=(Listed("lab", "lab.example", True, True, True),)))
+    assert (answer["program"]["exclusive"], ids(answer)) == ("lab", [])
+
+
+@pytest.mark.parametrize("broken", ["shared", "user"])
+def test_the_program_is_not_asked_about_a_file_that_cannot_be_read(shared, user, broken):
+    write(shared, "x: 1" if broken == "shared" else SHARED, 0o644)
+    write(user, "x: 1" if broken == "user" else USER, 0o600)
+    answer = inspect(str(shared), str(user), ask=lambda config: pytest.fail("asked"))
+    assert (answer["program"], ids(answer)) == (None, ["unreadable"])
+
+
+def test_inspect_below_a_root(tmp_path):
+    root = tmp_path / "root"
+    write(root / "srv" / "apptainer" / "remote.yaml", SHARED, 0o644)
+    (root / "etc").symlink_to("/srv")
+    write(root / "data" / "alice" / ".apptainer" / "remote.yaml", USER, 0o600)
+    write(root / "data" / "alice" / ".docker" / "config.json", json.dumps(DOCKER), 0o600)
+    (root / "home").symlink_to("/data")
+    write(tmp_path / "outside" / "docker-config.json", json.dumps({"auths": {"outside.example": {"auth": "YTpi"}}}), 0o600)
+    user = root / "home" / "alice" / ".apptainer" / "remote.yaml"
+    answer = inspect(f"{root}/etc/apptainer/remote.yaml", str(user), root=str(root))
+    assert [remote["name"] for remote in answer["effective"]["remotes"]] == ["lab", "mine"]
+    assert answer["auth_file"]["path"] == f"{root}/home/alice/.docker/config.json"
+    assert answer["auth_file"]["registries"] == ["docker.io", "r.example"]
+    assert ids(answer) == ["unused-login"]
+    (root / "data/alice/.apptainer/docker-config.json").symlink_to(tmp_path / "outside" / "docker-config.json")
+    answer = inspect(f"{root}/etc/apptainer/remote.yaml", str(user), root=str(root))
+    assert (answer["auth_file"]["path"], answer["auth_file"]["exists"]) == (f"{user.parent}/docker-config.json", False)
+
+
+def test_inspect_a_circle_below_a_root(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "etc").symlink_to("/etc")
+    (root / "home").symlink_to("home")
+    answer = inspect(f"{root}/etc/apptainer/remote.yaml", f"{root}/home/.apptainer/remote.yaml", root=str(root))
+    assert ids(answer) == ["unreadable"] * 3
+    assert "in a circle" in answer["global"]["error"]

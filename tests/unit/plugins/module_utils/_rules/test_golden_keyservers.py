@@ -1,0 +1,189 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Our rule for one keyserver, beside every recorded keyserver command: the same keyservers in use, or a named deviation.
+
+C(--insecure) is taken as insecure: true, its absence as insecure not said. test_golden_operations.py has the commands themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.keyservers import KeyserverPlace, needs_discovery, owner, place_keyserver
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, with_remote
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import keyserver_identity, same_keyserver
+from support.apptainer_commands import Command, DiscoveryFailed, content, own_keyserver
+from support.golden import cases
+
+# Why we do something else where the command succeeded, or found nothing to do
+DEVIATIONS = {
+    "position": "order counts the keyservers in use; Apptainer applies it to the list with the skipped ones (its hazard)",
+    "text": "the declared text is stored; Apptainer keeps that of an entry with the same scheme and host",
+    "white space": "white space around the uri is dropped; Apptainer stores it, and can neither use nor remove that",
+    "insecure": "insecure is set; Apptainer ignores it for a known keyserver",
+    "moved": "a known keyserver is moved; Apptainer says that it is already configured",
+    "restored": "a skipped external keyserver is in use again; Apptainer says that it is already configured",
+    "purged": "what Apptainer cannot remove is removed: an unusable text, or a skipped external keyserver",
+    "several": "several entries of the keyserver become one, or go together; Apptainer takes one of them",
+    "unusable": "what no Apptainer can use is refused",
+    "out of range": "the order of a known keyserver can be no more than there are",
+    "primary": "several entries of the only keyserver in use are one; Apptainer removes one of them",
+}
+
+# What Apptainer says, what we do, and in how many commands. Both refuse what is wrong in two ways, not always for the same one.
+COMPARED = {
+    "done": {"the same": 612, "position": 47, "unusable": 27, "several": 9, "white space": 9, "text": 4, "insecure": 1, "primary": 1,
+             "insecure and position and text": 1},
+    "known": {"the same": 116, "text": 23, "insecure": 18, "moved": 14, "restored": 12, "out of range": 7, "several": 6,
+              "insecure and text": 6, "insecure and moved": 4, "moved and text": 4, "insecure and moved and text": 2},
+    "not there": {"the same": 480, "purged": 22},
+    # nothing: where there is no endpoint there is no keyserver to remove, so state: absent is so already, and a cleaned node stays green
+    "no default": {"no default": 118, "nothing": 100},
+    "unknown": {"unknown": 37, "nothing": 30},
+    "not global": {"not global": 64},
+    "unusable": {"unusable": 11, "nothing": 8, "no default": 4, "not global": 1},  # nothing: the empty text is not there, or no endpoint
+    "order": {"order": 47, "no default": 5, "unusable": 4, "not global": 1, "unknown": 1},
+    "out of range": {"out of range": 125, "unusable": 6},
+    "primary": {"primary": 45, "nothing": 1},  # nothing: an own keyserver that nobody asked for
+    "discovery": {"discovery": 115, "nothing": 85, "unusable": 4},  # nothing: to remove one, nobody is asked
+}
+
+# Words of a refusal, theirs or ours
+WORDS = {
+    "no default": "no default (remote|endpoint)",
+    "unknown": "is not a remote|is not in the global file",
+    "not global": "not a system defined endpoint|does not mark it as a global one",
+    "unusable": "cannot have empty URI|keyserver uri (must be|cannot be)",
+    "order": r"order must be > 0|order counts the keyservers in use from 1",
+    "out of range": "out of range: maximum is",
+    "primary": "the primary keyserver .* can't be removed|no primary keyserver",
+    "known": "is already configured",
+    "not there": "is not configured",
+    "discovery": "error response from server|jsonresp: |keyserver is not a service",
+}
+
+
+def label(words):
+    """The kind of a refusal."""
+    (kind,) = [kind for kind, pattern in WORDS.items() if re.search(pattern, words)]
+    return kind
+
+
+def commands(case):
+    """Every keyserver command of a case: the step, what we would declare, the global file before and after, what the endpoint answers."""
+    text = case["before"]["system"]
+    for step in case["steps"]:
+        before, text = text, step["after"].get("system", text)
+        command = Command(step["argv"], case["version"], case.get("served"))
+        if command.on_keyservers and command.verb in ("add", "remove"):
+            name, uri = command.words if len(command.words) == 2 else ("", *command.words)
+            wanted = KeyserverPlace(uri, command.verb == "add", command.order, command.insecure or None, name)
+            yield step, wanted, content(before), content(text), command.served
+
+
+def converged(config, wanted, served):
+    """What we write, or the kind of our refusal."""
+    try:
+        remote = needs_discovery(config, wanted)
+        builtin = own_keyserver(remote, served) if remote else None
+        return place_keyserver(config, wanted, builtin).config
+    except DiscoveryFailed:
+        return "discovery"
+    except RuleError as error:
+        return label(str(error))
+
+
+def in_use(servers):
+    return [server for server in servers if not server.skip]
+
+
+def deviations(wanted, remote, ours, theirs):
+    """Names of all that differs in two new lists, each difference proven to be what its name says."""
+
+    def matching(servers):
+        return [server for server in servers
+                if same_keyserver(server.uri, wanted.uri) or (not wanted.present and server.uri == wanted.uri)]
+
+    def others(servers):
+        return [server for server in servers if server not in matching(servers)]
+
+    if in_use(ours) == in_use(theirs) and set(ours) == set(theirs):
+        return set()
+    if wanted.present and wanted.uri != wanted.uri.strip():
+        assert keyserver_identity(wanted.uri) is None
+        assert wanted.uri.strip() in [server.uri for server in in_use(ours)]
+        return {"white space"}
+    if not theirs:  # its own keyserver, not written down
+        assert ours == (Keyserver(wanted.uri, insecure=True),)
+        return {"insecure"}
+    before = matching(remote.keyservers)
+    assert others(in_use(ours)) == others(in_use(theirs))
+    assert set(others(ours)) == set(others(theirs))
+    assert len(matching(in_use(ours))) == wanted.present
+    if len(before) > 1:
+        assert len(matching(ours)) <= 1
+        return {"several"}
+    if not wanted.present:
+        assert before[0].external
+        assert before[0].skip or keyserver_identity(before[0].uri) is None
+        return {"purged"}
+    if not matching(in_use(theirs)):
+        assert before[0].external
+        return {"restored"}
+    (new,), (old,) = matching(in_use(ours)), matching(in_use(theirs))
+    found = set()
+    if new.uri != old.uri:
+        assert new.uri == wanted.uri
+        found.add("text")
+    assert new.external == old.external
+    if new.insecure != old.insecure:
+        assert new.insecure
+        assert wanted.insecure
+        found.add("insecure")
+    place = in_use(ours).index(new)
+    if place != in_use(theirs).index(old):
+        assert place + 1 == (wanted.order or len(in_use(ours)))
+        assert theirs == remote.keyservers or len(in_use(remote.keyservers)) < len(remote.keyservers)
+        found.add("moved" if theirs == remote.keyservers else "position")
+    return found
+
+
+def answers(case):
+    """For each keyserver command what Apptainer said, and how ours compares."""
+    for step, wanted, before, theirs, served in commands(case):
+        said = label(step["stderr_last"]) if step["exit"] else "done"
+        ours = converged(before, wanted, served)
+        assert theirs == before or said == "done"
+        if isinstance(ours, str):
+            yield said, ours
+        elif said in ("done", "known", "not there"):
+            name = owner(before, wanted)
+            lists = [config.remotes[name].keyservers for config in (ours, theirs)]
+            assert ours == with_remote(theirs, name, theirs.remotes[name]._replace(keyservers=lists[0]))
+            found = deviations(wanted, before.remotes[name], *lists)
+            yield said, " and ".join(sorted(found)) or "the same"
+        else:
+            assert ours is before
+            assert not wanted.present or said == "discovery"
+            yield said, "nothing"
+
+
+CASES = cases("keyserver_ops")
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES])
+def test_commands(case):
+    for said, ours in answers(case):
+        assert ours in COMPARED[said]
+
+
+def test_every_deviation_has_a_reason():
+    assert Counter(answer for case in CASES for answer in answers(case)) == {
+        (said, ours): count for said, row in COMPARED.items() for ours, count in row.items()}
+    named = [name for said in ("done", "known", "not there") for row in COMPARED[said] for name in row.split(" and ")]
+    assert set(named) == {"the same", *DEVIATIONS}
