@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The fixtures of all tests. Plugins are imported as C(ansible_collections.hpc.apptainer...): pyproject.toml puts .collections on the path."""
+"""The fixtures of all tests. Plugins are imported as `ansible_collections.hpc.apptainer...`: pyproject.toml puts .collections on the path."""
 
 import contextlib
 import sys
@@ -40,7 +40,7 @@ OLD_AND_NEW = {"params": [envs.OLD_CORE, "newest"], "ids": ["3.6 under ansible-c
 
 @pytest.fixture(scope="session", **OLD_AND_NEW)
 def node_python(request: pytest.FixtureRequest) -> envs.Node:
-    """A managed node's interpreter (C(.python)) and the C(ansible) that manages it (C(.ansible)): the oldest pair and the newest."""
+    """A managed node's interpreter (`.python`) and the `ansible` that manages it (`.ansible`): the oldest pair and the newest."""
     return _node(request.param, verify=False)
 
 
@@ -59,9 +59,9 @@ def _node(kind: str, verify: bool) -> envs.Node:
 
 @pytest.fixture
 def run_module(tmp_path: Path) -> Callable[..., processes.Run]:
-    """C(run_module(name, args, check=False, diff=False, python=None, env=None)): run a module as a process; C(python) is a C(node_python).
+    """`run_module(name, args, check=False, diff=False, python=None, env=None)`: run a module as a process; `python` is a `node_python`.
 
-    The home is C(tmp_path / "home"), so nothing touches the developer's files.
+    The home is `tmp_path / "home"`, so nothing touches the developer's files.
     """
 
     def run(name, args, check=False, diff=False, python=None, env=None):
@@ -73,7 +73,7 @@ def run_module(tmp_path: Path) -> Callable[..., processes.Run]:
 
 @pytest.fixture(scope="session")
 def collection_tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The collection as C(ansible-galaxy collection build) makes it from this checkout."""
+    """The collection as `ansible-galaxy collection build` makes it from this checkout."""
     directory = tmp_path_factory.mktemp("build")
     galaxy = envs.core("running") / "bin" / "ansible-galaxy"
     built = processes.run(galaxy, "collection", "build", envs.ROOT, "--output-path", directory, env=processes.clean_env(directory / "home"))
@@ -159,7 +159,7 @@ def library(start_server: Callable[..., Any]) -> libraries.Library:
 
 @pytest.fixture
 def syslog() -> Iterator[leaks.Syslog]:
-    """The system's log during the test (C(.texts())): only for root, where no syslog runs."""
+    """The system's log during the test (`.texts()`): only for root, where no syslog runs."""
     with contextlib.ExitStack() as stack:
         try:
             captured = stack.enter_context(leaks.captured_syslog())

@@ -14,7 +14,7 @@ from ansible_collections.hpc.apptainer.plugins.doc_fragments._remote import Modu
 
 
 def _suboptions(documentation: str, depth: int, path: str, without: tuple[str, ...] = ()) -> str:
-    """The options of another fragment, but for some, as suboptions at C(path)."""
+    """The options of another fragment, but for some, as suboptions at `path`."""
     options = re.split(r"(?m)^  (?=\w+:$)", documentation.partition("options:\n")[2].rstrip() + "\n")
     text = "".join("  " + option for option in options[1:] if option.partition(":")[0] not in without)
     return indent(re.sub(r"\bO\((?=\w)", "O(%s[]." % path, text), " " * depth)

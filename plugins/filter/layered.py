@@ -69,7 +69,7 @@ def layered(layers: list[list[Entry] | None], key: str, nested: Mapping[str, str
         for entry in _entries(layer, key):
             name = entry[key]
             if name in named:
-                raise AnsibleFilterError("%s %s is listed twice in one list; merge the two entries" % (key, name))
+                raise AnsibleFilterError(f"{key} {name} is listed twice in one list; merge the two entries")
             named.add(name)
             known = merged.setdefault(name, {})
             lists = {inner: layered([known.get(inner), entry[inner]], by) for inner, by in (nested or {}).items() if inner in entry}
@@ -81,7 +81,7 @@ def _entries(layer: Any, key: str) -> list[Entry]:
     if layer is None:
         return []
     if not isinstance(layer, list) or not all(isinstance(entry, Mapping) for entry in layer):
-        raise AnsibleFilterError("a list of dictionaries is needed, each with the key %s" % key)
+        raise AnsibleFilterError(f"a list of dictionaries is needed, each with the key {key}")
     for number, entry in enumerate(layer, 1):
         name = entry.get(key)
         if isinstance(name, (int, float)):  # nothing else of an entry may be shown

@@ -39,7 +39,7 @@ class NetworkError(ApptainerError):
 
 
 class VerificationError(ApptainerError):
-    """A credential did not pass its proof; C(result) is what the task says beside the message."""
+    """A credential did not pass its proof; `result` is what the task says beside the message."""
 
     def __init__(self, message: str, result: Mapping[str, Any]) -> None:
         super().__init__(message)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
-from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import HIDDEN_CHANGED
+from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import HIDDEN_CHANGED
 
 ATTRIBUTES = " (attributes)"
 
@@ -32,7 +32,7 @@ _LONGEST = 200_000
 def sentences(before: str, after: str) -> tuple[str, ...]:
     """What is different between a file as it is and as it should be, one sentence for each thing, the same for the same difference.
 
-    I(before) and I(after) are one entry of a C(diff): a C(remote.yaml), a C(docker-config.json), or the lines of mode and owner. Neither has
+    `before` and `after` are one entry of a `diff`: a `remote.yaml`, a `docker-config.json`, or the lines of mode and owner. Neither has
     to be understood: text that is none of these "differs", and so does text that is longer than anybody declares.
     """
     if before == after:
@@ -92,10 +92,10 @@ def _documents(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[
 
 def _named(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """Things that are there by name: missing ones first, then those too many, then those that differ."""
-    yield from ("%s %s: is missing" % (kind, name) for name in after if name not in before)
-    yield from ("%s %s: is there, should be removed" % (kind, name) for name in before if name not in after)
+    yield from (f"{kind} {name}: is missing" for name in after if name not in before)
+    yield from (f"{kind} {name}: is there, should be removed" for name in before if name not in after)
     for name in after:
-        yield from _fields("%s %s" % (kind, name), before.get(name, after[name]), after[name])
+        yield from _fields(f"{kind} {name}", before.get(name, after[name]), after[name])
 
 
 def _fields(subject: str, before: Any, after: Any) -> Iterator[str]:
@@ -105,16 +105,16 @@ def _fields(subject: str, before: Any, after: Any) -> Iterator[str]:
         if key == "Keyservers":
             yield from _keyservers(subject, _listed(old), _listed(new))
         elif old != new:
-            yield "%s: %s" % (subject, _value(_CLAUSES.get(key, key), old, new))
+            yield f"{subject}: {_value(_CLAUSES.get(key, key), old, new)}"
 
 
 def _keyservers(subject: str, before: Sequence[Any], after: Sequence[Any]) -> Iterator[str]:
     old, new = ([str(_mapping(server).get("URI", "")) for server in servers] for servers in (before, after))
     if old != new:
-        yield "%s: keyservers are %s, should be %s" % (subject, ", ".join(old) or "its own ones", ", ".join(new) or "its own ones")
+        yield f"{subject}: keyservers are {', '.join(old) or 'its own ones'}, should be {', '.join(new) or 'its own ones'}"
         return
     for uri, was, wanted in zip(new, before, after, strict=True):
-        yield from _fields("%s, keyserver %s" % (subject, uri), was, wanted)
+        yield from _fields(f"{subject}, keyserver {uri}", was, wanted)
 
 
 def _logins(kind: str, before: Sequence[Any], after: Sequence[Any]) -> Iterator[str]:
@@ -123,15 +123,15 @@ def _logins(kind: str, before: Sequence[Any], after: Sequence[Any]) -> Iterator[
     found = tuple(_named(kind, old, new))
     yield from found
     if not found and before != after:
-        yield "%ss: the order differs" % kind
+        yield f"{kind}s: the order differs"
 
 
 def _value(clause: str, old: Any, new: Any) -> str:
     if clause in _SECRETS:
         if new == HIDDEN_CHANGED:
-            return "%s is another one than declared" % clause
-        return "%s %s" % (clause, "is missing" if old in (_MISSING, "") else "is stored, should be removed")
-    return "%s is %s, should be %s" % (clause, _shown(old), _shown(new))
+            return f"{clause} is another one than declared"
+        return f"{clause} {'is missing' if old in (_MISSING, '') else 'is stored, should be removed'}"
+    return f"{clause} is {_shown(old)}, should be {_shown(new)}"
 
 
 def _shown(value: Any) -> str:

@@ -20,10 +20,10 @@ def natural(name: str) -> tuple[tuple[int, int | str], ...]:
 
 
 def folded(names: Iterable[str]) -> str:
-    """The names, sorted, with runs of numbers as ranges: C(node[1-3,7],login).
+    """The names, sorted, with runs of numbers as ranges: `node[1-3,7],login`.
 
-    Only one number of a name becomes a range: the last one before the first dot (C(node17) of C(node17.cluster2)), or of all, if there is
-    none before it or the name is an IPv4 address. Leading zeros are part of the name, as in C(node[08-12]).
+    Only one number of a name becomes a range: the last one before the first dot (`node17` of `node17.cluster2`), or of all, if there is
+    none before it or the name is an IPv4 address. Leading zeros are part of the name, as in `node[08-12]`.
     """
     families: dict[tuple[str, str], dict[str, None]] = {}
     for name in sorted(set(names), key=lambda name: (natural(name), name)):
@@ -65,4 +65,4 @@ def _family(prefix: str, suffix: str, numbers: list[str]) -> str:
             ranges.append([number])
     if len(numbers) == 1:
         return prefix + numbers[0] + suffix
-    return "%s[%s]%s" % (prefix, ",".join("-".join(ends) for ends in ranges), suffix)
+    return f"{prefix}[{','.join(('-'.join(ends) for ends in ranges))}]{suffix}"

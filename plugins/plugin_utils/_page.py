@@ -6,7 +6,7 @@
 
 """The report as one page for a browser. It fetches nothing, and needs no JavaScript but for the list of all hosts.
 
-Whatever comes from hosts is text: the template escapes it, the data for the script are JSON without a C(<), the script makes text nodes only,
+Whatever comes from hosts is text: the template escapes it, the data for the script are JSON without a `<`, the script makes text nodes only,
 and a content security policy allows no other style and script than the page's own.
 """
 
@@ -82,18 +82,18 @@ def _verdict(made: Report) -> tuple[str, str]:
     """What to think of it, as a state and a sentence."""
     total, unknown, drifted = len(made.outcomes), made.count(FAILED) + made.count(UNREACHABLE), made.count(DRIFTED)
     if not unknown:
-        return (DRIFTED, "%s drifted" % _of(drifted, total)) if drifted else (IN_STATE, "All hosts are as declared") if total else (
+        return (DRIFTED, f"{_of(drifted, total)} drifted") if drifted else (IN_STATE, "All hosts are as declared") if total else (
             UNREACHABLE, counts(made))
     state = FAILED if made.failures else UNREACHABLE
     if drifted:
-        return state, "%s drifted, %s could not be checked" % (_of(drifted, total), format(unknown, ","))
-    return state, "No host could be checked" if unknown == total else "%s could not be checked" % _of(unknown, total)
+        return state, f"{_of(drifted, total)} drifted, {format(unknown, ',')} could not be checked"
+    return state, "No host could be checked" if unknown == total else f"{_of(unknown, total)} could not be checked"
 
 
 def _of(count: int, total: int) -> str:
     if count == total:
-        return "The only host" if total == 1 else "All %s hosts" % format(total, ",")
-    return "%s of %s hosts" % (format(count, ","), format(total, ","))
+        return "The only host" if total == 1 else f"All {format(total, ',')} hosts"
+    return f"{format(count, ',')} of {format(total, ',')} hosts"
 
 
 def _bar(made: Report) -> list[tuple[str, float, float]]:
@@ -117,12 +117,12 @@ def _messages(places: list[dict[str, str]]) -> list[tuple[str, str]]:
 
 def _people(users: dict[str, list[str]]) -> str:
     """Who, and on which hosts."""
-    said = ["%s on %s" % (user, shortened(hosts, _WIDTH)) for user, hosts in users.items()]
+    said = [f"{user} on {shortened(hosts, _WIDTH)}" for user, hosts in users.items()]
     return "; ".join(said[:_MOST_USERS]) + ("; and %d more" % (len(said) - _MOST_USERS) if len(said) > _MOST_USERS else "")
 
 
 def _data(shown: dict[str, Any]) -> str:
-    """What the script needs: it is inside of a C(script) element, which only C(<) could end."""
+    """What the script needs: it is inside of a `script` element, which only `<` could end."""
     lots: dict[str, list[str]] = {}
     said = {}
     for kind in ("groups", "failures", "unreachable", "findings"):
@@ -136,9 +136,9 @@ def _data(shown: dict[str, Any]) -> str:
 
 def _said(kind: str, item: dict[str, Any]) -> str:
     if kind == "findings":
-        return "%s (%s)" % (item["finding"], item["severity"])
+        return f"{item['finding']} ({item['severity']})"
     return "; ".join(item["sentences"]) if kind == "groups" else str(item["reason"])
 
 
 def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

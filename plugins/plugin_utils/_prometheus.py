@@ -17,7 +17,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
 def exposition(made: Report, timestamp: float) -> str:
-    """The metrics in the text format, version 0.0.4. I(timestamp): seconds since 1970.
+    """The metrics in the text format, version 0.0.4. `timestamp`: seconds since 1970.
 
     A host has a series of its own only while it is not in state, so that a healthy fleet of thousands costs no more than one of ten.
     """
@@ -33,10 +33,10 @@ def exposition(made: Report, timestamp: float) -> str:
 
 
 def _metric(name: str, text: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> str:
-    rows = ["%s%s %s" % (name, _labels(labels), value) for labels, value in samples]
-    return "\n".join(["# HELP %s %s" % (name, text), "# TYPE %s gauge" % name, *rows, ""])
+    rows = [f"{name}{_labels(labels)} {value}" for labels, value in samples]
+    return "\n".join([f"# HELP {name} {text}", f"# TYPE {name} gauge", *rows, ""])
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    shown = ",".join('%s="%s"' % (name, value.translate(_ESCAPES)) for name, value in labels.items())
+    shown = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
     return "{%s}" % shown if shown else ""

@@ -42,7 +42,7 @@ _Item = TypeVar("_Item")
 
 
 class Group(NamedTuple):
-    """The same difference on some hosts. C(difference) is that of the first of them; C(file) has C({host}) where its name would be."""
+    """The same difference on some hosts. `difference` is that of the first of them; `file` has `{host}` where its name would be."""
 
     difference: Difference
     file: str
@@ -64,7 +64,7 @@ class Problem(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """The same finding in the files of some users. C(places): host and finding."""
+    """The same finding in the files of some users. `places`: host and finding."""
 
     id: str
     severity: str
@@ -103,7 +103,7 @@ class Report(NamedTuple):
 
 
 def report(title: str, generated: str, outcomes: Iterable[Outcome]) -> Report:
-    """Put together what is the same. I(generated): the time, in UTC, as text."""
+    """Put together what is the same. `generated`: the time, in UTC, as text."""
     ordered = tuple(sorted(outcomes, key=lambda outcome: (natural(outcome.host), outcome.host)))
     differences = [(outcome.host, difference) for outcome in ordered for difference in outcome.differences]
     findings = [(outcome.host, finding) for outcome in ordered for finding in outcome.findings]
@@ -141,13 +141,13 @@ def _alike(items: Iterable[_Item], key: Callable[[_Item], Hashable]) -> list[lis
 
 
 def _common_path(members: Iterable[tuple[str, Difference]]) -> str:
-    """The path on all hosts; with C({host}) for a host's name if it is the same then; or one of them, and that there are others."""
+    """The path on all hosts; with `{host}` for a host's name if it is the same then; or one of them, and that there are others."""
     paths = {(host, difference.path) for host, difference in members}
     same = {path for _host, path in paths}
     general = {path.replace(host, HOST) for host, path in paths}
     if len(same) == 1:
         return same.pop()
-    return general.pop() if len(general) == 1 else "%s and other paths" % min(same)
+    return general.pop() if len(general) == 1 else f"{min(same)} and other paths"
 
 
 def summary(made: Report) -> dict[str, int]:
@@ -186,26 +186,26 @@ def _hosts(hosts: tuple[str, ...]) -> dict[str, Any]:
 
 
 def counts(made: Report, differed: str = "") -> str:
-    """How many hosts are in which state, in one sentence. I(differed): what became of those that differed, if they did not just drift."""
+    """How many hosts are in which state, in one sentence. `differed`: what became of those that differed, if they did not just drift."""
     if not made.outcomes:
         return "No host was looked at: the pattern or the limit matches none"
     words = dict(WORDS, **{DRIFTED: differed}) if differed else WORDS
     parts = ["%d %s" % (made.count(state), words[state]) for state in words if made.count(state)]
-    return "%s: %s" % (_plural(len(made.outcomes), "host"), ", ".join(parts))
+    return f"{_plural(len(made.outcomes), 'host')}: {', '.join(parts)}"
 
 
 WORDS = {DRIFTED: "drifted", FAILED: "failed", UNREACHABLE: "unreachable", IN_STATE: "in state"}
 
 
 def lines(made: Report, differed: str = "") -> list[str]:
-    """What somebody reads who gets it by mail, the most important first. With I(differed), as in counts(), all of it, with all hosts."""
+    """What somebody reads who gets it by mail, the most important first. With `differed`, as in counts(), all of it, with all hosts."""
     everything = bool(differed)
     found = [counts(made, differed)]
-    found += _rows((differed or "drift").capitalize(), [(group.hosts, "%s: %s" % (group.difference.subject, group.title)) for group in made.groups],
+    found += _rows((differed or "drift").capitalize(), [(group.hosts, f"{group.difference.subject}: {group.title}") for group in made.groups],
                    everything)
     found += _rows("Failed", [(problem.hosts, problem.reason) for problem in made.failures], everything)
     found += _rows("Unreachable", [(problem.hosts, problem.reason) for problem in made.unreachable], everything)
-    found += _rows("Users' files", [(audit.hosts, "%s (%s) of %s" % (audit.id, audit.severity, _plural(len(audit.users), "user")))
+    found += _rows("Users' files", [(audit.hosts, f"{audit.id} ({audit.severity}) of {_plural(len(audit.users), 'user')}")
                                     for audit in made.findings])
     return found
 
@@ -217,22 +217,22 @@ def untouched(hosts: Sequence[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Text for a terminal or a page: what would act on it (escapes, turned direction, half characters) is seen, as C(\\u001b), and does nothing."""
-    return _ACTIVE.sub(lambda found: "\\u%04x" % ord(found[0]), text)
+    """Text for a terminal or a page: what would act on it (escapes, turned direction, half characters) is seen, as `\\u001b`, and does nothing."""
+    return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _rows(kind: str, rows: list[tuple[tuple[str, ...], str]], everything: bool = False) -> list[str]:
     top = len(rows) if everything else _TOP
     names = folded if everything else shortened
-    shown = ["%s on %s (%s): %s" % (kind, _plural(len(hosts), "host"), printable(names(hosts)), _line(text)) for hosts, text in rows[:top]]
+    shown = [f"{kind} on {_plural(len(hosts), 'host')} ({printable(names(hosts))}): {_line(text)}" for hosts, text in rows[:top]]
     more = ["%s: %d more" % (kind, len(rows) - top)] if len(rows) > top else []
     return shown + more
 
 
 def _line(text: str) -> str:
     text = printable(" ".join(text.split()))
-    return text if len(text) <= _LINE else text[:_LINE] + " ..."
+    return text if len(text) <= _LINE else f"{text[:_LINE]} ..."
 
 
 def _plural(number: int, noun: str, plural: str = "") -> str:
-    return "%d %s" % (number, noun if number == 1 else plural or noun + "s")
+    return "%d %s" % (number, noun if number == 1 else plural or f"{noun}s")

@@ -28,7 +28,7 @@ SITE = {"name": "site", "uri": "https://library.example.org", "exclusive": True,
 
 @pytest.fixture
 def ansible(tmp_path):
-    """Run one of ansible's commands from the checkout, on C(localhost) with the given interpreter."""
+    """Run one of ansible's commands from the checkout, on `localhost` with the given interpreter."""
 
     def run(command, *arguments, node=None, check=True, **extra):
         node = node or envs.Node(envs.core("running"), Path(sys.executable))

@@ -25,7 +25,7 @@ def paths(tmp_path):
 
 @pytest.fixture
 def run(run_module, library, tmp_path):
-    """Run a module, by default C(apptainer_remote), with the library's CA."""
+    """Run a module, by default `apptainer_remote`, with the library's CA."""
 
     def run(args, name="apptainer_remote", **options):
         done = run_module(name, {"sysconfdir": str(tmp_path / "etc"), "ca_path": str(library.ca), "timeout": 5, **args}, **options)

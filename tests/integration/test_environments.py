@@ -24,7 +24,7 @@ def test_ansible_reaches_the_node(node_python: envs.Node, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["hpc.apptainer.apptainer_remote", "apptainer_remote"])
 def test_checkout_is_the_collection(name: str, tmp_path: Path) -> None:
-    """With ansible-core on PATH, C(ansible localhost -m apptainer_remote) works in a fresh clone: its first complaint is the module's own."""
+    """With ansible-core on PATH, `ansible localhost -m apptainer_remote` works in a fresh clone: its first complaint is the module's own."""
     node = envs.Node(envs.core("running"), Path("unused"))
     done = processes.run(node.ansible, "localhost", "-m", name, env=processes.clean_env(tmp_path))
     assert "missing required arguments" in done.stdout

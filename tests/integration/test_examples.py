@@ -48,7 +48,7 @@ def blocks(page):
 
 @pytest.fixture
 def play(tmp_path):
-    """Run plays on C(localhost), as the user who runs the tests."""
+    """Run plays on `localhost`, as the user who runs the tests."""
     for name in ("etc/apptainer", "images/compute", "var/www/html", "var/lib/prometheus/node-exporter"):
         (tmp_path / name).mkdir(parents=True)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What C(apptainer_remote_info) finds out from servers: good ones, bad ones and silent ones, all at the same time, and no secret in it."""
+"""What `apptainer_remote_info` finds out from servers: good ones, bad ones and silent ones, all at the same time, and no secret in it."""
 
 from __future__ import annotations
 

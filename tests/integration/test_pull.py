@@ -4,7 +4,7 @@
 
 """Nodes that pull: the units as the role writes them, and the very command in them, with real git repositories and ansible-pull.
 
-systemd itself does not run here: C(systemd-analyze) judges the units.
+systemd itself does not run here: `systemd-analyze` judges the units.
 """
 
 from __future__ import annotations

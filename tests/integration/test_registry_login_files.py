@@ -53,7 +53,7 @@ def user(home):
 
 @pytest.fixture
 def files(user):
-    """Write both files, C(None) is none."""
+    """Write both files, `None` is none."""
 
     def write(docker, remotes=None, mode=0o600):
         for name, content in (("docker-config.json", docker), ("remote.yaml", remotes)):

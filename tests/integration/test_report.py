@@ -32,9 +32,9 @@ FILES = ("json", "html", "prometheus")
 
 @pytest.fixture
 def drift(tmp_path):
-    """Run the playbook on hosts with these files (C(None): a host that is unreachable). Returns the process and the JSON report, if there is one.
+    """Run the playbook on hosts with these files (`None`: a host that is unreachable). Returns the process and the JSON report, if there is one.
 
-    Without I(rooted), the only host is this machine, with its global file below tmp_path.
+    Without `rooted`, the only host is this machine, with its global file below tmp_path.
     """
     (tmp_path / "out").mkdir()
     variables = {**VARIABLES, **{f"apptainer_fleet_report_{kind}": str(tmp_path / "out" / f"drift.{kind}") for kind in FILES}}
@@ -271,7 +271,7 @@ BATCHES = [{
     ([CHANGED, SAME, SAME], ["--limit", "n1,n3"], 0, ["2 hosts: 1 changed, 1 in state"]),
 ], ids=["changed", "check", "failed", "all lost", "one lost", "the last is lost", "limit"])
 def test_the_end_of_a_batch(tmp_path, core, answers, arguments, status, said):
-    """Answers are what the role would have left on the hosts C(n1), C(n2), C(n3); C(None) is a host that is unreachable."""
+    """Answers are what the role would have left on the hosts `n1`, `n2`, `n3`; `None` is a host that is unreachable."""
     hosts = {f"n{number}": {"answer": answer, **(LOST if answer is None else {"ansible_connection": "local"})}
              for number, answer in enumerate(answers, 1)}
     (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))

@@ -265,7 +265,7 @@ def test_contrast(opened, scheme):
 
 
 def luminance(colour):
-    """Of C(#rgb) or C(#rrggbb), as WCAG defines it."""
+    """Of `#rgb` or `#rrggbb`, as WCAG defines it."""
     digits = colour.lstrip("#")
     digits = "".join(digit * 2 for digit in digits) if len(digits) == 3 else digits
     parts = [int(digits[start:start + 2], 16) / 255 for start in (0, 2, 4)]

@@ -45,7 +45,7 @@ def core(request):
 
 @pytest.fixture
 def play(core, tmp_path):
-    """C(play(playbook, *arguments, host_vars=None, env=None, **variables)): a name or plays, on HOSTS; variables as of all hosts' group."""
+    """`play(playbook, *arguments, host_vars=None, env=None, **variables)`: a name or plays, on HOSTS; variables as of all hosts' group."""
     def run(playbook, *arguments, host_vars=None, env=None, **variables):
         if not isinstance(playbook, str):
             (tmp_path / "play.yml").write_text(yaml.safe_dump(playbook))
@@ -73,7 +73,7 @@ def proven(library):
 
 
 class Vaulted(str):
-    """A text that the inventory holds as C(!vault)."""
+    """A text that the inventory holds as `!vault`."""
 
 
 class Dumper(yaml.SafeDumper):
@@ -192,7 +192,7 @@ def vaulted(core, tmp_path, text):
 
 @pytest.mark.parametrize("slip", ["", "user_hots", "tokn"])
 def test_secrets_that_are_vaulted_in_place(play, core, tmp_path, library, registry_basic, proven, slip):
-    """They work, and are not shown at C(-vvvv --diff): not when all is well, not when an entry has a slip, and not when a proof fails."""
+    """They work, and are not shown at `-vvvv --diff`: not when all is well, not when an entry has a slip, and not when a proof fails."""
     token, password = "t0ken-" + "s3cretS3CRET" * 4, registry_basic.account.password
     entry = account(tmp_path, registries=[{"uri": f"docker://{registry_basic.host}", "username": registry_basic.account.username,
                                            "password": vaulted(core, tmp_path, password)}])

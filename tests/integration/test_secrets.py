@@ -29,7 +29,7 @@ class Watched:
 
 @pytest.fixture
 def watched(request):
-    """Watch what happens in a block: C(with watched() as seen). Without the system's log where that cannot be read."""
+    """Watch what happens in a block: `with watched() as seen`. Without the system's log where that cannot be read."""
     try:
         syslog = request.getfixturevalue("syslog")
     except pytest.skip.Exception:
@@ -185,7 +185,7 @@ REPEATING = {
 
 @pytest.fixture
 def repeating(certificates):
-    """Sites that repeat a credential in their way. Those with C(token) ask for one, and C(realm) does so with what it got."""
+    """Sites that repeat a credential in their way. Those with `token` ask for one, and `realm` does so with what it got."""
     repeated = {}
     ports = {}
 

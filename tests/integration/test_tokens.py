@@ -35,7 +35,7 @@ def etc(tmp_path):
 
 @pytest.fixture
 def run(run_module, library, tmp_path):
-    """Run a module, by default C(apptainer_remote), with the library's CA. No token may come out of it, nor anything on stderr."""
+    """Run a module, by default `apptainer_remote`, with the library's CA. No token may come out of it, nor anything on stderr."""
     secrets = leaks.forms("alice", library.account.token) | leaks.forms("alice", WRONG)
 
     def run(args, name="apptainer_remote", **options):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""C(apptainer_users_info) on a node with users of its own: a private mount namespace with another user database, and homes in C(/mnt)."""
+"""`apptainer_users_info` on a node with users of its own: a private mount namespace with another user database, and homes in `/mnt`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def remotes(**fields):
 
 
 class Machine:
-    """A node of our own. Its homes are C(self.root / "home") here, and C(/mnt/home) there."""
+    """A node of our own. Its homes are `self.root / "home"` here, and `/mnt/home` there."""
 
     def __init__(self, root, python):
         self.root, self.python, self.extra = root, python, ""
@@ -74,7 +74,7 @@ class Machine:
         os.chown(path, uid, uid)
 
     def user(self, name, text=None, mode=0o600, uid=None):
-        """A new user with a home and C(~/.apptainer), which is returned, and a remote.yaml if there is to be one."""
+        """A new user with a home and `~/.apptainer`, which is returned, and a remote.yaml if there is to be one."""
         self.uids[name] = uid = FIRST + len(self.uids) if uid is None else uid
         self.entry(name, uid, f"{HOMES}/{name}")
         directory = self.root / "home" / name / ".apptainer"
@@ -91,7 +91,7 @@ class Machine:
             file.write(f"{name}:x:{uid}:{uid if uid < 1 << 31 else 0}::{home}:/bin/sh\n")
 
     def node(self, prefix=""):
-        """An interpreter in this node; C(prefix) is a command to run it by."""
+        """An interpreter in this node; `prefix` is a command to run it by."""
         script = self.root / "python"
         places = {"": "/mnt", **{f"/{name}": f"/etc/{name}" for name in ("passwd", "group", "login.defs")}}
         mounts = " && ".join(f"mount --bind {self.root}{source} {target}" for source, target in places.items())

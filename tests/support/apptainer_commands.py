@@ -27,9 +27,9 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import (
 
 
 def added_insecure(uri: str, insecure: bool) -> bool:
-    """The Insecure that C(apptainer remote add) stores, as Apptainer: C(https://) overrules the flag, C(http://) needs it.
+    """The Insecure that `apptainer remote add` stores, as Apptainer: `https://` overrules the flag, `http://` needs it.
 
-    Source: C(cmd/internal/cli/remote.go); both prefixes are compared with case there.
+    Source: `cmd/internal/cli/remote.go`; both prefixes are compared with case there.
     """
     if uri.startswith("http://") and not insecure:
         raise RuleError("http URI requires --insecure or APPTAINER_ADD_INSECURE=true")
@@ -37,19 +37,19 @@ def added_insecure(uri: str, insecure: bool) -> bool:
 
 
 def added_uri(uri: str) -> str:
-    """The URI that C(apptainer remote add) stores, as Apptainer.
+    """The URI that `apptainer remote add` stores, as Apptainer.
 
-    Scheme, userinfo, query and fragment are dropped and the path is cleaned, even where nothing usable is left (C(localhost:18080) gives
-    an empty URI). Raises RuleError with Go's reason. Source: C(internal/app/apptainer/remote_add.go), recorded runs of remote_ops.
+    Scheme, userinfo, query and fragment are dropped and the path is cleaned, even where nothing usable is left (`localhost:18080` gives
+    an empty URI). Raises RuleError with Go's reason. Source: `internal/app/apptainer/remote_add.go`, recorded runs of remote_ops.
     """
     parsed = parse(uri)
     return clean_path(parsed.host + parsed.path)
 
 
 def add(config: RemoteConfig, name: str, uri: str, system: bool = False, insecure: bool = False, make_default: bool = True) -> RemoteConfig:
-    """C(apptainer remote add), to the global file if I(system). I(make_default): from 1.3 unless C(--no-default), before never.
+    """`apptainer remote add`, to the global file if `system`. `make_default`: from 1.3 unless `--no-default`, before never.
 
-    Source: C(internal/app/apptainer/remote_add.go); a user's file is not synced with the global one here.
+    Source: `internal/app/apptainer/remote_add.go`; a user's file is not synced with the global one here.
     """
     insecure = added_insecure(uri, insecure)
     if not name.strip():
@@ -64,10 +64,10 @@ def add(config: RemoteConfig, name: str, uri: str, system: bool = False, insecur
 
 
 def use(config: RemoteConfig, name: str, system: bool, exclusive: bool = False) -> RemoteConfig:
-    """C(apptainer remote use) on the file itself; for a user it comes after sync().
+    """`apptainer remote use` on the file itself; for a user it comes after sync().
 
     Hazard: it clears Exclusive only on the previous default, so a second exclusive endpoint is two commands away.
-    Source: C(internal/pkg/remote/remote.go) SetDefault.
+    Source: `internal/pkg/remote/remote.go` SetDefault.
     """
     if name not in config.remotes:
         raise RuleError(f"{name} is not a remote")
@@ -83,9 +83,9 @@ def use(config: RemoteConfig, name: str, system: bool, exclusive: bool = False) 
 
 
 def remove(config: RemoteConfig, name: str, system: bool) -> RemoteConfig:
-    """C(apptainer remote remove). Nothing else becomes the default.
+    """`apptainer remote remove`. Nothing else becomes the default.
 
-    Hazard: users who hold a copy of a removed exclusive endpoint are locked out. Source: C(internal/pkg/remote/remote.go) Remove.
+    Hazard: users who hold a copy of a removed exclusive endpoint are locked out. Source: `internal/pkg/remote/remote.go` Remove.
     """
     if name not in config.remotes:
         raise RuleError(f"{name} is not a remote")
@@ -96,7 +96,7 @@ def remove(config: RemoteConfig, name: str, system: bool) -> RemoteConfig:
 
 
 def keyserver_owner(config: RemoteConfig, name: str) -> str:
-    """The endpoint that C(apptainer keyserver add) and C(remove) work on: the named one, or the default one; it must be a global one."""
+    """The endpoint that `apptainer keyserver add` and `remove` work on: the named one, or the default one; it must be a global one."""
     if not name and not config.active:
         raise RuleError("no endpoint found: no default remote")
     owner = name or config.active
@@ -108,10 +108,10 @@ def keyserver_owner(config: RemoteConfig, name: str) -> str:
 
 
 def add_keyserver(servers: tuple[Keyserver, ...], uri: str, order: int | None = None, insecure: bool = False) -> tuple[Keyserver, ...]:
-    """C(apptainer keyserver add) to a list that already holds the endpoint's own keyserver.
+    """`apptainer keyserver add` to a list that already holds the endpoint's own keyserver.
 
-    Hazard: I(order) counts the servers in use, but is applied to the list with the skipped ones, so an append behind a skipped first
-    entry lands before the last one. Source: C(internal/pkg/remote/endpoint/keyserver.go) AddKeyserver.
+    Hazard: `order` counts the servers in use, but is applied to the list with the skipped ones, so an append behind a skipped first
+    entry lands before the last one. Source: `internal/pkg/remote/endpoint/keyserver.go` AddKeyserver.
     """
     last = sum(not server.skip for server in servers) + 1
     if order is not None and order > last:
@@ -129,9 +129,9 @@ def add_keyserver(servers: tuple[Keyserver, ...], uri: str, order: int | None = 
 
 
 def remove_keyserver(servers: tuple[Keyserver, ...], uri: str) -> tuple[Keyserver, ...]:
-    """C(apptainer keyserver remove) from a list that already holds the endpoint's own keyserver, which is only marked as skipped.
+    """`apptainer keyserver remove` from a list that already holds the endpoint's own keyserver, which is only marked as skipped.
 
-    Source: C(internal/pkg/remote/endpoint/keyserver.go) RemoveKeyserver.
+    Source: `internal/pkg/remote/endpoint/keyserver.go` RemoveKeyserver.
     """
     for index, server in enumerate(servers):
         if server.skip or not same_keyserver(server.uri, uri):

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.docker_json import _ENTRY_KEYS
-from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig, encoded
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig, encode_login
 from hypothesis import strategies as st
 
 
@@ -21,7 +21,7 @@ VALUES = st.recursive(st.none() | st.booleans() | TEXT | st.integers() | st.floa
                       lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=8)
 NAMES = st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"]), min_size=1, max_size=6)
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).filter(lambda text: text == text.strip("\0"))
-AUTHS = st.builds(encoded, NAMES, PASSWORDS)
+AUTHS = st.builds(encode_login, NAMES, PASSWORDS)
 ENTRIES = st.builds(lambda known, unknown: {**known, **unknown},
                     st.fixed_dictionaries({}, optional={"auth": AUTHS, **dict.fromkeys(("username", "password", "identitytoken", "email"), TEXT)}),
                     st.dictionaries(SAFE_KEYS, VALUES, max_size=2))

@@ -4,9 +4,9 @@
 
 """The interpreters on this machine, and the virtual environments below .venv, made when first asked for and then kept.
 
-C(main) runs the tests and the linters, with the newest ansible-core for the Python that runs C(make). C(core-*) hold another ansible-core,
-C(node-*) what a managed node has: Python and PyYAML, and C(node-*-verify) also what verifying wants. Run as a script (the Makefile does), it
-makes C(main): only the standard library here.
+`main` runs the tests and the linters, with the newest ansible-core for the Python that runs `make`. `core-*` hold another ansible-core,
+`node-*` what a managed node has: Python and PyYAML, and `node-*-verify` also what verifying wants. Run as a script (the Makefile does), it
+makes `main`: only the standard library here.
 """
 
 import contextlib
@@ -96,7 +96,7 @@ def first_python(minors: tuple[int, ...], purpose: str) -> Path:
 
 
 def core(kind: str) -> Path:
-    """The environment with one ansible-core: of the C(running) Python, of the C(newest) Python on the machine, or 2.16."""
+    """The environment with one ansible-core: of the `running` Python, of the `newest` Python on the machine, or 2.16."""
     if kind == OLD_CORE:
         python = first_python(OLD_CORE_MINORS, f"the controller of ansible-core {OLD_CORE}")
         return _with_modlib(_ensure(f"core-{OLD_CORE}", python, [f"ansible-core=={OLD_CORE}.*"]))
@@ -109,7 +109,7 @@ def core(kind: str) -> Path:
 def node(kind: str, verify: bool = False) -> Node:
     """A managed node under the ansible-core of the same kind: the oldest Python that it can manage, or the newest.
 
-    It has PyYAML, and with C(verify) also requests and jsonschema, which the modules want only where they verify something.
+    It has PyYAML, and with `verify` also requests and jsonschema, which the modules want only where they verify something.
     """
     suffix, packages = ("-verify", NODE_VERIFY) if verify else ("", ["PyYAML"])
     if kind == OLD_CORE:
@@ -188,7 +188,7 @@ def _ensure(name: str, python: Path, *installs: list[str]) -> Path:
 
 
 def _with_modlib(environment: Path) -> Path:
-    """Give an environment a directory C(modlib) with ansible and this collection and nothing else, for running modules on another interpreter."""
+    """Give an environment a directory `modlib` with ansible and this collection and nothing else, for running modules on another interpreter."""
     modlib = environment / "modlib"
     modlib.mkdir(exist_ok=True)
     (ansible,) = environment.glob("lib/python3*/site-packages/ansible")

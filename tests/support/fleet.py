@@ -71,7 +71,7 @@ class NoFleetError(Exception):
 
 
 class Host:
-    """One host. It keeps its disk from C(stop()) to C(start()), but not its mounts."""
+    """One host. It keeps its disk from `stop()` to `start()`, but not its mounts."""
 
     def __init__(self, fleet: "Fleet", name: str, address: str, interpreter: Path) -> None:
         self.name = name
@@ -83,7 +83,7 @@ class Host:
         self._pid = 0
 
     def run(self, command: str, *, user: str = "root", stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a shell command on the host. Unless C(check) is false, it must succeed."""
+        """Run a shell command on the host. Unless `check` is false, it must succeed."""
         if not self.running:
             raise RuntimeError(f"{self.name} is stopped")
         enter = ["nsenter", f"--target={self._pid}", "--mount", "--uts", "--pid", "--root", "--wd"]
@@ -103,7 +103,7 @@ class Host:
         self.run(f"mkdir -p \"$(dirname '{path}')\" && cat >'{path}' && chown {owner}: '{path}' && chmod {mode:o} '{path}'", stdin=text)
 
     def read_only(self, path: str) -> None:
-        """Nothing below this directory can be changed (EROFS), until the host is stopped or C(path) is unmounted."""
+        """Nothing below this directory can be changed (EROFS), until the host is stopped or `path` is unmounted."""
         self.run(f"mkdir -p '{path}' && mount --bind '{path}' '{path}' && mount -o remount,bind,ro '{path}'")
 
     def full(self, path: str) -> None:
@@ -175,7 +175,7 @@ class Host:
 
 
 class Fleet:
-    """C(hosts) are node1, node2 ...; C(fleet["node3"]) is one of them."""
+    """`hosts` are node1, node2 ...; `fleet["node3"]` is one of them."""
 
     def __init__(self, home: Path, disks: Path, keeper: int, count: int, interpreters: Sequence[Path]) -> None:
         self.home = home
@@ -193,7 +193,7 @@ class Fleet:
 
     @property
     def inventory(self) -> Path:
-        """An inventory of all hosts, with their C(interpreter) and C(variables) of this moment."""
+        """An inventory of all hosts, with their `interpreter` and `variables` of this moment."""
         hosts = {
             host.name: {"ansible_host": host.address, "ansible_python_interpreter": str(host.interpreter), **host.variables} for host in self.hosts
         }
@@ -288,7 +288,7 @@ class Fleet:
 
 
 def _add_users(base: Path) -> None:
-    """This machine's accounts, and those of C(USERS), whose numbers and names nobody else has."""
+    """This machine's accounts, and those of `USERS`, whose numbers and names nobody else has."""
     entries = {
         "passwd": [f"{name}:x:{uid}:{uid}::/home/{name}:{shell}" for name, (uid, shell) in USERS.items()],
         "group": [f"{name}:x:{uid}:" for name, (uid, _shell) in USERS.items()],

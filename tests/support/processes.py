@@ -27,7 +27,7 @@ runpy.run_module(module, init_globals={"_module_fqn": module, "_modlib_path": mo
 
 
 class Run(NamedTuple):
-    """A finished process. C(result) is the module's result; None if it printed none (a crash: see C(stderr))."""
+    """A finished process. `result` is the module's result; None if it printed none (a crash: see `stderr`)."""
 
     rc: int
     result: dict[str, Any] | None

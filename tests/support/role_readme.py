@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The reference part of the role's README, made from its argument_specs. Run as a script (C(make docs) does), it writes it.
+"""The reference part of the role's README, made from its argument_specs. Run as a script (`make docs` does), it writes it.
 
 Entry points and lists that share their options (by an anchor in the YAML) get one table: a general tool would print it over and over.
 """

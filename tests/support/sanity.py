@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""C(ansible-test sanity) without containers, and with no download but from the package index that pip is configured for.
+"""`ansible-test sanity` without containers, and with no download but from the package index that pip is configured for.
 
 ansible-test keeps its environments in the home directory, fetches a script to bootstrap pip from its makers' server, and hides the variables
 that configure pip. So it gets a home of its own below .venv, holding a bootstrap that uses the pip Python comes with, and pip's configuration.
@@ -36,7 +36,7 @@ print(own, *["get_pip_{}.py".format(pip.replace(".", "_")) for pip in pips])
 
 
 def sanity(core: Path, collection: Path, *options: str, minor: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the sanity tests of C(core) on an installed collection, for the controller's Python or for an older 3.minor of nodes."""
+    """Run the sanity tests of `core` on an installed collection, for the controller's Python or for an older 3.minor of nodes."""
     older = [] if minor is None else [f"3.{minor}"]
     own, *scripts = subprocess.check_output([core / "bin" / "python", "-c", ASK_CORE, *older], text=True).split()
     version = older[0] if older else own
@@ -54,7 +54,7 @@ def sanity(core: Path, collection: Path, *options: str, minor: int | None = None
 
 
 def _configure_pip(python: Path, home: Path) -> None:
-    """Write what pip is configured to here, by files and by variables, into a file that it finds in C(home)."""
+    """Write what pip is configured to here, by files and by variables, into a file that it finds in `home`."""
     listed = subprocess.check_output([python, "-m", "pip", "config", "list"], text=True)
     sections: dict[str, dict[str, str]] = {"global": {"quiet": "2"}}
     for line in listed.splitlines():

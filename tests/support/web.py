@@ -57,7 +57,7 @@ Answers = Callable[[Request], "Reply | Iterable[bytes]"]
 
 
 class Web:
-    """A running server. C(requests) are those it got, in order; C(connections) is their count."""
+    """A running server. `requests` are those it got, in order; `connections` is their count."""
 
     def __init__(self, answers: Answers, context: ssl.SSLContext | None) -> None:
         self.answers = answers
@@ -129,7 +129,7 @@ class Web:
 
 @contextlib.contextmanager
 def serve(answers: Answers, context: ssl.SSLContext | None = None) -> Iterator[Web]:
-    """A server on a free port of 127.0.0.1, by TLS if there is a C(context)."""
+    """A server on a free port of 127.0.0.1, by TLS if there is a `context`."""
     web = Web(answers, context)
     try:
         yield web
@@ -148,7 +148,7 @@ def routes(table: dict[str, "Reply | Callable[[Request], Reply]"]) -> Answers:
 
 
 def guarded(reply: Reply, accepted: str, challenge: str = 'Basic realm="x"', anonymous: int = 401, wrong: int = 401) -> Callable[[Request], Reply]:
-    """C(reply) for the Authorization header C(accepted), a refusal for others."""
+    """`reply` for the Authorization header `accepted`, a refusal for others."""
 
     def answer(request: Request) -> Reply:
         if request.authorization == accepted:
@@ -188,7 +188,7 @@ def free_port() -> int:
 
 
 class Authority:
-    """A certificate authority whose files are in C(directory); C(ca) is the path of its certificate."""
+    """A certificate authority whose files are in `directory`; `ca` is the path of its certificate."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -197,7 +197,7 @@ class Authority:
         self.ca = str(self._write("ca.pem", self._certificate(self.name, self.key.public_key(), [], is_ca=True)))
 
     def context(self, name: str = "localhost", days: tuple[int, int] = (-1, 30), clients: bool = False) -> ssl.SSLContext:
-        """For a server with a certificate for C(name), valid for C(days) from now; with C(clients) it demands one of them too."""
+        """For a server with a certificate for `name`, valid for `days` from now; with `clients` it demands one of them too."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.files(name, days))
         if clients:
@@ -206,7 +206,7 @@ class Authority:
         return context
 
     def files(self, name: str, days: tuple[int, int] = (-1, 30), password: str = "") -> tuple[str, str]:
-        """The paths of a certificate for C(name) and of its key."""
+        """The paths of a certificate for `name` and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName(name)]
         if name == "localhost":

@@ -34,7 +34,7 @@ def sync(user: RemoteConfig, system: RemoteConfig) -> RemoteConfig:
 
     Entries of the global file are added or refreshed, without Token and Insecure; an own entry of the same name hides the global one and
     its Exclusive; copies whose original is gone stay. With several exclusive endpoints Apptainer picks one at random, here the last by
-    name. Source: C(internal/pkg/remote/remote.go) SyncFrom since 1.1.6 (earlier a name collision was fatal).
+    name. Source: `internal/pkg/remote/remote.go` SyncFrom since 1.1.6 (earlier a name collision was fatal).
     """
     remotes = dict(user.remotes)
     active = user.active
@@ -65,7 +65,7 @@ def effective(user: Optional[RemoteConfig], system: Optional[RemoteConfig], flav
     """The configuration that Apptainer computes; None stands for a file that is absent or that it silently ignores.
 
     SingularityCE (4.5) does the same, but for its built-in endpoint and for a name in both files, which is fatal there.
-    Source: C(cmd/internal/cli/apptainer.go) getRemote, the same from 1.0.3 to 1.5.3.
+    Source: `cmd/internal/cli/apptainer.go` getRemote, the same from 1.0.3 to 1.5.3.
     """
     if user is not None and system is not None:
         config, source = sync(user, system), "user and global"
@@ -78,18 +78,18 @@ def effective(user: Optional[RemoteConfig], system: Optional[RemoteConfig], flav
     if not config.active and not config.remotes:
         return Effective(BUILT_IN[flavor], "built-in")
     if flavor == "singularity" and user is not None and system is not None and shadows(user, system):
-        return Effective(config, source, "name collision while syncing: %s" % shadows(user, system)[0])
+        return Effective(config, source, f"name collision while syncing: {shadows(user, system)[0]}")
     if not config.active:
         return Effective(config, source, "no default endpoint set: use 'apptainer remote use …'")
     if config.active not in config.remotes:
-        return Effective(config, source, "unable to load remote configuration: %s is not a remote" % config.active)
+        return Effective(config, source, f"unable to load remote configuration: {config.active} is not a remote")
     return Effective(config, source)
 
 
 def endpoint_tokens(remotes: RemoteConfig, system: RemoteConfig, as_stored: bool = False) -> List[EndpointToken]:
     """The tokens in a user's file, for the URIs that Apptainer takes from the global file where it has the endpoint, and Insecure as here.
 
-    With I(as_stored), for the place that they were stored for: another one if the global endpoint moved since.
+    With `as_stored`, for the place that they were stored for: another one if the global endpoint moved since.
     """
     seen = sync(remotes, system).remotes
     found = []

@@ -6,9 +6,9 @@
 
 """Small configuration files: found behind symbolic links, read, locked, and replaced as a whole.
 
-The order of use is C(path = resolve(name)), C(read(path)) and, only if something has to change: C(make_directory), then under
-C(locked(path)) read and plan again, C(replace). Root may do all this in the directory of a user who tries to trick it: links are
-followed by a rule (C(resolve)), and everything afterwards reaches the file through descriptors that were opened without following any.
+The order of use is `path = resolve(name)`, `read(path)` and, only if something has to change: `make_directory`, then under
+`locked(path)` read and plan again, `replace`. Root may do all this in the directory of a user who tries to trick it: links are
+followed by a rule (`resolve`), and everything afterwards reaches the file through descriptors that were opened without following any.
 
 Every error is a StoreError. It names the path, what the system said and what to do, never what is in the file.
 """
@@ -51,18 +51,18 @@ class FileState(NamedTuple):
     gid: Optional[int]
 
 
-def resolve(path: str, root: str = "/", is_file: bool = True) -> str:
+def real_path(path: str, root: str = "/", is_file: bool = True) -> str:
     """The absolute path of the real file, which need not exist, behind every symbolic link: links are followed, not replaced.
 
-    With I(root), the root of another system's file tree, C(path) must be below it, or below its real path, and links below it mean what
-    they mean to that system: an absolute one begins at I(root), and C(..) does not lead out of it. So the answer is always below it.
+    With `root`, the root of another system's file tree, `path` must be below it, or below its real path, and links below it mean what
+    they mean to that system: an absolute one begins at `root`, and `..` does not lead out of it. So the answer is always below it.
 
     A link of the file is followed only to what its owner could have put there: something inside the link's own directory
     (unless that is sticky, as /tmp), or a target of the same owner; the nearest existing parent counts for a missing one. So root
     neither rewrites /etc/shadow for a user nor keeps the node's configuration in a user's file. A link of a directory on the way
     must pass the same test, unless root or the running user made it: /home on another disk is how the administrator built the system.
 
-    If C(path) is not of a file but of a directory, its own link is judged as one on the way.
+    If `path` is not of a file but of a directory, its own link is judged as one on the way.
 
     Raises StoreError for a link that fails this test, for a loop, and where the path cannot be searched.
     """
@@ -72,13 +72,13 @@ def resolve(path: str, root: str = "/", is_file: bool = True) -> str:
             return _real(os.getcwd(), path, [], is_file)
         below = os.path.abspath(path)
         for top in (os.path.abspath(root), base):
-            if (below + "/").startswith(top + "/"):
+            if (f"{below}/").startswith(f"{top}/"):
                 return _real(base, below[len(top) + 1:], [], is_file, base)
-        raise StoreError("%s: is not below the root %s. Correct one of the two." % (path, root))
+        raise StoreError(f"{path}: is not below the root {root}. Correct one of the two.")
 
 
 def read(path: str) -> FileState:
-    """The file at a resolved C(path), or nothing if it or its directory does not exist.
+    """The file at a resolved `path`, or nothing if it or its directory does not exist.
 
     Raises StoreError if it is no regular file (a FIFO does not block), unreadable, larger than MAX_BYTES, or suddenly behind a link.
     """
@@ -89,7 +89,7 @@ def read(path: str) -> FileState:
                 status = os.fstat(fd)
                 if not stat.S_ISREG(status.st_mode):
                     kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
-                    raise StoreError("%s: is %s where a regular file is expected. Move it away, or name another file." % (path, kind))
+                    raise StoreError(f"{path}: is {kind} where a regular file is expected. Move it away, or name another file.")
                 with os.fdopen(fd, "rb", closefd=False) as stream:
                     data = stream.read(MAX_BYTES + 1)
         except FileNotFoundError:
@@ -101,14 +101,14 @@ def read(path: str) -> FileState:
 
 @contextlib.contextmanager
 def locked(*paths: str, timeout: float = 30.0) -> Iterator[None]:
-    """Keeps every other user of this function away from all files in the directories of the resolved C(paths), which must exist.
+    """Keeps every other user of this function away from all files in the directories of the resolved `paths`, which must exist.
 
     Name all files in one call: two of one directory share its lock, and the order is always the same, so nobody waits in a circle.
     The lock is an empty file beside them, 0600 and never removed. On NFS and Lustre a lock on the directory itself would be granted
     but hold on this node only, while nodes share home directories; and on a local disk whoever may read the directory could keep
     it. Where a lock file does not work (read-only, or no locks on files) the directory is locked nevertheless: better than nothing.
 
-    Raises StoreError if it has waited C(timeout) seconds for one directory, or may not lock it.
+    Raises StoreError if it has waited `timeout` seconds for one directory, or may not lock it.
     """
     with contextlib.ExitStack() as held:
         for directory in sorted({os.path.dirname(path) for path in paths}):
@@ -124,7 +124,7 @@ def locked(*paths: str, timeout: float = 30.0) -> Iterator[None]:
 
 
 def make_directory(path: str, mode: int) -> bool:
-    """Makes the directory at the resolved C(path), with C(mode) whatever the umask, and its missing parents, 0755. Returns whether it made any.
+    """Makes the directory at the resolved `path`, with `mode` whatever the umask, and its missing parents, 0755. Returns whether it made any.
 
     What root makes belongs to the owner of the directory it is made in. What exists is left alone. Raises StoreError.
     """
@@ -133,13 +133,13 @@ def make_directory(path: str, mode: int) -> bool:
 
 
 def mode_of(path: str) -> int:
-    """The mode of what is at C(path). Raises StoreError."""
+    """The mode of what is at `path`. Raises StoreError."""
     with _explained(path, "find the mode"):
         return stat.S_IMODE(os.stat(path or ".").st_mode)
 
 
 def check_writable(path: str) -> None:
-    """Raises StoreError if a file at the resolved C(path) could not be replaced or made, as far as that can be told without trying."""
+    """Raises StoreError if a file at the resolved `path` could not be replaced or made, as far as that can be told without trying."""
     directory = os.path.dirname(path)
     while not os.path.exists(directory):
         directory = os.path.dirname(directory)
@@ -149,7 +149,7 @@ def check_writable(path: str) -> None:
             raise OSError(reason, os.strerror(reason))
 
 
-class Change(NamedTuple):
+class Replacement(NamedTuple):
     """A new content for the file at a resolved path, its mode, and an uid and gid that it would not get by itself; see replace()."""
 
     path: str
@@ -161,54 +161,54 @@ class Change(NamedTuple):
     owner: Tuple[int, int] = (-1, -1)
 
 
-def replace(*changes: Change) -> None:
-    """Puts new files at the paths of C(changes): whoever looks, at any instant, sees the old or the new file, whole.
+def replace(*changes: Replacement) -> None:
+    """Puts new files at the paths of `changes`: whoever looks, at any instant, sees the old or the new file, whole.
 
-    Without another in C(owner) the owner is kept, or it fails. So is the group; if that is not permitted, it fails only where the old
+    Without another in `owner` the owner is kept, or it fails. So is the group; if that is not permitted, it fails only where the old
     mode gave the group rights of its own. A new file that root makes belongs to the owner of its directory. ACLs and other extended
     attributes are not kept: Apptainer's chmod 0600 disables an ACL on a user's file, and everybody may read the global one.
-    C(prepare) gets the path of the temporary file, in the same directory, for its security context and no more: others may exchange it.
+    `prepare` gets the path of the temporary file, in the same directory, for its security context and no more: others may exchange it.
 
-    With C(before), as read when the change was planned, it fails if the file is no longer like that: Apptainer itself takes no locks.
-    With C(backup), the name of a file that does not exist yet, the old content stays in the same directory under that name. It is prepared
+    With `before`, as read when the change was planned, it fails if the file is no longer like that: Apptainer itself takes no locks.
+    With `backup`, the name of a file that does not exist yet, the old content stays in the same directory under that name. It is prepared
     as the new one: a mode that lets others read a secret is not kept for it either.
 
     All temporary files are on disk before the first file is replaced, so that a full disk keeps all as they were.
 
-    Raises StoreError, and whatever C(prepare) raises; the old files are then untouched and the temporary ones gone. A kill may leave
-    those behind (C(.NAME.ansible-*)), with their secrets: a later call removes them when they are an hour old.
+    Raises StoreError, and whatever `prepare` raises; the old files are then untouched and the temporary ones gone. A kill may leave
+    those behind (`.NAME.ansible-*`), with their secrets: a later call removes them when they are an hour old.
     """
     with contextlib.ExitStack() as stack:
-        ready = [_ready(stack, change) for change in changes]
+        ready = [_prepare(stack, change) for change in changes]
         for change in changes:
             if change.before is not None and read(change.path) != change.before:
-                raise StoreError("%s: was changed by someone else while this task ran, so it is left as it is now. Run again." % change.path)
+                raise StoreError(f"{change.path}: was changed by someone else while this task ran, so it is left as it is now. Run again.")
         for number, (change, parent, temporary) in enumerate(ready):
             already = ", ".join(other.path for other in changes[:number])
-            with _explained(change.path, "write", " The file is unchanged%s." % (already and ", but not " + already)):
-                _put(change, parent, temporary)
+            with _explained(change.path, "write", " The file is unchanged%s." % (already and f", but not {already}")):
+                _rename_into_place(change, parent, temporary)
         for change, parent, temporary in ready:
             with _explained(change.path, "flush its directory to disk", " The new file is in place, but a power failure may undo that."):
-                _settle(parent, temporary.rpartition("-")[0] + "-")
+                _sync_directory(parent, f"{temporary.rpartition('-')[0]}-")
 
 
-def _ready(stack: contextlib.ExitStack, change: Change) -> Tuple[Change, int, str]:
+def _prepare(stack: contextlib.ExitStack, change: Replacement) -> Tuple[Replacement, int, str]:
     """The temporary files of a change, made; with the descriptor of their directory. They go when the stack is left."""
     directory, name = os.path.split(change.path)
-    temporary = ".%s.ansible-%s" % (name, os.urandom(8).hex())
+    temporary = f".{name}.ansible-{os.urandom(8).hex()}"
     with _explained(change.path, "write", " The file is unchanged."):
         parent = stack.enter_context(_opened(directory))
         stack.callback(_discard, parent, temporary)
         _fill(parent, change, temporary, change.data)
         if change.backup and change.before is not None and change.before.data is not None:
-            stack.callback(_discard, parent, temporary + "~")
-            _fill(parent, change, temporary + "~", change.before.data)
+            stack.callback(_discard, parent, f"{temporary}~")
+            _fill(parent, change, f"{temporary}~", change.before.data)
     return change, parent, temporary
 
 
-def _put(change: Change, parent: int, temporary: str) -> None:
+def _rename_into_place(change: Replacement, parent: int, temporary: str) -> None:
     if change.backup and change.before is not None and change.before.data is not None:
-        os.link(temporary + "~", change.backup, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+        os.link(f"{temporary}~", change.backup, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
     os.replace(temporary, os.path.basename(change.path), src_dir_fd=parent, dst_dir_fd=parent)
 
 
@@ -218,7 +218,7 @@ def _discard(parent: int, name: str) -> None:
 
 
 def owner_of(path: str) -> int:
-    """The uid of the owner of C(path), which is no link, or for a missing one of its nearest existing parent. Raises StoreError."""
+    """The uid of the owner of `path`, which is no link, or for a missing one of its nearest existing parent. Raises StoreError."""
     with _explained(path, "find the owner"):
         status = _status(path)
     return owner_of(os.path.dirname(path)) if status is None else status.st_uid
@@ -233,11 +233,11 @@ def _explained(path: str, action: str, outcome: str = "") -> Iterator[None]:
         advice = _ADVICE.get(exc.errno or 0, "Run again, or look into the kernel log of this node and of its file server.")
         if isinstance(exc, PermissionError):
             advice = _NOT_PERMITTED if os.geteuid() else _NOT_EVEN_ROOT
-        raise StoreError("%s: cannot %s: %s. %s%s" % (path, action, exc.strerror or exc, advice, outcome)) from exc
+        raise StoreError(f"{path}: cannot {action}: {exc.strerror or exc}. {advice}{outcome}") from exc
 
 
 def _real(directory: str, path: str, links: List[str], is_file: bool, root: str = "/") -> str:
-    """C(path), seen from a real directory, without links; C(links) collects those that were met. Nothing leads out of the real C(root)."""
+    """`path`, seen from a real directory, without links; `links` collects those that were met. Nothing leads out of the real `root`."""
     real = root if path.startswith("/") else directory
     names = path.split("/")
     for index, name in enumerate(names, 1):
@@ -249,17 +249,17 @@ def _real(directory: str, path: str, links: List[str], is_file: bool, root: str 
 
 
 def _behind(path: str, links: List[str], is_file: bool, root: str) -> str:
-    """C(path) itself, or where it leads if it is a link that may be followed. Its directory is real."""
+    """`path` itself, or where it leads if it is a link that may be followed. Its directory is real."""
     status = _status(path)
     if status is None or not stat.S_ISLNK(status.st_mode):
         return path
     links.append(path)
     if len(links) > 40:  # as in Linux
-        raise StoreError("%s: its symbolic links lead in a circle. Remove one of them." % links[0])
+        raise StoreError(f"{links[0]}: its symbolic links lead in a circle. Remove one of them.")
     directory = os.path.dirname(path)
     target = _real(directory, os.readlink(path), links, is_file, root)
     trusted = not is_file and status.st_uid in (0, os.geteuid())
-    inside = (os.path.dirname(target) + "/").startswith(directory.rstrip("/") + "/") and not os.stat(directory).st_mode & stat.S_ISVTX
+    inside = f"{os.path.dirname(target)}/".startswith(f"{directory.rstrip('/')}/") and not os.stat(directory).st_mode & stat.S_ISVTX
     owner = owner_of(target)
     if trusted or inside or owner == status.st_uid:
         return target
@@ -275,7 +275,7 @@ def _status(path: str, parent: Optional[int] = None) -> Optional[os.stat_result]
     except FileNotFoundError:
         return None
     except ValueError as exc:  # a null byte, or a letter that Python 3.6 cannot encode in the C locale
-        raise StoreError("%r: is not a possible path on this node (%s). Correct it, or set a UTF-8 locale." % (path, exc)) from exc
+        raise StoreError(f"{path!r}: is not a possible path on this node ({exc}). Correct it, or set a UTF-8 locale.") from exc
 
 
 def _user(uid: int) -> str:
@@ -339,7 +339,7 @@ def _make(path: str, mode: int) -> bool:
             return False
         with _open(name, _DIRECTORY, parent) as fd:
             if os.listdir(fd):  # else root could be made to give away a directory that was renamed to this name
-                raise StoreError("%s: was exchanged while it was made. Look who changes it, and run again." % path)
+                raise StoreError(f"{path}: was exchanged while it was made. Look who changes it, and run again.")
             _give_to_owner_of(parent, fd)
             os.fchmod(fd, mode)
     return True
@@ -352,7 +352,7 @@ def _give_to_owner_of(parent: int, fd: int) -> None:
         os.fchown(fd, status.st_uid, status.st_gid)
 
 
-def _fill(parent: int, change: Change, temporary: str, data: bytes) -> None:
+def _fill(parent: int, change: Replacement, temporary: str, data: bytes) -> None:
     """Makes the temporary file: whole, prepared, on disk."""
     directory, name = os.path.split(change.path)
     old = _status(name, parent)
@@ -384,7 +384,7 @@ def _keep_owner(path: str, fd: int, old: os.stat_result) -> None:
             ) from exc
 
 
-def _settle(parent: int, prefix: str) -> None:
+def _sync_directory(parent: int, prefix: str) -> None:
     """Makes the rename durable, where the file system can, and removes what killed runs left long ago."""
     try:
         with _open(".", _DIRECTORY, parent) as fd:

@@ -11,7 +11,7 @@ import pwd
 from typing import List, Optional
 
 from .._errors import StoreError
-from .config_file import resolve
+from .config_file import real_path
 
 REMOTE_YAML = "remote.yaml"
 DOCKER_CONFIG = "docker-config.json"
@@ -28,16 +28,16 @@ def checked_root(root: Optional[str]) -> str:
     if root is None:
         return "/"
     if not root.startswith("/"):
-        raise StoreError('root must be an absolute path, and it is "%s"; leave it out for the file system of this node itself' % root)
+        raise StoreError(f'root must be an absolute path, and it is "{root}"; leave it out for the file system of this node itself')
     if not os.path.isdir(root):
-        raise StoreError("root %s is no directory on this node; make it, or correct the path" % root)
+        raise StoreError(f"root {root} is no directory on this node; make it, or correct the path")
     return "/" if os.path.samefile(root, "/") else root
 
 
 def global_file(flavor: str, sysconfdir: Optional[str] = None, root: str = "/") -> str:
-    """The path of the global remote.yaml. Without I(sysconfdir): where packages put it, or else where C(make install) does, by what exists.
+    """The path of the global remote.yaml. Without `sysconfdir`: where packages put it, or else where `make install` does, by what exists.
 
-    All that is below I(root), also I(sysconfdir). Source: C(internal/pkg/remote/remote.go) SystemConfigPath; no environment variable moves it.
+    All that is below `root`, also `sysconfdir`. Source: `internal/pkg/remote/remote.go` SystemConfigPath; no environment variable moves it.
     """
     if not sysconfdir:
         installed = [base for base in _SYSCONFDIRS if _is_directory(os.path.join(_below(root, base), flavor), root)]
@@ -53,7 +53,7 @@ def _is_directory(path: str, root: str) -> bool:
     if root == "/":
         return os.path.isdir(path)
     try:
-        return os.path.isdir(resolve(path, root, is_file=False))
+        return os.path.isdir(real_path(path, root, is_file=False))
     except StoreError:  # which is told when the file is looked for there
         return False
 
@@ -61,8 +61,8 @@ def _is_directory(path: str, root: str) -> bool:
 def user_directory(flavor: str) -> str:
     """The directory of this user's own files.
 
-    C(APPTAINER_CONFIGDIR) wins (from 1.2), then C($HOME) (from 1.1). A C($HOME) that belongs to somebody else, as C(sudo) and C(su) may
-    leave it behind, is not believed: then, and always for SingularityCE, the user database says it. Source: C(pkg/syfs/syfs.go).
+    `APPTAINER_CONFIGDIR` wins (from 1.2), then `$HOME` (from 1.1). A `$HOME` that belongs to somebody else, as `sudo` and `su` may
+    leave it behind, is not believed: then, and always for SingularityCE, the user database says it. Source: `pkg/syfs/syfs.go`.
     """
     for variable in _CONFIGDIR_VARIABLES[flavor]:
         if os.environ.get(variable):
@@ -73,7 +73,7 @@ def user_directory(flavor: str) -> str:
             home = pwd.getpwuid(os.geteuid()).pw_dir
         except KeyError:
             raise StoreError("user %d is not in the user database of this node, so it has no home; give config_file" % os.geteuid()) from None
-    return os.path.join(home, "." + flavor)
+    return os.path.join(home, f".{flavor}")
 
 
 def user_file(flavor: str) -> str:
@@ -84,7 +84,7 @@ def user_file(flavor: str) -> str:
 def docker_fallback(user_remote_yaml: str) -> str:
     """The docker configuration that Apptainer from 1.4 reads, and writes, for a user without a docker-config.json beside remote.yaml.
 
-    Source: C(pkg/syfs/syfs.go) SearchDockerConf; with C(APPTAINER_CONFIGDIR) it is in the same directory.
+    Source: `pkg/syfs/syfs.go` SearchDockerConf; with `APPTAINER_CONFIGDIR` it is in the same directory.
     """
     directory = os.path.dirname(user_remote_yaml)
     if os.path.basename(directory) == ".apptainer":
@@ -96,10 +96,10 @@ def cached_discoveries(directory: str, root: str = "/") -> List[str]:
     """Names of the discovery documents cached beside a user's remote.yaml.
 
     Apptainer from 1.1 never writes there but reads, so such a file was put there by hand: it redirects an endpoint, even an exclusive one.
-    Source: C(internal/pkg/remote/endpoint/service.go).
+    Source: `internal/pkg/remote/endpoint/service.go`.
     """
     cache = os.path.join(directory, DISCOVERY_CACHE)
     try:
-        return sorted(name for name in os.listdir(cache if root == "/" else resolve(cache, root, is_file=False)) if name.endswith(".json"))
+        return sorted(name for name in os.listdir(cache if root == "/" else real_path(cache, root, is_file=False)) if name.endswith(".json"))
     except (OSError, StoreError):
         return []

@@ -14,7 +14,8 @@ import re
 from typing import Any, Dict, Iterator, List, Mapping, Set, Tuple
 
 from .._errors import FormatError, quoted
-from .._values.docker_config import DockerConfig, Number, decoded, shown_key
+from .._redaction import without_login
+from .._values.docker_config import DockerConfig, Number, decode_login
 
 _FILE_KEYS = ("auths", "credHelpers", "credsStore")
 _ENTRY_KEYS = ("auth", "username", "password", "email", "serveraddress", "identitytoken", "registrytoken")
@@ -23,14 +24,14 @@ _DEEPEST = 100  # levels; docker's own file has 4
 
 # In JSON only a key stands before a colon.
 _TOKEN = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")([ \t\r\n]*:)?|[\[\]{}]|NaN|-?Infinity')
-_ESCAPED = {ord(character): "\\u%04x" % ord(character) for character in "<>&\u2028\u2029"}  # by Go's json.Marshal
+_ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}  # by Go's json.Marshal
 _SURROGATE = re.compile("[\\ud800-\\udfff]")
 
 
 def decode(data: bytes, path: str) -> DockerConfig:
-    """The contents C(data) of the file C(path), which is used in messages only.
+    """The contents `data` of the file `path`, which is used in messages only.
 
-    Raises FormatError, with line and column and never a value, for what Apptainer refuses: no JSON, no object, an C(auth) that can't be
+    Raises FormatError, with line and column and never a value, for what Apptainer refuses: no JSON, no object, an `auth` that can't be
     decoded. Refused though Apptainer reads it, because writing it back would lose or change something: bytes that aren't UTF-8, text
     behind the object, a key that stands twice, a key that Go takes for another (it ignores case), and nesting of more than 100 levels.
     """
@@ -89,11 +90,11 @@ class _Reader:
             elif token.group(2):
                 key = above[-1] = json.loads(token.group(1))
                 if key in seen[-1]:
-                    yield token.start(), "the key %s stands twice here; remove one of the two" % quoted(shown_key(key))
+                    yield token.start(), f"the key {quoted(without_login(key))} stands twice here; remove one of the two"
                 seen[-1].add(key)
                 self.places[tuple(above)] = token.start()
             elif not token.group(1):
-                yield token.start(), "%s is not JSON; write a number" % word
+                yield token.start(), f"{word} is not JSON; write a number"
 
     def _check_file(self, tree: Mapping[str, Any]) -> None:
         self._check_spelling(tree, _FILE_KEYS, ())
@@ -109,7 +110,7 @@ class _Reader:
         self._check_spelling(entry, _ENTRY_KEYS, above)
         for key in _ENTRY_KEYS:
             self._check_type(entry, above + (key,), str)
-        if entry.get("auth") and decoded(entry["auth"]) is None:
+        if entry.get("auth") and decode_login(entry["auth"]) is None:
             raise self._at(above + ("auth",), "must be user:password in Base64; log in again after removing this entry")
 
     def _check_spelling(self, values: Mapping[str, Any], known: Tuple[str, ...], above: Tuple[str, ...]) -> None:
@@ -117,20 +118,20 @@ class _Reader:
         for key in values:
             meant = by_folding.get(key.casefold(), key)
             if key != meant:
-                raise self._at(above + (key,), "is read as %s, whatever its case; write it so" % quoted(meant))
+                raise self._at(above + (key,), f"is read as {quoted(meant)}, whatever its case; write it so")
 
     def _check_type(self, values: Mapping[str, Any], keys: Tuple[str, ...], kind: type) -> None:
         """As Go: null is as if the key were not there."""
         value = values.get(keys[-1])
         if value is not None and not isinstance(value, kind):
-            raise self._at(keys, "must be %s" % ("text in quotes" if kind is str else "an object in braces"))
+            raise self._at(keys, f"must be {'text in quotes' if kind is str else 'an object in braces'}")
 
     def _at(self, keys: Tuple[str, ...], problem: str) -> FormatError:
-        return self.error(self.places[keys], "%s %s" % (" in ".join(quoted(shown_key(key)) for key in reversed(keys)), problem))
+        return self.error(self.places[keys], f"{' in '.join((quoted(without_login(key)) for key in reversed(keys)))} {problem}")
 
 
 def encode(config: DockerConfig) -> bytes:
-    """The bytes that docker/cli writes for these values: tabs, logins sorted, no line break at the end (C(SaveToWriter), json.MarshalIndent).
+    """The bytes that docker/cli writes for these values: tabs, logins sorted, no line break at the end (`SaveToWriter`, json.MarshalIndent).
 
     All other keys stay where they stood, while docker/cli has an order of its own and drops the unknown ones.
     """
@@ -138,17 +139,17 @@ def encode(config: DockerConfig) -> bytes:
     if tree.get("auths"):
         tree["auths"] = dict(sorted(tree["auths"].items()))
     text = _json(tree, "\n").translate(_ESCAPED)
-    return _SURROGATE.sub(lambda match: "\\u%04x" % ord(match.group()), text).encode("utf-8")
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text).encode("utf-8")
 
 
 def _json(value: Any, indent: str) -> str:
-    inner = indent + "\t"
+    inner = f"{indent}\t"
     if isinstance(value, Number):
         return value.text
     if isinstance(value, Mapping):
-        items, brackets = ["%s: %s" % (_json(key, ""), _json(item, inner)) for key, item in value.items()], "{}"
+        items, brackets = [f"{_json(key, '')}: {_json(item, inner)}" for key, item in value.items()], "{}"
     elif isinstance(value, list):
         items, brackets = [_json(item, inner) for item in value], "[]"
     else:
         return json.dumps(value, ensure_ascii=False)
-    return brackets[0] + inner + ("," + inner).join(items) + indent + brackets[1] if items else brackets
+    return brackets[0] + inner + f",{inner}".join(items) + indent + brackets[1] if items else brackets

@@ -7,8 +7,8 @@
 """The bytes of a remote.yaml as a RemoteConfig: what every Apptainer from 1.3 to 1.5 reads, and nothing else.
 
 Apptainer ignores a whole file that it can't read, without a word, so what any of them refuses is refused here, with file, line and
-column. The rules are those of Go's yaml v3 decoding into Apptainer's structs with KnownFields (C(decode.go)); the proof is the recorded
-C(accept.json) in tests/golden. What 1.0 to 1.2 (yaml v2) refuse of the rest is reported as quirks.
+column. The rules are those of Go's yaml v3 decoding into Apptainer's structs with KnownFields (`decode.go`); the proof is the recorded
+`accept.json` in tests/golden. What 1.0 to 1.2 (yaml v2) refuse of the rest is reported as quirks.
 """
 
 import binascii
@@ -19,8 +19,8 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple, TypeV
 from .._errors import FormatError
 from .._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from . import yaml_nodes as _yaml_nodes
-from .remote_yaml_writer import OLD_FALSE, OLD_TRUE, WORDS, resolve
-from .yaml_nodes import Collection, Node, Place
+from .remote_yaml_writer import OLD_FALSE, OLD_TRUE, WORDS, scalar_kind
+from .yaml_nodes import Collection, Node, SourceFile
 
 HAS_YAML = _yaml_nodes.HAS_YAML
 YAML_IMPORT_ERROR = _yaml_nodes.YAML_IMPORT_ERROR
@@ -37,7 +37,7 @@ _KEYSERVER_KEYS = ("URI", "Skip", "External", "Insecure")
 _CREDENTIAL_KEYS = ("URI", "Auth", "Insecure")
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
-# An explicit tag, and what C(resolve) must say of the text (the deferred function in resolve.go).
+# An explicit tag, and what `resolve` must say of the text (the deferred function in resolve.go).
 _FITTING = {"bool": ("true", "false"), "int": ("int", "uint"), "float": ("float", "int"), "null": ("null",), "timestamp": ("timestamp",)}
 _BASE_64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
 _NO_BREAKS = {ord("\r"): None, ord("\n"): None}
@@ -47,7 +47,7 @@ _Item = TypeVar("_Item")
 
 
 class Quirk(NamedTuple):
-    """Something that is read here, but that some versions of Apptainer refuse or crash on: in C(line), by C(refused_by) (as C("1.0"))."""
+    """Something that is read here, but that some versions of Apptainer refuse or crash on: in `line`, by `refused_by` (as `"1.0"`)."""
 
     line: int
     message: str
@@ -57,7 +57,7 @@ class Quirk(NamedTuple):
 class Document(NamedTuple):
     """What a file holds.
 
-    C(header) is the comment block at its top, with blank lines, to be kept by the next write. C(has_data) is false for a file with
+    `header` is the comment block at its top, with blank lines, to be kept by the next write. `has_data` is false for a file with
     nothing but comments, white space or a byte order mark, which Apptainer 1.3 and later refuse: to be repaired by the next write. A file
     of no bytes has data in this sense, as every version reads it.
     """
@@ -69,26 +69,26 @@ class Document(NamedTuple):
 
 
 def decode(data: bytes, path: str) -> Document:
-    """The contents C(data) of the file C(path), which is used in messages only.
+    """The contents `data` of the file `path`, which is used in messages only.
 
     Raises FormatError for what Apptainer 1.3, 1.4 or 1.5 refuses or crashes on; its message never holds a token or another secret.
-    Named deviations: a file without data is read as empty (1.3 and later refuse it); null items of C(Keyservers) and C(Credentials) are
+    Named deviations: a file without data is read as empty (1.3 and later refuse it); null items of `Keyservers` and `Credentials` are
     dropped (Apptainer keeps them). Refused though Apptainer may read them: a name or key that stands twice in two spellings (by alias or
-    C(!!binary)), C(!!binary) that isn't UTF-8, C(!!null) on a collection, an alias inside what it names, a byte order mark in the middle,
-    text after the document without C(---), and an endpoint called by a number that C(<<) brings in again.
+    `!!binary`), `!!binary` that isn't UTF-8, `!!null` on a collection, an alias inside what it names, a byte order mark in the middle,
+    text after the document without `---`, and an endpoint called by a number that `<<` brings in again.
     """
     if not data:
         return Document(RemoteConfig(), "", True, ())
     collecting = gc.isenabled()
     gc.disable()  # nothing here becomes garbage, and looking for it takes longer than the parsing
     try:
-        place = Place(path)
-        text = _yaml_nodes.text_of(data, place)
-        has_data, root = _yaml_nodes.first_document(text, place)
+        file = SourceFile(path)
+        text = _yaml_nodes.text_of(data, file)
+        has_data, root = _yaml_nodes.first_document(text, file)
         header = _yaml_nodes.header_of(text)
         if not has_data:
             return Document(RemoteConfig(), header, False, (Quirk(1, "nothing but comments or white space", _FROM_1_3),))
-        reader = _Reader(place)
+        reader = _Reader(file)
         config = reader.config(root)
         return Document(config, header, True, tuple(sorted(reader.quirks)))
     finally:
@@ -97,7 +97,7 @@ def decode(data: bytes, path: str) -> Document:
 
 
 def _tag(node: Node) -> str:
-    """The short name of a node's explicit tag, as C(int) for C(!!int); empty without one and for C(!); other tags whole."""
+    """The short name of a node's explicit tag, as `int` for `!!int`; empty without one and for `!`; other tags whole."""
     tag: Optional[str] = (node.event if isinstance(node, Collection) else node).tag
     if not tag or tag == "!":
         return ""
@@ -105,19 +105,19 @@ def _tag(node: Node) -> str:
 
 
 def _is_merge(key: Node) -> bool:
-    """Whether a key is the merge key C(<<) (C(isMerge) in decode.go)."""
+    """Whether a key is the merge key `<<` (`isMerge` in decode.go)."""
     return bool(key.value == "<<" and (_tag(key) == "merge" or (not key.style and not _tag(key))))
 
 
 def _named(kind: str, text: str) -> str:
-    """As C(key "URI") for a message, or C(a key) if the text may be a misplaced secret."""
+    """As `key "URI"` for a message, or `a key` if the text may be a misplaced secret."""
     if _SHOWN.match(text):
-        return '%s "%s"' % (kind, text)
-    return "%s %s" % ("an" if kind[0] in "aeiou" else "a", kind)
+        return f'{kind} "{text}"'
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 class _Entries(NamedTuple):
-    """A mapping: pairs of key and value nodes by the key's text, pairs with a null key, and what its C(<<) merges in, if it has one."""
+    """A mapping: pairs of key and value nodes by the key's text, pairs with a null key, and what its `<<` merges in, if it has one."""
 
     named: Dict[str, Tuple[Node, Node]]
     unnamed: List[Tuple[Node, Node]]
@@ -127,14 +127,14 @@ class _Entries(NamedTuple):
 class _Reader:
     """Nodes as values, by the schema of Apptainer's structs. Collects quirks."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
         self.quirks: Set[Quirk] = set()
         self.visited: Set[int] = set()
         self.decoded = self.repeated = 0
 
     def config(self, root: Node) -> RemoteConfig:
-        """The whole file (C(remote.Config)). A null document counts as empty."""
+        """The whole file (`remote.Config`). A null document counts as empty."""
         if self._is_null(root):
             self._quirk(root, "an empty document", _BEFORE_1_3)
             return RemoteConfig()
@@ -142,17 +142,17 @@ class _Reader:
         return RemoteConfig(self._text(fields, "Active"), self._remotes(fields), self._list(fields, "Credentials", self._credential))
 
     def _remotes(self, fields: Dict[str, Tuple[Node, Node]]) -> Dict[str, Remote]:
-        """C(Remotes), by name. Raises FormatError for null values, on which every version crashes."""
+        """`Remotes`, by name. Raises FormatError for null values, on which every version crashes."""
         if "Remotes" not in fields:
             return {}
         key, node = fields["Remotes"]
         if self._is_null(node):
-            raise self.place.at(key, "Remotes has no value, on which some commands crash", 'Write "Remotes: {}" if there is no endpoint.')
+            raise self.file.at(key, "Remotes has no value, on which some commands crash", 'Write "Remotes: {}" if there is no endpoint.')
         entries = self._entries(node, "Remotes", None)
         remotes = {}
         for name, (key, value) in entries.named.items():
             if self._is_null(value):
-                raise self.place.at(key, "%s has no value, on which commands crash" % _named("endpoint", name), "Write its URI, or remove it.")
+                raise self.file.at(key, f"{_named('endpoint', name)} has no value, on which commands crash", "Write its URI, or remove it.")
             if name == "<<":
                 self._quirk(key, "an endpoint named <<, with which Apptainer before 1.5 writes a file that no version can read", _BEFORE_1_5)
             remotes[name] = self._remote(value)
@@ -178,7 +178,7 @@ class _Reader:
                       self._bool(fields, "Insecure"), self._list(fields, "Keyservers", self._keyserver))
 
     def _keyserver(self, node: Node) -> Optional[Keyserver]:
-        """One item of C(Keyservers). Null is read from 1.3; before, yaml v2 leaves a nil pointer for some spellings (C(prepare))."""
+        """One item of `Keyservers`. Null is read from 1.3; before, yaml v2 leaves a nil pointer for some spellings (`prepare`)."""
         if self._is_null(node):
             if _tag(node) or node.value in ("", "~", "null"):
                 self._quirk(node, "an empty item of Keyservers", _BEFORE_1_3)
@@ -200,9 +200,9 @@ class _Reader:
         return entries.named
 
     def _entries(self, node: Node, what: str, known: Optional[Tuple[str, ...]]) -> _Entries:
-        """A mapping with all that it merges: its own keys win, then the first that is merged (C(merge) in decode.go of yaml v3).
+        """A mapping with all that it merges: its own keys win, then the first that is merged (`merge` in decode.go of yaml v3).
 
-        Raises FormatError for keys other than C(known), unless that is None: for endpoints' names. Those are refused before 1.3 if two
+        Raises FormatError for keys other than `known`, unless that is None: for endpoints' names. Those are refused before 1.3 if two
         maps have the same; and Go's bookkeeping takes the wrong one if the name is a number, a date and so on, so that is refused here.
         """
         entries = self._own_entries(node, what, known)
@@ -213,8 +213,8 @@ class _Reader:
             more = self._own_entries(merged, what, known)
             for name, pair in more.named.items():
                 if name in entries.named and known is None:
-                    if resolve(name) != "str":
-                        raise self.place.at(pair[0], "%s stands in two of the mappings that << joins" % _named("endpoint", name), "Remove one.")
+                    if scalar_kind(name) != "str":
+                        raise self.file.at(pair[0], f"{_named('endpoint', name)} stands in two of the mappings that << joins", "Remove one.")
                     self._quirk(pair[0], "an endpoint that stands in two of the mappings that << joins", _BEFORE_1_3)
                 entries.named.setdefault(name, pair)
             entries.unnamed.extend(more.unnamed)
@@ -224,19 +224,19 @@ class _Reader:
         return entries
 
     def _merged(self, node: Optional[Node]) -> List[Node]:
-        """The mappings that the value of C(<<) stands for, last first."""
+        """The mappings that the value of `<<` stands for, last first."""
         if node is None:
             return []
         nodes = [node] if not isinstance(node, Collection) or node.is_mapping else node.items[::-1]
         for item in nodes:
             if not isinstance(item, Collection) or not item.is_mapping:
-                raise self.place.at(item, "what << merges must be a mapping or a list of mappings", "Correct it, or quote << if it is a name.")
+                raise self.file.at(item, "what << merges must be a mapping or a list of mappings", "Correct it, or quote << if it is a name.")
         return nodes
 
     def _own_entries(self, node: Node, what: str, known: Optional[Tuple[str, ...]]) -> _Entries:
         """A mapping without what it merges. Raises FormatError for what isn't one, unknown keys, and keys that stand twice."""
         if not isinstance(node, Collection) or not node.is_mapping or _tag(node) == "null":
-            raise self.place.at(node, "%s must be a mapping" % what, 'Write "key: value" lines, indented.')
+            raise self.file.at(node, f"{what} must be a mapping", 'Write "key: value" lines, indented.')
         self._count(node)
         texts: Dict[str, Node] = {}
         named: Dict[str, Tuple[Node, Node]] = {}
@@ -245,11 +245,11 @@ class _Reader:
         for pair in zip(node.items[::2], node.items[1::2]):
             key = pair[0]
             if isinstance(key, Collection):
-                raise self.place.at(key, "a list or mapping stands where a key must be", "Quote it if it is text.")
+                raise self.file.at(key, "a list or mapping stands where a key must be", "Quote it if it is text.")
             kind, name = self._scalar(key)
             if key.value in texts or name in named:
                 first = texts[key.value] if key.value in texts else named[name][0]
-                raise self.place.at(key, "%s stands twice, first in line %d" % (_named("key", name), first.start_mark.line + 1), "Remove one.")
+                raise self.file.at(key, "%s stands twice, first in line %d" % (_named("key", name), first.start_mark.line + 1), "Remove one.")
             texts[key.value] = key
             if _is_merge(key):
                 merge = pair[1]
@@ -263,8 +263,8 @@ class _Reader:
 
     def _unknown(self, key: Node, name: str, what: str, known: Tuple[str, ...]) -> FormatError:
         meant = [word for word in known if word.lower() == name.lower()]
-        return self.place.at(key, "%s is not one that Apptainer knows for %s (%s)" % (_named("key", name), what, ", ".join(known)),
-                             'Write it as "%s".' % meant[0] if meant else "Remove or correct the key.")
+        return self.file.at(key, f"{_named('key', name)} is not one that Apptainer knows for {what} ({', '.join(known)})",
+                             f'Write it as "{meant[0]}".' if meant else "Remove or correct the key.")
 
     def _count(self, node: Collection) -> None:
         """Refuse files that are nearly all aliases, as Go's yaml does ("excessive aliasing"), so that a small file can't expand to a huge one."""
@@ -274,7 +274,7 @@ class _Reader:
         self.visited.add(id(node))
         allowed = max(0.10, min(0.99, 0.99 - 0.89 * (self.decoded - 400000) / 3600000))
         if self.decoded > 1000 and self.repeated > self.decoded * allowed:
-            raise self.place.at(node, "the file consists nearly only of aliases", "Write the values out.")
+            raise self.file.at(node, "the file consists nearly only of aliases", "Write the values out.")
 
     def _list(self, fields: Dict[str, Tuple[Node, Node]], key: str, item: Callable[[Node], Optional[_Item]]) -> Tuple[_Item, ...]:
         """A field that is a list of structs; null counts as empty."""
@@ -282,7 +282,7 @@ class _Reader:
         if node is None or self._is_null(node):
             return ()
         if not isinstance(node, Collection) or node.is_mapping or _tag(node) == "null":
-            raise self.place.at(node, "the value of %s must be a list" % key, 'Write each item in a line that begins with "- ".')
+            raise self.file.at(node, f"the value of {key} must be a list", 'Write each item in a line that begins with "- ".')
         self._count(node)
         return tuple(value for value in map(item, node.items) if value is not None)
 
@@ -292,12 +292,12 @@ class _Reader:
             return ""
         node = fields[key][1]
         if isinstance(node, Collection):
-            raise self.place.at(node, "the value of %s must be text, not a list or mapping" % key, "Quote it if it is text.")
+            raise self.file.at(node, f"the value of {key} must be text, not a list or mapping", "Quote it if it is text.")
         kind, text = self._scalar(node)
         return "" if kind == "null" else text
 
     def _bool(self, fields: Dict[str, Tuple[Node, Node]], key: str) -> bool:
-        """A field that is a boolean; null counts as false. From 1.3 the words of YAML 1.1 may be quoted (C(scalar) in decode.go)."""
+        """A field that is a boolean; null counts as false. From 1.3 the words of YAML 1.1 may be quoted (`scalar` in decode.go)."""
         if key not in fields:
             return False
         node = fields[key][1]
@@ -307,16 +307,16 @@ class _Reader:
             if node.style or node.tag:
                 self._quirk(node, "a boolean in quotes or with a tag", _BEFORE_1_3)
         if kind not in ("true", "false", "null"):
-            raise self.place.at(node, "the value of %s must be true or false, without quotes" % key, "Write true or false.")
+            raise self.file.at(node, f"the value of {key} must be true or false, without quotes", "Write true or false.")
         return kind == "true"
 
     def _is_null(self, node: Node) -> bool:
         return not isinstance(node, Collection) and self._scalar(node)[0] == "null"
 
     def _scalar(self, node: Node) -> Tuple[str, str]:
-        """What a scalar is to Go's yaml, of the kinds of C(resolve), and its text. Without a tag only words are looked up, not numbers.
+        """What a scalar is to Go's yaml, of the kinds of `resolve`, and its text. Without a tag only words are looked up, not numbers.
 
-        Raises FormatError if an explicit tag does not fit the text (C(scalar) in decode.go, C(resolve) in resolve.go).
+        Raises FormatError if an explicit tag does not fit the text (`scalar` in decode.go, `resolve` in resolve.go).
         """
         tag = _tag(node)
         text: str = node.value
@@ -331,10 +331,10 @@ class _Reader:
         elif tag not in _FITTING:
             return "str", text
         else:
-            kind = resolve(text, timestamps=tag == "timestamp")
+            kind = scalar_kind(text, timestamps=tag == "timestamp")
             if kind in _FITTING[tag]:
                 return kind, text
-        raise self.place.at(node, "the value does not fit its tag !!%s" % tag, "Remove the tag.")
+        raise self.file.at(node, f"the value does not fit its tag !!{tag}", "Remove the tag.")
 
     def _quirk(self, node: Node, message: str, refused_by: Tuple[str, ...]) -> None:
         self.quirks.add(Quirk(node.start_mark.line + 1, message, refused_by))

@@ -7,8 +7,8 @@
 """A RemoteConfig as the bytes that Apptainer 1.3 to 1.5 write for it.
 
 Those versions marshal their structs with Go's yaml v3 and v4; this is a writer for that one schema with the same choice of quotes,
-the same order of names and the same indentation. Where their own bytes can't be read back, this writer quotes instead: see C(_block).
-The proof is the recorded C(format.json) in tests/golden.
+the same order of names and the same indentation. Where their own bytes can't be read back, this writer quotes instead: see `_block`.
+The proof is the recorded `format.json` in tests/golden.
 """
 
 import re
@@ -44,10 +44,10 @@ _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _SAFE = re.compile(r"[A-Za-z_/][-A-Za-z0-9_./+=~@]*(?::[-A-Za-z0-9_./+=~@]+)*\Z")
 _NOT_PLAIN = re.compile(r"""(?:---|\.\.\.|[-?:](?: |\Z)|[#,\[\]{}&*!|>'"%@` ])|(?s:.*?)(?::(?: |\Z)| \#| \Z)""")
 _BREAKS = "\n\r\x85\u2028\u2029"
-_BREAK = re.compile("[%s]" % _BREAKS)
-_LINE_START = re.compile("(?<=[%s])(?=[^%s])" % (_BREAKS, _BREAKS))
-_SPACE_BREAK = re.compile(" [%s]" % _BREAKS)
-_BREAK_SPACE = re.compile("[%s] " % _BREAKS)
+_BREAK = re.compile(f"[{_BREAKS}]")
+_LINE_START = re.compile(f"(?<=[{_BREAKS}])(?=[^{_BREAKS}])")
+_SPACE_BREAK = re.compile(f" [{_BREAKS}]")
+_BREAK_SPACE = re.compile(f"[{_BREAKS}] ")
 # (These two are compiled if needed: each takes 5 ms.)
 _SPECIAL = "[^\t\n -~\xa0-\ufefe\uff00-\ufffd]"  # lone surrogates pass, to fail when the file is encoded
 _ESCAPED = "[^ !#-\\[\\]-~\xa0-\u2027\u202a-\ufefe\uff00-\ufffd]"
@@ -56,10 +56,10 @@ _ESCAPES = {"\0": "0", "\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\
 _LONGEST_SIMPLE_KEY = 128  # bytes; a longer name is written as "? name"
 
 
-def resolve(text: str, timestamps: bool = True) -> str:
-    """What a plain scalar is to Go's yaml v3: null, true, false, int, float, timestamp, merge or str (C(resolve) in resolve.go).
+def scalar_kind(text: str, timestamps: bool = True) -> str:
+    """What a plain scalar is to Go's yaml v3: null, true, false, int, float, timestamp, merge or str (`resolve` in resolve.go).
 
-    C(timestamps=False) is for text with an explicit tag other than C(!!timestamp). An unsigned integer beyond 63 bits is C(uint).
+    `timestamps=False` is for text with an explicit tag other than `!!timestamp`. An unsigned integer beyond 63 bits is `uint`.
     """
     if text in WORDS:
         return WORDS[text]
@@ -74,7 +74,7 @@ def resolve(text: str, timestamps: bool = True) -> str:
 
 
 def _integer(plain: str) -> str:
-    """C(int), C(uint) or nothing: what strconv.ParseInt and ParseUint make of it with base 0 and 64 bits."""
+    """`int`, `uint` or nothing: what strconv.ParseInt and ParseUint make of it with base 0 and 64 bits."""
     match = _INTEGER.match(plain)
     if not match:
         return ""
@@ -87,7 +87,7 @@ def _integer(plain: str) -> str:
 
 
 def _is_timestamp(text: str) -> bool:
-    """Whether time.Parse takes it with one of the four layouts of C(allowedTimestampFormats) in resolve.go."""
+    """Whether time.Parse takes it with one of the four layouts of `allowedTimestampFormats` in resolve.go."""
     match = _TIMESTAMP.match(text)
     if not match:
         return False
@@ -101,7 +101,7 @@ def _is_timestamp(text: str) -> bool:
 
 
 def _compare(a: str, b: str) -> int:
-    """Compare two names rune by rune as C(keyList.Less) does (sorter.go of yaml v2 to v4): the order of a Go map's keys when written."""
+    """Compare two names rune by rune as `keyList.Less` does (sorter.go of yaml v2 to v4): the order of a Go map's keys when written."""
     digits = False
     for i, (x, y) in enumerate(zip(a, b)):
         if x == y:
@@ -124,14 +124,14 @@ def _is_letter(char: str) -> bool:
 
 
 def _first_of_number(text: str, end: int) -> int:
-    """Where the run of digits begins that ends before C(end)."""
+    """Where the run of digits begins that ends before `end`."""
     while end and unicodedata.category(text[end - 1]) == "Nd":
         end -= 1
     return end
 
 
 def _number(text: str, begin: int, value: int) -> Tuple[int, int]:
-    """The number at C(begin), appended to C(value) in Go's int64, which wraps, and where it ends."""
+    """The number at `begin`, appended to `value` in Go's int64, which wraps, and where it ends."""
     end = begin
     while end < len(text) and unicodedata.category(text[end]) == "Nd":
         value = (value * 10 + ord(text[end]) - ord("0") + (1 << 63)) % (1 << 64) - (1 << 63)
@@ -140,7 +140,7 @@ def _number(text: str, begin: int, value: int) -> Tuple[int, int]:
 
 
 class _Rank(Dict[int, str]):
-    """A str.translate table that puts each character behind the mark of its class: letters (C(letter)) or others (C(other))."""
+    """A str.translate table that puts each character behind the mark of its class: letters (`letter`) or others (`other`)."""
 
     def __init__(self, letter: str, other: str) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ _NEEDS_COMPARING = re.compile(r"[0-9]{19}|(?![0-9])\d")  # beyond int64, or digi
 
 
 def _natural_key(name: str) -> List[Any]:
-    """A sort key in the order of C(_compare), for names without numbers that overflow and digits that are not ASCII."""
+    """A sort key in the order of `_compare`, for names without numbers that overflow and digits that are not ASCII."""
     parts = _NUMBERS.split(name)
     key: List[Any] = [parts[0].translate(_RANK)]
     for number, text in zip(parts[1::2], parts[2::2]):
@@ -170,7 +170,7 @@ def _natural_key(name: str) -> List[Any]:
 
 
 def natural_order(names: Iterable[str]) -> List[str]:
-    """Names in the order in which Go's yaml writes a map: numbers count as numbers (C(r2) before C(r10)).
+    """Names in the order in which Go's yaml writes a map: numbers count as numbers (`r2` before `r10`).
 
     With numbers that overflow, Go's order isn't one (a before b before c before a) and its result depends on chance; ours does not.
     """
@@ -182,8 +182,8 @@ def natural_order(names: Iterable[str]) -> List[str]:
 def _quoted(text: str) -> str:
     """In double quotes (yaml_emitter_write_double_quoted_scalar). Go escapes all of a text that begins with a byte order mark."""
     if text.startswith("\ufeff"):
-        return '"%s"' % "".join(map(_escape, text))
-    return '"%s"' % re.sub(_ESCAPED, lambda match: _escape(match.group()), text)
+        return f"\"{''.join(map(_escape, text))}\""
+    return f'"{re.sub(_ESCAPED, lambda match: _escape(match.group()), text)}"'
 
 
 def _escape(char: str) -> str:
@@ -206,19 +206,19 @@ def _block(text: str, indent: int, in_item: bool) -> str:
         return _quoted(text)
     tail = _BREAK.sub("\n", text[-2:])
     chomp = "-" if tail[-1] != "\n" else "+" if tail in ("\n", "\n\n") else ""
-    return "|%s%s%s" % ("4" if text[0] == " " else "", chomp, _LINE_START.sub(" " * indent, "\n" + text))
+    return "|%s%s%s" % ("4" if text[0] == " " else "", chomp, _LINE_START.sub(" " * indent, f"\n{text}"))
 
 
 def _scalar(text: str, indent: int, in_item: bool = False) -> str:
-    """A string as Go's yaml v3 writes it (C(stringv) in encode.go, yaml_emitter_select_scalar_style in emitterc.go).
+    """A string as Go's yaml v3 writes it (`stringv` in encode.go, yaml_emitter_select_scalar_style in emitterc.go).
 
-    C(indent) is that of further lines. C(<<) is quoted as 1.5 does; 1.3 and 1.4 write it plain, which no version can read as a name.
+    `indent` is that of further lines. `<<` is quoted as 1.5 does; 1.3 and 1.4 write it plain, which no version can read as a name.
     """
     if _SAFE.match(text) and text not in WORDS and text not in OLD_TRUE and text not in OLD_FALSE:
         return text
     if "\n" in text:
         return _block(text, indent, in_item)
-    if resolve(text) != "str" or text in OLD_TRUE or text in OLD_FALSE or _BASE_60.match(text):
+    if scalar_kind(text) != "str" or text in OLD_TRUE or text in OLD_FALSE or _BASE_60.match(text):
         return _quoted(text)
     if "\t" in text or re.search(_SPECIAL, text) or _SPACE_BREAK.search(text) or _BREAK_SPACE.search(text):
         return _quoted(text)
@@ -228,7 +228,7 @@ def _scalar(text: str, indent: int, in_item: bool = False) -> str:
 
 
 def _field(key: str, text: str, indent: int, in_item: bool = False) -> str:
-    """C(key: text) and the end of the line, which a block that ends in a line break has already."""
+    """`key: text` and the end of the line, which a block that ends in a line break has already."""
     written = _scalar(text, indent, in_item)
     return "%s: %s%s" % (key, written, "" if written[-1] in _BREAKS else "\n")
 
@@ -238,29 +238,29 @@ def _bool(value: bool) -> str:
 
 
 def _remote(name: str, remote: Remote) -> Iterator[str]:
-    """An endpoint, line by line (C(endpoint.Config) in internal/pkg/remote/endpoint/config.go)."""
+    """An endpoint, line by line (`endpoint.Config` in internal/pkg/remote/endpoint/config.go)."""
     written = _scalar(name, 8)
     if _BREAK.search(name) or len(name.encode("utf-8", "replace")) > _LONGEST_SIMPLE_KEY:
         yield "    ? %s%s    :   " % (written, "" if written[-1] in _BREAKS else "\n")
     else:
-        yield "    %s:\n        " % written
+        yield f"    {written}:\n        "
     if remote.uri:
-        yield _field("URI", remote.uri, 12) + "        "
+        yield f"{_field('URI', remote.uri, 12)}        "
     if remote.token:
-        yield _field("Token", remote.token, 12) + "        "
-    yield "System: %s\n        Exclusive: %s\n" % (_bool(remote.system), _bool(remote.exclusive))
+        yield f"{_field('Token', remote.token, 12)}        "
+    yield f"System: {_bool(remote.system)}\n        Exclusive: {_bool(remote.exclusive)}\n"
     if remote.insecure:
         yield "        Insecure: true\n"
     if remote.keyservers:
         yield "        Keyservers:\n"
     for keyserver in remote.keyservers:
-        yield "            - " + _field("URI", keyserver.uri, 16, in_item=True)
+        yield f"            - {_field('URI', keyserver.uri, 16, in_item=True)}"
         yield "              Skip: %s\n              External: %s\n              Insecure: %s\n" % (
             _bool(keyserver.skip), _bool(keyserver.external), _bool(keyserver.insecure))
 
 
 def _lines(config: RemoteConfig) -> Iterator[str]:
-    """A configuration, line by line (C(Config) in internal/pkg/remote/remote.go)."""
+    """A configuration, line by line (`Config` in internal/pkg/remote/remote.go)."""
     yield _field("Active", config.active, 4)
     yield "Remotes:\n" if config.remotes else "Remotes: {}\n"
     for name in natural_order(config.remotes):
@@ -268,10 +268,10 @@ def _lines(config: RemoteConfig) -> Iterator[str]:
     if config.credentials:
         yield "Credentials:\n"
     for credential in config.credentials:
-        yield "    - " + _field("URI", credential.uri, 8, in_item=True)
+        yield f"    - {_field('URI', credential.uri, 8, in_item=True)}"
         if credential.auth:
-            yield "      " + _field("Auth", credential.auth, 8, in_item=True)
-        yield "      Insecure: %s\n" % _bool(credential.insecure)
+            yield f"      {_field('Auth', credential.auth, 8, in_item=True)}"
+        yield f"      Insecure: {_bool(credential.insecure)}\n"
 
 
 def _strings(config: RemoteConfig) -> Iterator[Tuple[str, str]]:
@@ -279,20 +279,20 @@ def _strings(config: RemoteConfig) -> Iterator[Tuple[str, str]]:
     yield "the name of the default endpoint", config.active
     for name, remote in config.remotes.items():
         yield "an endpoint's name", name
-        yield 'the URI of endpoint "%s"' % name, remote.uri
-        yield 'the token of endpoint "%s"' % name, remote.token
+        yield f'the URI of endpoint "{name}"', remote.uri
+        yield f'the token of endpoint "{name}"', remote.token
         for keyserver in remote.keyservers:
-            yield 'a keyserver\'s URI of endpoint "%s"' % name, keyserver.uri
+            yield f'a keyserver\'s URI of endpoint "{name}"', keyserver.uri
     for credential in config.credentials:
         yield "the URI of a login", credential.uri
         yield "the secret of a login", credential.auth
 
 
 def encode(config: RemoteConfig, header: str = "") -> bytes:
-    """The bytes of a remote.yaml: C(header), which is comments or empty, and C(config) as Apptainer 1.3 to 1.5 write it.
+    """The bytes of a remote.yaml: `header`, which is comments or empty, and `config` as Apptainer 1.3 to 1.5 write it.
 
-    Source: C(yaml.Marshal) of gopkg.in/yaml.v3 3.0.1 on the structs above; the recordings in tests/golden/format.json.gz are equal
-    byte for byte but for the values that C(_block) and C(_scalar) name. Raises FormatError for text that no file can hold.
+    Source: `yaml.Marshal` of gopkg.in/yaml.v3 3.0.1 on the structs above; the recordings in tests/golden/format.json.gz are equal
+    byte for byte but for the values that `_block` and `_scalar` name. Raises FormatError for text that no file can hold.
     """
     try:
         return (header + "".join(_lines(config))).encode("utf-8")

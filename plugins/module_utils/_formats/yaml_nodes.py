@@ -35,8 +35,8 @@ _ENCODINGS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xb
 # not the first character, which is a letter to Go's yaml and nothing to PyYAML.
 _ASCII_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROL = "[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # compiled if needed: that takes 5 ms
-_HEADER = re.compile("(?: *(?:#[^%s]*)?(?:\r\n|[%s]))*(?: *#[^%s]*\\Z)?" % (_BREAKS, _BREAKS, _BREAKS))
-_LINE = re.compile("\r\n|[%s]" % _BREAKS)
+_HEADER = re.compile(f"(?: *(?:#[^{_BREAKS}]*)?(?:\r\n|[{_BREAKS}]))*(?: *#[^{_BREAKS}]*\\Z)?")
+_LINE = re.compile(f"\r\n|[{_BREAKS}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SLASH_ESCAPE = re.compile(r'"(?:[^\\]|\\[^/])*\\/')
 _COLON_AT_BRACKET = re.compile(r":[\[\]{},]")
@@ -69,7 +69,7 @@ _PROBLEMS = (
 
 
 class Collection:
-    """A mapping (C(items): key, value, key, value, ...) or a sequence; C(event) is its first event, which has tag and place."""
+    """A mapping (`items`: key, value, key, value, ...) or a sequence; `event` is its first event, which has tag and place."""
 
     __slots__ = ("event", "is_mapping", "items")
 
@@ -83,25 +83,25 @@ class Collection:
 Node = Any
 
 
-class Place:
+class SourceFile:
     """A file, for error messages."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def error(self, line: int, column: int, problem: str, remedy: str) -> FormatError:
-        """The error C(problem) at a place that counts from 1, or without place when C(line) is 0. Neither text may hold a secret."""
+        """The error `problem` at a place that counts from 1, or without place when `line` is 0. Neither text may hold a secret."""
         at = ", line %d, column %d" % (line, column) if line else ""
-        return FormatError("%s%s: %s; Apptainer refuses the whole file. %s" % (self.path, at, problem, remedy))
+        return FormatError(f"{self.path}{at}: {problem}; Apptainer refuses the whole file. {remedy}")
 
     def at(self, node: Node, problem: str, remedy: str) -> FormatError:
-        """The error C(problem) where C(node) begins."""
+        """The error `problem` where `node` begins."""
         mark = (node.event if isinstance(node, Collection) else node).start_mark
         return self.error(mark.line + 1, mark.column + 1, problem, remedy)
 
 
-def text_of(data: bytes, place: Place) -> str:
-    """The text without a byte order mark: UTF-8, or UTF-16 with one (C(yaml_parser_determine_encoding) in readerc.go).
+def text_of(data: bytes, file: SourceFile) -> str:
+    """The text without a byte order mark: UTF-8, or UTF-16 with one (`yaml_parser_determine_encoding` in readerc.go).
 
     Raises FormatError for bytes that are not such text, and for the control characters that Apptainer refuses.
     """
@@ -110,16 +110,16 @@ def text_of(data: bytes, place: Place) -> str:
         text = data[len(mark):].decode(encoding)
     except UnicodeDecodeError as exc:
         before = data[len(mark):len(mark) + exc.start].decode(encoding)
-        raise place.error(*_position(before), problem="the file is not %s text" % encoding[:6].upper(), remedy="Save it as UTF-8.") from None
+        raise file.error(*_position(before), problem=f"the file is not {encoding[:6].upper()} text", remedy="Save it as UTF-8.") from None
     control = _ASCII_CONTROL.search(text) if len(text) == len(data) else re.search(_CONTROL, text)
     if control:
-        raise place.error(*_position(text[:control.start()]), problem="the character U+%04X stands here, which YAML forbids" % ord(control.group()),
+        raise file.error(*_position(text[:control.start()]), problem=f"the character U+{ord(control.group()):04X} stands here, which YAML forbids",
                           remedy="Remove it, or write it as an escape in double quotes.")
     return text
 
 
 def _position(before: str) -> Tuple[int, int]:
-    """The line and column, from 1, after the text C(before)."""
+    """The line and column, from 1, after the text `before`."""
     lines = _LINE.split(before)
     return len(lines), len(lines[-1]) + 1
 
@@ -130,7 +130,7 @@ def header_of(text: str) -> str:
     header = match.group() if match else ""
     if "#" not in header:
         return ""
-    return header if header[-1] in _BREAKS else header + "\n"
+    return header if header[-1] in _BREAKS else f"{header}\n"
 
 
 if HAS_YAML:
@@ -144,7 +144,7 @@ if HAS_YAML:
             Parser.__init__(self)
 
         def check_printable(self, data: Any) -> None:
-            """C(text_of) has looked already, and old PyYAML refuses characters beyond U+FFFF."""
+            """`text_of` has looked already, and old PyYAML refuses characters beyond U+FFFF."""
 
         def scan_to_next_token(self) -> None:
             super().scan_to_next_token()
@@ -169,46 +169,46 @@ if HAS_YAML:
     _parser: Any = yaml.CBaseLoader if yaml.__with_libyaml__ else _PythonParser
 
 
-def first_document(text: str, place: Place) -> Tuple[bool, Node]:
-    """Whether there is a document in C(text), and the node at the root of the first one.
+def first_document(text: str, file: SourceFile) -> Tuple[bool, Node]:
+    """Whether there is a document in `text`, and the node at the root of the first one.
 
     Later documents are ignored, but Go's scanner has looked at their first tokens by then. Raises FormatError for what isn't YAML 1.1.
     """
     try:
-        return _Composer(text, place).compose()
+        return _Composer(text, file).compose()
     except yaml.YAMLError as exc:
-        raise _syntax_error(exc, place) from None
+        raise _syntax_error(exc, file) from None
     except (ValueError, OverflowError):  # an escape beyond U+10FFFF in PyYAML's Python parser
-        raise place.error(0, 0, "a \\U escape in double quotes names no character", "Correct it.") from None
+        raise file.error(0, 0, "a \\U escape in double quotes names no character", "Correct it.") from None
 
 
-def _syntax_error(exc: Exception, place: Place) -> FormatError:
+def _syntax_error(exc: Exception, file: SourceFile) -> FormatError:
     """PyYAML's error as ours."""
     said = str(getattr(exc, "problem", ""))
     mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
     problem = next((ours for theirs, ours in _PROBLEMS if theirs in said), "this is not YAML")
-    return place.error(mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, problem, "Correct the file by hand.")
+    return file.error(mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, problem, "Correct the file by hand.")
 
 
 class _Composer:
     """The nodes of one text."""
 
-    def __init__(self, text: str, place: Place) -> None:
-        self.place = place
+    def __init__(self, text: str, file: SourceFile) -> None:
+        self.file = file
         self.text = text
         self.parser = _parser(text)
         self.anchors: Dict[str, Node] = {}
         self.has_slash_escape = "\\/" in text
 
     def compose(self) -> Tuple[bool, Node]:
-        """See C(first_document)."""
+        """See `first_document`."""
         parser = self.parser
         parser.get_event()
         start = parser.get_event()
         if isinstance(start, StreamEndEvent):
             return False, None
         if start.version not in (None, (1, 1)):
-            raise self.place.error(start.start_mark.line + 1, 1, "the %YAML directive asks for another version than 1.1", "Remove it.")
+            raise self.file.error(start.start_mark.line + 1, 1, "the %YAML directive asks for another version than 1.1", "Remove it.")
         root = self._node()
         self._look_beyond()
         return True, root
@@ -216,7 +216,7 @@ class _Composer:
     def _look_beyond(self) -> None:
         """Scan what Go's scanner has seen of the next document when the first one ends: three tokens (fetch_more_tokens in scannerc.go).
 
-        Its parser sees nothing of them, so only text without C(---) or C(...) before it is refused: Apptainer reads some of such files.
+        Its parser sees nothing of them, so only text without `---` or `...` before it is refused: Apptainer reads some of such files.
         """
         marked = self.parser.get_event().explicit
         try:
@@ -247,7 +247,7 @@ class _Composer:
                 self._anchor(event, node)
                 stack.append(node)
                 if len(stack) > _DEEPEST:
-                    raise self.place.at(node, "more than %d levels are nested here" % _DEEPEST, "Correct the file by hand.")
+                    raise self.file.at(node, "more than %d levels are nested here" % _DEEPEST, "Correct the file by hand.")
             elif kind is AliasEvent:
                 stack[-1].items.append(self._aliased(event, stack))
             else:
@@ -263,22 +263,22 @@ class _Composer:
         """What an alias names. Raises FormatError if nothing does, or the alias stands inside it."""
         node = self.anchors.get(event.anchor)
         if node is None:
-            raise self.place.at(event, "an alias (*name) has no anchor (&name) before it", "Correct the name, or quote the text.")
+            raise self.file.at(event, "an alias (*name) has no anchor (&name) before it", "Correct the name, or quote the text.")
         if any(node is outer for outer in stack):
-            raise self.place.at(event, "an alias stands inside the very value that it names", "Write the value out.")
+            raise self.file.at(event, "an alias stands inside the very value that it names", "Write the value out.")
         return node
 
     def _check_scalar(self, event: Any, parent: Any) -> None:
         """Refuse what PyYAML takes and Go's yaml does not.
 
-        In double quotes the escape C(\\/), and halves of a surrogate pair (Python parser only). Without quotes in a flow collection,
+        In double quotes the escape `\\/`, and halves of a surrogate pair (Python parser only). Without quotes in a flow collection,
         a question mark, and a colon right before a bracket or comma (Python parser only).
         """
         if event.style == '"':
             source = self.text[event.start_mark.index:event.end_mark.index] if self.has_slash_escape else ""
             if _SLASH_ESCAPE.match(source) or _SURROGATE.search(event.value):
-                raise self.place.at(event, "a backslash sequence in double quotes is not one that Apptainer knows", "Correct it.")
+                raise self.file.at(event, "a backslash sequence in double quotes is not one that Apptainer knows", "Correct it.")
         elif not event.style and getattr(parent, "flow_style", False):
             end = event.end_mark.index
             if "?" in event.value or _COLON_AT_BRACKET.match(self.text, end):
-                raise self.place.at(event, "a text in brackets needs quotes, because of its ? or :", "Quote it.")
+                raise self.file.at(event, "a text in brackets needs quotes, because of its ? or :", "Quote it.")

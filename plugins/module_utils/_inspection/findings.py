@@ -14,15 +14,16 @@ from .._apptainer.effective import effective, exclusives, sync
 from .._errors import quoted
 from .._files.locations import DISCOVERY_CACHE
 from .._formats.remote_yaml_reader import Document
-from .._values.docker_config import HUB, DockerConfig, aliases, hosts, registry_key
-from .._values.remote_config import HIDDEN, Remote, RemoteConfig
-from .._values.uri import is_usable, keyserver_identity, same_place, without_login
-from .program import Answer
+from .._redaction import without_login
+from .._values.docker_config import HUB, DockerConfig, keys_for_host, login_hosts, registry_key
+from .._values.remote_config import Remote, RemoteConfig
+from .._values.uri import is_usable, keyserver_identity, same_place
+from .program import ProgramAnswer
 
 
 class ReadFile(NamedTuple):
-    """One file as it was found. I(document), a Document or DockerConfig, is None if it is absent or, with I(error), unreadable; I(mode)
-    and I(uid) if unknown."""
+    """One file as it was found. `document`, a Document or DockerConfig, is None if it is absent or, with `error`, unreadable; `mode`
+    and `uid` if unknown."""
 
     path: str
     exists: bool = False
@@ -41,7 +42,7 @@ class ReadFile(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One thing to mend. I(severity): C(error) breaks something or opens a hole now, C(warning) will for some users or versions."""
+    """One thing to mend. `severity`: `error` breaks something or opens a hole now, `warning` will for some users or versions."""
 
     id: str
     severity: str
@@ -58,10 +59,10 @@ def findings(
     cached: Sequence[str] = (),
     flavor: str = "apptainer",
     auth: Optional[ReadFile] = None,
-    program: Optional[Answer] = None,
+    program: Optional[ProgramAnswer] = None,
 ) -> List[Finding]:
-    """All findings for the global file I(shared), a user's file, the names of its cached discovery documents, its docker-config.json
-    I(auth) and what the installed program says; errors first."""
+    """All findings for the global file `shared`, a user's file, the names of its cached discovery documents, its docker-config.json
+    `auth` and what the installed program says; errors first."""
     found: List[Finding] = []
     for read in (shared, user):
         found += _reading(read)
@@ -77,7 +78,7 @@ def findings(
     found += _program(shared.path, program, sync(own or RemoteConfig(), system or RemoteConfig())) if program and program.asked else ()
     problem = effective(own, system, flavor).problem
     if problem:
-        found.append(Finding("no-usable-default", "error", user.path if own is not None else shared.path, "Apptainer refuses to work: " + problem))
+        found.append(Finding("no-usable-default", "error", user.path if own is not None else shared.path, f"Apptainer refuses to work: {problem}"))
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
@@ -101,9 +102,9 @@ def _global_mode(read: ReadFile) -> Iterator[Finding]:
         yield Finding("mode", "error", posixpath.dirname(read.path), "mode %04o: others than its owner can replace the global file in it; "
                       "it should be 0755" % directory_mode)
     if read.mode & 0o444 != 0o444:
-        yield Finding("mode", "error", read.path, "mode %04o: users cannot read it, so Apptainer ignores it for them; it should be 0644" % read.mode)
+        yield Finding("mode", "error", read.path, f"mode {read.mode:04o}: users cannot read it, so Apptainer ignores it for them; it should be 0644")
     if read.mode & 0o022:
-        yield Finding("mode", "error", read.path, "mode %04o: others than its owner can change it for everyone; it should be 0644" % read.mode)
+        yield Finding("mode", "error", read.path, f"mode {read.mode:04o}: others than its owner can change it for everyone; it should be 0644")
     if read.uid != read.expected_uid:
         yield Finding("owner", "error", read.path, "it belongs to uid %d, who can change it for everyone; it should belong to uid %d"
                       % (read.uid, read.expected_uid))
@@ -128,11 +129,11 @@ def _auth_file(read: ReadFile) -> Iterator[Finding]:
     if read.error:
         yield Finding("unreadable", "error", read.path, read.error)
     config: DockerConfig = read.document or DockerConfig()
-    yield from _user_mode(read, bool(hosts(config)), "that user may not be able to use it")
-    keys = aliases(config, HUB)
+    yield from _user_mode(read, bool(login_hosts(config)), "that user may not be able to use it")
+    keys = keys_for_host(config, HUB)
     if keys and registry_key(HUB) not in keys:
         yield Finding("unused-login", "error", read.path, "the login for Docker Hub is under a name (%s) at which Apptainer from 1.4 does not look; "
-                      "declare it anew" % ", ".join(quoted(without_login(key, HIDDEN)) for key in keys))
+                      "declare it anew" % ", ".join(quoted(without_login(key)) for key in keys))
 
 
 def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:
@@ -162,33 +163,32 @@ def _global_endpoint(path: str, remote: Remote) -> Iterator[Finding]:
         yield Finding("not-system", "warning", path, "System is false in the global file, so keyserver commands refuse this endpoint")
     for server in remote.keyservers:
         if keyserver_identity(server.uri) is None:
-            yield Finding("unusable-keyserver", "error", path, "Apptainer can neither use nor remove the keyserver %s"
-                          % without_login(server.uri, HIDDEN))
+            yield Finding("unusable-keyserver", "error", path, f"Apptainer can neither use nor remove the keyserver {without_login(server.uri)}")
 
 
 def _address(path: str, remote: Remote) -> Iterator[Finding]:
     if not is_usable(remote.uri, remote.insecure):
         yield Finding("unusable-uri", "error", path, "Apptainer from 1.1 cannot use the URI %s; declare the endpoint anew"
-                      % quoted(without_login(remote.uri, HIDDEN)))
+                      % quoted(without_login(remote.uri)))
     elif re.match(r"([A-Za-z][A-Za-z0-9+.-]*:)?//", remote.uri):
         yield Finding("uri-not-for-1.0", "warning", path, "Apptainer 1.0 cannot use the URI %s, which 1.1 and later need for a port"
-                      % without_login(remote.uri, HIDDEN))
+                      % without_login(remote.uri))
 
 
 def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig]) -> Iterator[Finding]:
-    """I(system) is None if nobody knows what the global file holds."""
+    """`system` is None if nobody knows what the global file holds."""
     shared = system.remotes if system else {}
     for name, remote in sorted(config.remotes.items()):
         original = shared.get(name)
         if original is not None and not remote.system:
             hides = "an own endpoint hides the global one of the same name"
             if original.exclusive:
-                yield Finding("shadowed-exclusive", "error", path, hides + ", so exclusive is not obeyed", name)
+                yield Finding("shadowed-exclusive", "error", path, f"{hides}, so exclusive is not obeyed", name)
             else:
                 yield Finding("shadowed", "warning", path, hides, name)
         if original is not None and remote.system and remote.token and not same_place(remote.uri, False, original.uri, False):
             yield Finding("moved-token", "warning", path, "the token was stored for %s, but the global endpoint is now at %s, "
-                          "where Apptainer sends it; log in again" % (without_login(remote.uri, HIDDEN), without_login(original.uri, HIDDEN)), name)
+                          "where Apptainer sends it; log in again" % (without_login(remote.uri), without_login(original.uri)), name)
         if original is not None and remote.system and remote.exclusive and not original.exclusive:
             yield Finding("unreleased-copy", "warning", path, "a copy of a global endpoint still says that it is exclusive; keep the endpoint in "
                           "the global file until this user has run a command like apptainer remote use, or it would lock this user out", name)
@@ -210,10 +210,10 @@ def _cache(path: str, cached: Sequence[str], system: Optional[RemoteConfig]) -> 
                       % (", ".join(cached), ", also for the exclusive endpoint" if ruled else ""))
 
 
-def _program(path: str, program: Answer, files: RemoteConfig) -> Iterator[Finding]:
-    """I(files) is what they hold together: C(remote list) shows that, and not the built-in endpoint, also to users without a file."""
+def _program(path: str, program: ProgramAnswer, files: RemoteConfig) -> Iterator[Finding]:
+    """`files` is what they hold together: `remote list` shows that, and not the built-in endpoint, also to users without a file."""
     if program.error:
-        yield Finding("program-differs", "error", path, "%s remote list: %s; run it by hand to see why" % (program.path, program.error))
+        yield Finding("program-differs", "error", path, f"{program.path} remote list: {program.error}; run it by hand to see why")
         return
     ruling = exclusives(files.remotes)
     if len(ruling) > 1:  # then it says anything
@@ -227,4 +227,4 @@ def _program(path: str, program: Answer, files: RemoteConfig) -> Iterator[Findin
 
 
 def _rule(active: str, ruling: Sequence[str]) -> str:
-    return "default %s, exclusive %s" % (quoted(active) if active else "none", ", ".join(map(quoted, ruling)) or "none")
+    return f"default {quoted(active) if active else 'none'}, exclusive {', '.join(map(quoted, ruling)) or 'none'}"

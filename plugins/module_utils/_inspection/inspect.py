@@ -12,27 +12,27 @@ from typing import Any, Callable, Dict, Optional, Sequence
 
 from .._apptainer.effective import effective, exclusives
 from .._errors import ApptainerError
-from .._files.config_file import mode_of, owner_of, read, resolve
+from .._files.config_file import mode_of, owner_of, read, real_path
 from .._files.locations import DOCKER_CONFIG, cached_discoveries, docker_fallback
 from .._formats.docker_json import decode as decode_docker_config
 from .._formats.remote_yaml_reader import decode
-from .._rules.stored_logins import secrets
+from .._redaction import without_login
+from .._rules.stored_secrets import stored_secrets
 from .._values.claims import Secret
-from .._values.docker_config import DockerConfig, hosts
-from .._values.remote_config import HIDDEN, RemoteConfig
+from .._values.docker_config import DockerConfig, login_hosts
+from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
-from .._values.uri import without_login
 from .findings import ReadFile, findings
-from .program import Answer
+from .program import ProgramAnswer
 
 Checks = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
-Ask = Callable[[Optional[RemoteConfig]], Optional[Answer]]
+Ask = Callable[[Optional[RemoteConfig]], Optional[ProgramAnswer]]
 
 
 def read_file(path: str, expected_uid: int, reader: Callable[[bytes, str], Any] = decode, root: str = "/") -> ReadFile:
-    """Read one file, below I(root). What is wrong with it is in the answer; nothing is raised."""
+    """Read one file, below `root`. What is wrong with it is in the answer; nothing is raised."""
     try:
-        real = resolve(path, root)
+        real = real_path(path, root)
         state = read(real)
         directory_mode = None if state.data is None else mode_of(os.path.dirname(real))
     except ApptainerError as error:
@@ -57,9 +57,9 @@ def inspect(
 ) -> Dict[str, Any]:
     """Everything about the files: what each holds, what Apptainer computes from them, and findings.
 
-    Without I(user_path), it is about a user without files. I(auth_path) is by default the file that Apptainer would use. I(checks) may add
-    what servers say: it gets the configuration that Apptainer works with and the stored logins. I(ask) may add what the installed program
-    says: it gets the content of the user's file. All files are below I(root), and so are the targets of their links.
+    Without `user_path`, it is about a user without files. `auth_path` is by default the file that Apptainer would use. `checks` may add
+    what servers say: it gets the configuration that Apptainer works with and the stored logins. `ask` may add what the installed program
+    says: it gets the content of the user's file. All files are below `root`, and so are the targets of their links.
     """
     shared = _read_global(os.path.abspath(global_path), root)
     user = auth = ReadFile("")
@@ -74,11 +74,11 @@ def inspect(
     docker: DockerConfig = auth.document or DockerConfig()
     result = effective(user.config, shared.config, flavor)
     ruling = exclusives(result.config.remotes)
-    stored = secrets(user.config or RemoteConfig(), docker, shared.config or RemoteConfig())
+    stored = stored_secrets(user.config or RemoteConfig(), docker, shared.config or RemoteConfig())
     return dict({
         "global": dict(config_result(shared.config or RemoteConfig()), **_file_result(shared)),
         "user": dict(config_result(user.config or RemoteConfig()), **_file_result(user)),
-        "auth_file": dict(_file_result(auth), registries=hosts(docker)),
+        "auth_file": dict(_file_result(auth), registries=login_hosts(docker)),
         "logins": [login_result(item) for item in stored],
         "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=ruling[0] if ruling else None),
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
@@ -102,7 +102,7 @@ def _auth_file(user_path: str, flavor: str, root: str) -> str:
 def _exists(path: str, root: str) -> bool:
     """Whether there is something, be it a link to nothing."""
     try:
-        directory = os.path.dirname(path) if root == "/" else resolve(os.path.dirname(path), root, is_file=False)
+        directory = os.path.dirname(path) if root == "/" else real_path(os.path.dirname(path), root, is_file=False)
     except ApptainerError:  # which is told when it is read
         return False
     return os.path.lexists(os.path.join(directory, os.path.basename(path)))
@@ -111,7 +111,7 @@ def _exists(path: str, root: str) -> bool:
 def _directory_uid(path: str, root: str) -> int:
     directory = os.path.dirname(path)
     try:
-        return owner_of(os.path.realpath(directory) if root == "/" else resolve(directory, root, is_file=False))
+        return owner_of(os.path.realpath(directory) if root == "/" else real_path(directory, root, is_file=False))
     except ApptainerError:
         return os.geteuid()  # it can't be read either, which is the finding
 
@@ -121,14 +121,14 @@ def _file_result(found: ReadFile) -> Dict[str, Any]:
         "path": found.path or None,
         "exists": found.exists,
         "error": found.error,
-        "mode": None if found.mode is None else "%04o" % found.mode,
+        "mode": None if found.mode is None else f"{found.mode:04o}",
         "owner": None if found.uid is None else _user_name(found.uid),
     }
 
 
-def _program_result(answer: Answer) -> Dict[str, Any]:
+def _program_result(answer: ProgramAnswer) -> Dict[str, Any]:
     remotes = [{
-        "name": remote.name, "uri": without_login(remote.uri, HIDDEN), "default": remote.default, "global": remote.is_global,
+        "name": remote.name, "uri": without_login(remote.uri), "default": remote.default, "global": remote.is_global,
         "exclusive": remote.exclusive, "insecure": remote.insecure,
     } for remote in answer.remotes]
     return {"path": answer.path, "error": answer.error, "active": answer.active, "exclusive": next(iter(answer.exclusives), None),

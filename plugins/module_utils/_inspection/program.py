@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""What the installed program itself says: C(apptainer remote list), run where it leaves nothing behind, and its table read."""
+"""What the installed program itself says: `apptainer remote list`, run where it leaves nothing behind, and its table read."""
 
 import os
 import re
@@ -20,14 +20,14 @@ from .._values.remote_config import RemoteConfig
 
 _USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/apptainer/bin", "/opt/singularity/bin")
 _VERSION = re.compile(r"(apptainer|singularity)\S* version (\d+)\.(\d+)\S*")
-# The first version that looks for the user's file in $HOME or where a variable says, and so can be shown another one (C(pkg/syfs/syfs.go))
+# The first version that looks for the user's file in $HOME or where a variable says, and so can be shown another one (`pkg/syfs/syfs.go`)
 _REDIRECTED_FROM = {"apptainer": (1, 1), "singularity": (4, 0)}
 
 Run = Callable[[Sequence[str], Mapping[str, str], str, float], Tuple[bytes, Optional[int]]]
 
 
-class Listed(NamedTuple):
-    """One endpoint in the table. I(insecure) is None where it has no such column (1.0)."""
+class ListedRemote(NamedTuple):
+    """One endpoint in the table. `insecure` is None where it has no such column (1.0)."""
 
     name: str
     uri: str
@@ -37,12 +37,12 @@ class Listed(NamedTuple):
     insecure: Optional[bool] = None
 
 
-class Answer(NamedTuple):
-    """What the program at I(path) lists, or why it does not. Without I(asked) it was not even run, for the reason in I(error)."""
+class ProgramAnswer(NamedTuple):
+    """What the program at `path` lists, or why it does not. Without `asked` it was not even run, for the reason in `error`."""
 
     path: str
     error: Optional[str] = None
-    remotes: Tuple[Listed, ...] = ()
+    remotes: Tuple[ListedRemote, ...] = ()
     asked: bool = True
 
     @property
@@ -56,11 +56,11 @@ class Answer(NamedTuple):
         return sorted(remote.name for remote in self.remotes if remote.exclusive)
 
 
-def parse_list(text: str) -> Tuple[Listed, ...]:
-    """The endpoints in the output of C(remote list) of Apptainer 1.0 to 1.5.
+def parse_list(text: str) -> Tuple[ListedRemote, ...]:
+    """The endpoints in the output of `remote list` of Apptainer 1.0 to 1.5.
 
     The columns are aligned under their titles, counted in characters (Go's text/tabwriter); up to 1.2 they have YES and NO, from 1.3 marks
-    or nothing. Spaces that end a name are lost in it. Source: C(internal/app/apptainer/remote_list.go) and the recorded lists of seven
+    or nothing. Spaces that end a name are lost in it. Source: `internal/app/apptainer/remote_list.go` and the recorded lists of seven
     versions. Raises FormatError.
     """
     lines = text.split("\n")
@@ -78,8 +78,8 @@ def parse_list(text: str) -> Tuple[Listed, ...]:
             raise FormatError("a row of its table of endpoints is torn")
         insecure = _is_set(cells["INSECURE"]) if "INSECURE" in cells else not _is_set(cells["SECURE"]) if "SECURE" in cells else None
         default = cells.get("DEFAULT", cells.get("ACTIVE", ""))
-        found.append(Listed(cells["NAME"], cells["URI"], _is_set(default), _is_set(cells.get("GLOBAL", "")), _is_set(cells.get("EXCLUSIVE", "")),
-                            insecure))
+        is_global, exclusive = _is_set(cells.get("GLOBAL", "")), _is_set(cells.get("EXCLUSIVE", ""))
+        found.append(ListedRemote(cells["NAME"], cells["URI"], _is_set(default), is_global, exclusive, insecure))
     return tuple(found)
 
 
@@ -88,14 +88,14 @@ def _is_set(cell: str) -> bool:
 
 
 def find_program(flavor: str, sysconfdir: Optional[str] = None) -> Optional[str]:
-    """The path of the program: beside I(sysconfdir), in the PATH, or in the usual places; None if it is in none of them."""
+    """The path of the program: beside `sysconfdir`, in the PATH, or in the usual places; None if it is in none of them."""
     beside = [os.path.join(os.path.dirname(sysconfdir.rstrip("/")), "bin")] if sysconfdir else []
     places = beside + os.environ.get("PATH", "").split(os.pathsep) + list(_USUAL_PLACES)
     return shutil.which(flavor, path=os.pathsep.join(place for place in places if place.startswith("/")))
 
 
 def who_can_exchange(path: str) -> Optional[str]:
-    """Why root must not run the program at I(path), in words: somebody else can write another one there. None if nobody can.
+    """Why root must not run the program at `path`, in words: somebody else can write another one there. None if nobody can.
 
     What belongs to a group is taken for a matter of administrators, as /usr/local on Debian. Raises OSError.
     """
@@ -108,18 +108,18 @@ def who_can_exchange(path: str) -> Optional[str]:
             if found:
                 return found
         elif status.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
-            return "everybody can write to %s" % path
+            return f"everybody can write to {path}"
         if path == "/":
             return None
         path = os.path.dirname(path)
 
 
-def ask(flavor: str, sysconfdir: Optional[str], timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[Answer]:
-    """What the installed program lists for a user whose file holds I(user), or who has none; None if it is not installed.
+def ask(flavor: str, sysconfdir: Optional[str], timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[ProgramAnswer]:
+    """What the installed program lists for a user whose file holds `user`, or who has none; None if it is not installed.
 
-    C(remote list) makes an empty file in the home, and other commands more, so it gets a home of its own for the time, with a copy of the
-    file that holds no secrets. I(run) gets arguments, environment, directory and seconds, and says what is printed and the exit status,
-    which is None if it did not end in time. I(timeout) is for each of two runs. What goes wrong is in the answer.
+    `remote list` makes an empty file in the home, and other commands more, so it gets a home of its own for the time, with a copy of the
+    file that holds no secrets. `run` gets arguments, environment, directory and seconds, and says what is printed and the exit status,
+    which is None if it did not end in time. `timeout` is for each of two runs. What goes wrong is in the answer.
     """
     path = find_program(flavor, sysconfdir)
     if path is None:
@@ -127,38 +127,38 @@ def ask(flavor: str, sysconfdir: Optional[str], timeout: float, run: Run, user: 
     try:
         danger = who_can_exchange(path) if os.geteuid() == 0 else None
         if danger:
-            return Answer(path, "%s, so root does not run it; ask as another user (become: false)" % danger, asked=False)
+            return ProgramAnswer(path, f"{danger}, so root does not run it; ask as another user (become: false)", asked=False)
         home = tempfile.mkdtemp(prefix="ansible-hpc.apptainer-")
         try:
-            return _asked(path, flavor, home, timeout, run, user)
+            return _run_remote_list(path, flavor, home, timeout, run, user)
         finally:
             shutil.rmtree(home, ignore_errors=True)  # whatever the program made of it
     except OSError as exc:
-        return Answer(path, "it cannot be asked: %s" % exc.strerror, asked=False)
+        return ProgramAnswer(path, f"it cannot be asked: {exc.strerror}", asked=False)
 
 
-def _asked(path: str, flavor: str, home: str, timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[Answer]:
-    directory = os.path.join(home, "." + flavor)
+def _run_remote_list(path: str, flavor: str, home: str, timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[ProgramAnswer]:
+    directory = os.path.join(home, f".{flavor}")
     os.mkdir(directory, 0o700)
     if user is not None:
         remotes = {name: remote._replace(token="") for name, remote in user.remotes.items()}
         with open(os.path.join(directory, REMOTE_YAML), "wb", opener=_private) as stream:
             stream.write(encode(RemoteConfig(user.active, remotes), ""))
-    environment = {"HOME": home, flavor.upper() + "_CONFIGDIR": directory, "LC_ALL": "C", "PATH": os.environ.get("PATH") or os.defpath}
+    environment = {"HOME": home, f"{flavor.upper()}_CONFIGDIR": directory, "LC_ALL": "C", "PATH": os.environ.get("PATH") or os.defpath}
     version = _VERSION.match(run([path, "--version"], environment, home, timeout)[0].decode("utf-8", "replace"))
     if version and version.group(1) != flavor:
         return None  # the link that Apptainer installs as singularity
     if version and (int(version.group(2)), int(version.group(3))) < _REDIRECTED_FROM[flavor]:
-        return Answer(path, "%s would look into the user's own home and leave files there, so it was not asked" % version.group(), asked=False)
+        return ProgramAnswer(path, f"{version.group()} would look into the user's own home and leave files there, so it was not asked", asked=False)
     output, status = run([path, "remote", "list"], environment, home, timeout)
     if status is None:
-        return Answer(path, "it did not end within %g seconds, or never stops talking" % timeout)
+        return ProgramAnswer(path, f"it did not end within {timeout:g} seconds, or never stops talking")
     if status:  # not what it says of that: a message may quote what is in a file
-        return Answer(path, "it failed with exit status %d" % status)
+        return ProgramAnswer(path, "it failed with exit status %d" % status)
     try:
-        return Answer(path, remotes=parse_list(output.decode("utf-8", "replace")))
+        return ProgramAnswer(path, remotes=parse_list(output.decode("utf-8", "replace")))
     except FormatError as exc:
-        return Answer(path, str(exc))
+        return ProgramAnswer(path, str(exc))
 
 
 def _private(path: str, flags: int) -> int:

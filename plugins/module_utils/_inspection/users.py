@@ -14,7 +14,7 @@ from .._errors import ApptainerError, quoted
 from .findings import Finding
 
 LOGIN_DEFS = "/etc/login.defs"
-MAX_ANSWER = 1024 * 1024
+MAX_REPLY = 1024 * 1024
 
 _BROKEN = "what was read did not come back whole. Run again, and look who kills processes of this user."
 
@@ -36,9 +36,9 @@ class Limits(NamedTuple):
 
 
 def limits(login_defs: str) -> Limits:
-    """UID_MIN and UID_MAX in the text of a C(login.defs), decimal, octal or hexadecimal; the last one counts, a broken one does not.
+    """UID_MIN and UID_MAX in the text of a `login.defs`, decimal, octal or hexadecimal; the last one counts, a broken one does not.
 
-    Source: C(lib/getdef.c) of shadow-utils.
+    Source: `lib/getdef.c` of shadow-utils.
     """
     found = {}
     for line in login_defs.splitlines():
@@ -50,7 +50,7 @@ def limits(login_defs: str) -> Limits:
 
 
 def _number(text: str) -> Optional[int]:
-    """As C's C(strtol) with base 0."""
+    """As C's `strtol` with base 0."""
     octal = text.startswith("0") and text.isdigit()
     try:
         return int(text, 8 if octal else 0)
@@ -59,9 +59,9 @@ def _number(text: str) -> Optional[int]:
 
 
 def accounts(wanted: Optional[Sequence[str]], owners: Iterable[int], people: Limits) -> Tuple[List[Account], List[str]]:
-    """The users to look at, and which of I(wanted), names or uids, nobody knows.
+    """The users to look at, and which of `wanted`, names or uids, nobody knows.
 
-    Without I(wanted), all I(people) of the user database. I(owners) are uids of owners of homes; those of the system and those without a
+    Without `wanted`, all `people` of the user database. `owners` are uids of owners of homes; those of the system and those without a
     name are left out. Two names of one user with one home count once.
     """
     if wanted is None:
@@ -93,23 +93,23 @@ def _with_uid(uid: int) -> Optional[Account]:
         return None
 
 
-def _account(entry: pwd.struct_passwd) -> Account:
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
+def _account(user_entry: pwd.struct_passwd) -> Account:
+    return Account(user_entry.pw_name, user_entry.pw_uid, user_entry.pw_gid, user_entry.pw_dir)
 
 
-def encoded(answer: Any) -> bytes:
+def encode_reply(answer: Any) -> bytes:
     """An answer on its way to whoever asked for it. What is no Unicode, as in a file's name, becomes question marks."""
     return json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def decoded(data: bytes) -> Any:
+def decode_reply(data: bytes) -> Any:
     """The answer again. Raises ApptainerError if it is none, is an error, or has more than MAX_ANSWER bytes.
 
     It comes from a process that belongs to the user, so nothing in it is taken for granted.
     """
-    if len(data) > MAX_ANSWER:
+    if len(data) > MAX_REPLY:
         raise ApptainerError("there is more to say than fits into %d KiB. Run apptainer_remote_info as this user (become_user)."
-                             % (MAX_ANSWER >> 10))
+                             % (MAX_REPLY >> 10))
     try:
         answer = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -150,14 +150,14 @@ def _is_finding(found: Any) -> bool:
             and isinstance(versions, list) and all(isinstance(version, str) for version in versions))
 
 
-def entry(name: str, home: Optional[str], findings: Sequence[Dict[str, Any]] = (), error: Optional[str] = None) -> Dict[str, Any]:
+def user_entry(name: str, home: Optional[str], findings: Sequence[Dict[str, Any]] = (), error: Optional[str] = None) -> Dict[str, Any]:
     """What an audit says of one user."""
     return {"user": _shown(name), "home": None if home is None else _shown(home), "error": error, "findings": list(findings)}
 
 
 def unknown_user(name: str) -> Dict[str, Any]:
     """What an audit says of a user who is not there."""
-    return entry(name, None, error="%s is neither the name nor the uid of a user of this node. Correct it, or look into the node's "
+    return user_entry(name, None, error="%s is neither the name nor the uid of a user of this node. Correct it, or look into the node's "
                  "user database (getent passwd)." % quoted(_shown(name)))
 
 

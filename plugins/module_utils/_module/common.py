@@ -4,10 +4,10 @@
 
 # Private to this collection: may change in any release.
 
-"""The glue between AnsibleModule and the layers below, what all modules share. Only C(_module*.py) know Ansible.
+"""The glue between AnsibleModule and the layers below, what all modules share. Only `_module*.py` know Ansible.
 
 Options become wanted values, files are read, a rule is applied, what is new is verified, the files are written unless in check mode, and
-one shape of result leaves. The documentation of the options here is in C(plugins/doc_fragments).
+one shape of result leaves. The documentation of the options here is in `plugins/doc_fragments`.
 """
 
 from typing import Any, Callable, Dict
@@ -16,7 +16,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from .._errors import ApptainerError, VerificationError
-from .._files.config_file import read, resolve
+from .._files.config_file import read, real_path
 from .._files.locations import checked_root
 from .._formats.remote_yaml_reader import HAS_YAML, YAML_IMPORT_ERROR
 
@@ -74,20 +74,20 @@ def _require_yaml(module: AnsibleModule) -> None:
 
 
 def root_of(module: AnsibleModule, needs_home: bool = False) -> str:
-    """The root of the file tree to work on. With I(needs_home) that must be this node's own."""
+    """The root of the file tree to work on. With `needs_home` that must be this node's own."""
     root = checked_root(module.params.get("root"))
     if needs_home and root != "/":
-        raise ApptainerError("which user's home below root %s is meant is not known; give config_file, or scope: global" % root)
+        raise ApptainerError(f"which user's home below root {root} is meant is not known; give config_file, or scope: global")
     return root
 
 
 def read_token(module: AnsibleModule, path: str) -> str:
-    """The first line of a token file on this node, as C(apptainer remote login --tokenfile) takes it, but without a CR."""
-    state = read(resolve(path))
+    """The first line of a token file on this node, as `apptainer remote login --tokenfile` takes it, but without a CR."""
+    state = read(real_path(path))
     if state.data is None:
-        raise ApptainerError("token_file %s does not exist on this node" % path)
+        raise ApptainerError(f"token_file {path} does not exist on this node")
     if (state.mode or 0) & 0o077:
-        module.warn("token_file %s has mode %04o: others can read the token; it should be 0600" % (path, state.mode or 0))
+        module.warn(f"token_file {path} has mode {state.mode or 0:04o}: others can read the token; it should be 0600")
     token = state.data.partition(b"\n")[0].decode("utf-8", "replace").strip()
     if token:
         module.no_log_values.add(token)

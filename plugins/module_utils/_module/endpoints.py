@@ -13,11 +13,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._apptainer.effective import endpoint_tokens, sync
 from .._errors import ApptainerError, quoted
-from .._files.config_file import read, resolve
+from .._files.config_file import read, real_path
 from .._files.locations import global_file, user_file
 from .._formats.remote_yaml_reader import decode
-from .._rules.endpoints import WantedKeyserver, WantedRemote, converge, foreseen
-from .._values.claims import EndpointServices, EndpointToken, Provable, label
+from .._rules.endpoints import WantedKeyserver, WantedRemote, converge, unplaced_endpoints
+from .._values.claims import Claim, EndpointServices, EndpointToken, claim_name
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, remote_result
 from .common import FILE_SPEC, ROOT_SPEC, read_token, root_of
@@ -75,17 +75,17 @@ def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]]) -
         outcome = converge(values[0], wanted, system, prune, system_known, module.check_mode, retire, keep_default=whole_list)
         return Plan([outcome.config], outcome.warnings)
 
-    def prove(before: Sequence[RemoteConfig], after: Sequence[RemoteConfig]) -> bool:
+    def verify_claim(before: Sequence[RemoteConfig], after: Sequence[RemoteConfig]) -> bool:
         if not declared:
             return False
-        names = foreseen(before[0], after[0], system or RemoteConfig())
-        verifier.foreseen = {label(item) for name in names for item in (EndpointToken(name, "", False, ""), EndpointServices(name, "", False, ()))}
-        if verifier.prove(_provable(before[0], system, services, declared, True), _provable(after[0], system, services, declared)):
+        names = unplaced_endpoints(before[0], after[0], system or RemoteConfig())
+        verifier.foreseen = {claim_name(item) for name in names for item in (EndpointToken(name, "", False, ""), EndpointServices(name, "", False, ()))}
+        if verifier.verify_claim(_provable(before[0], system, services, declared, True), _provable(after[0], system, services, declared)):
             raise verifier.refusal({}, "Nothing was changed.")
         return False
 
     path = remote_yaml(module, is_global)
-    update = update_files(module, [Target(path, is_global)], plan, prove)
+    update = update_files(module, [Target(path, is_global)], plan, verify_claim)
     config: RemoteConfig = update.values[0]
     result = dict(file_result(path, update), **verifier.result())
     if whole_list:
@@ -96,7 +96,7 @@ def converge_remotes(module: AnsibleModule, entries: Sequence[Dict[str, Any]]) -
 
 
 def _provable(config: RemoteConfig, system: Optional[RemoteConfig], services: Dict[str, Tuple[str, ...]], names: Set[str],
-              as_stored: bool = False) -> List[Provable]:
+              as_stored: bool = False) -> List[Claim]:
     """What a file says of some endpoints that a server could confirm: their tokens, and that they offer the demanded services."""
     remotes = (sync(config, system) if system else config).remotes
     places = [EndpointServices(name, remotes[name].uri, remotes[name].insecure, services[name]) for name in services if name in remotes]
@@ -110,15 +110,15 @@ def remote_yaml(module: AnsibleModule, is_global: bool = False) -> str:
     shared = global_file(params["flavor"], params["sysconfdir"], root)
     path = os.path.abspath(str(params["config_file"] or (shared if is_global else user_file(params["flavor"]))))
     if root != "/":
-        path = resolve(path, root)
+        path = real_path(path, root)
     if not is_global and _is_same_file(path, shared, root):
-        raise ApptainerError("%s is the global file, and what belongs into a user's would be in there for everyone; correct config_file" % path)
+        raise ApptainerError(f"{path} is the global file, and what belongs into a user's would be in there for everyone; correct config_file")
     return path
 
 
 def _is_same_file(path: str, other: str, root: str) -> bool:
     try:
-        return resolve(path, root) == resolve(other, root)
+        return real_path(path, root) == real_path(other, root)
     except ApptainerError:  # one of them can't be followed, which is told when it matters
         return path == os.path.abspath(other)
 
@@ -141,9 +141,9 @@ def _wanted_remote(module: AnsibleModule, entry: Dict[str, Any]) -> WantedRemote
     if entry["token_file"] and entry["state"] == "present":
         token = read_token(module, entry["token_file"])
     if token is not None and not token.strip():
-        raise ApptainerError("endpoint %s: the token is empty; use logout: true to remove a stored one" % quoted(entry["name"]))
+        raise ApptainerError(f"endpoint {quoted(entry['name'])}: the token is empty; use logout: true to remove a stored one")
     if token is not None and entry["logout"]:
-        raise ApptainerError("endpoint %s: logout: true and a token contradict each other; drop one of the two" % quoted(entry["name"]))
+        raise ApptainerError(f"endpoint {quoted(entry['name'])}: logout: true and a token contradict each other; drop one of the two")
     keyservers = entry["keyservers"]
     return WantedRemote(
         entry["name"], entry["state"] == "present", entry["uri"], entry["insecure"], entry["default"], entry["exclusive"],
@@ -157,8 +157,8 @@ def read_global(module: AnsibleModule) -> Tuple[RemoteConfig, bool]:
     root = root_of(module)
     path = global_file(module.params["flavor"], module.params["sysconfdir"], root)
     try:
-        data = read(resolve(path, root)).data
+        data = read(real_path(path, root)).data
         return RemoteConfig() if data is None else decode(data, path).config, True
     except ApptainerError as error:
-        module.warn("the global file is ignored, by Apptainer too: %s" % error)
+        module.warn(f"the global file is ignored, by Apptainer too: {error}")
         return RemoteConfig(), False

@@ -19,25 +19,25 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import ApptainerError, FormatError, StoreError
 from .._files.config_file import (
-    Change,
     FileState,
+    Replacement,
     check_writable,
     locked,
     make_directory,
     owner_of,
     read,
+    real_path,
     replace,
-    resolve,
 )
 from .._formats.remote_yaml_reader import decode
 from .._formats.remote_yaml_writer import encode
+from .._redaction import redacted
 from .._values.remote_config import RemoteConfig
-from .._values.results import redacted
 from .common import root_of
 
 
 class RemoteYaml:
-    """What a remote.yaml holds; a content class. C(value) is what plans work on; without C(has_data) there is nothing in it."""
+    """What a remote.yaml holds; a content class. `value` is what plans work on; without `has_data` there is nothing in it."""
 
     def __init__(self, data: bytes, path: str) -> None:
         document = decode(data, path)
@@ -102,23 +102,23 @@ Planner = Callable[[Sequence[Any]], Plan]
 Prover = Callable[[Sequence[Any], Sequence[Any]], bool]
 
 
-def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner, prove: Optional[Prover] = None) -> Update:
+def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify_claim: Optional[Prover] = None) -> Update:
     """Apply a rule to files: read, plan, prove what is new, write what differs, all files under one lock and in the given order.
 
-    I(prove) gets the values before and after. It raises ApptainerError if something must not be written, and returns whether the plan
+    `prove` gets the values before and after. It raises ApptainerError if something must not be written, and returns whether the plan
     has to be made once more, without what it has set aside. It runs before anything is locked, and must then know its answers by heart.
     Raises ApptainerError where a file can't be read, understood, locked or written, or the rule refuses; the files are then as they were.
     """
     root = root_of(module)
-    targets = [target._replace(path=resolve(target.path, root)) for target in targets]
-    drafts, warnings = _planned(module, targets, plan, prove)
+    targets = [target._replace(path=real_path(target.path, root)) for target in targets]
+    drafts, warnings = _planned(module, targets, plan, verify_claim)
     backups: List[str] = []
     if any(draft.changed for draft in drafts) and not module.check_mode:
         for draft in drafts:
             if draft.changed:
                 make_directory(os.path.dirname(draft.target.path), 0o755 if draft.target.is_global else 0o700)
         with locked(*(target.path for target in targets if os.path.isdir(os.path.dirname(target.path)))):
-            drafts, warnings = _planned(module, targets, plan, prove)
+            drafts, warnings = _planned(module, targets, plan, verify_claim)
             backups = _write(module, [draft for draft in drafts if draft.changed])
     for warning in warnings:
         module.warn(warning)
@@ -128,22 +128,22 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
     return Update([draft.value for draft in drafts], result, backups)
 
 
-def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, prove: Optional[Prover]) -> Tuple[List[_Draft], Tuple[str, ...]]:
+def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify_claim: Optional[Prover]) -> Tuple[List[_Draft], Tuple[str, ...]]:
     states = [read(target.path) for target in targets]
     contents = [target.content(state.data or b"", target.path) for target, state in zip(targets, states)]
     before = [content.value for content in contents]
     planned = plan(before)
     drafts = [_draft(module, *parts) for parts in zip(targets, states, contents, planned.values)]
-    if prove is not None and _proven(module, prove, before, planned):
+    if verify_claim is not None and _proven(module, verify_claim, before, planned):
         planned = plan(before)
         drafts = [_draft(module, *parts) for parts in zip(targets, states, contents, planned.values)]
     return drafts, planned.warnings
 
 
-def _proven(module: AnsibleModule, prove: Prover, before: Sequence[Any], planned: Plan) -> bool:
+def _proven(module: AnsibleModule, verify_claim: Prover, before: Sequence[Any], planned: Plan) -> bool:
     """Whether the plan has to be made once more. If proving fails, what the rule warned of may be the reason."""
     try:
-        return prove(before, planned.values)
+        return verify_claim(before, planned.values)
     except ApptainerError:
         for warning in planned.warnings:
             module.warn(warning)
@@ -167,7 +167,7 @@ def _encoded(target: Target, content: Any, value: Any) -> bytes:
     """The bytes to write, proven to read back as the same: a file that Apptainer refuses would fail open."""
     data: bytes = content.encoded(value)
     if target.content(data, target.path).value != value:
-        raise FormatError("%s: what would be written does not read back as meant; the file is unchanged. Please report this" % target.path)
+        raise FormatError(f"{target.path}: what would be written does not read back as meant; the file is unchanged. Please report this")
     return data
 
 
@@ -176,17 +176,17 @@ def _write(module: AnsibleModule, drafts: Sequence[_Draft]) -> List[str]:
     suffix = ".%d.%s~" % (os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S"))
     kept = [draft.target.path for draft in drafts if module.params["backup"] and draft.state.data is not None]
     replace(*(
-        _change(module, draft, draft.data, os.path.basename(draft.target.path) + suffix if draft.target.path in kept else "")
+        _replacement(module, draft, draft.data, os.path.basename(draft.target.path) + suffix if draft.target.path in kept else "")
         for draft in drafts if draft.data is not None))
     return [path + suffix for path in kept]
 
 
-def _change(module: AnsibleModule, draft: _Draft, data: bytes, backup: str) -> Change:
+def _replacement(module: AnsibleModule, draft: _Draft, data: bytes, backup: str) -> Replacement:
     """What to write. Ansible sets modes and owners by path, which is not for root in a directory of others, so only the context is left to it."""
     attributes = draft.attributes
     owner = _id(attributes["owner"], lambda name: pwd.getpwnam(name).pw_uid), _id(attributes["group"], lambda name: grp.getgrnam(name).gr_gid)
     prepare = functools.partial(_set_context, module, attributes["secontext"])
-    return Change(draft.target.path, data, prepare, draft.state, backup, int(attributes["mode"], 8), owner)
+    return Replacement(draft.target.path, data, prepare, draft.state, backup, int(attributes["mode"], 8), owner)
 
 
 def _id(text: Optional[str], find: Callable[[str], int]) -> int:
@@ -208,17 +208,17 @@ def _attributes(module: AnsibleModule, target: Target, state: FileState) -> Dict
     """
     attributes: Dict[str, Any] = dict(module.load_file_common_arguments(module.params, path=target.path))
     usual = 0o644 if target.is_global else 0o600
-    mode = attributes["mode"] or "%04o" % usual
+    mode = attributes["mode"] or f"{usual:04o}"
     if isinstance(mode, bool):
         raise ApptainerError("mode must be like '0644' in quotes, or symbolic like 'go-w'")
     try:
         with tempfile.NamedTemporaryFile() as probe:
             os.chmod(probe.name, usual if state.mode is None else state.mode)
             _in_check_mode(module, False, module.set_mode_if_different, probe.name, mode, False)
-            attributes["mode"] = "%04o" % stat.S_IMODE(os.stat(probe.name).st_mode)
+            attributes["mode"] = f"{stat.S_IMODE(os.stat(probe.name).st_mode):04o}"
             _in_check_mode(module, True, _set_attributes, module, probe.name, attributes)
     except OSError as error:
-        raise StoreError("no file could be made in a directory for temporary files (%s); make room in /tmp" % error.strerror) from None
+        raise StoreError(f"no file could be made in a directory for temporary files ({error.strerror}); make room in /tmp") from None
     directory_uid = owner_of(os.path.dirname(target.path))
     if attributes["owner"] is None and os.geteuid() == 0 and (directory_uid or target.is_global):
         attributes["owner"] = str(directory_uid)
@@ -239,7 +239,7 @@ def _set_attributes(module: AnsibleModule, path: str, attributes: Dict[str, Any]
 
 
 def _diff(draft: _Draft) -> List[Dict[str, str]]:
-    """What C(--diff) shows: the contents, without secrets (empty: no file, or one without data), and what changes in mode and owner."""
+    """What `--diff` shows: the contents, without secrets (empty: no file, or one without data), and what changes in mode and owner."""
     path = draft.target.path
     before = draft.content.value if draft.state.data is not None and draft.content.has_data else None
     shown = [{
@@ -249,7 +249,7 @@ def _diff(draft: _Draft) -> List[Dict[str, str]]:
         "after": "" if before is None and not draft.differs else draft.content.shown(draft.value, before),
     }]
     if draft.attribute_diff:
-        header = path + " (attributes)"
+        header = f"{path} (attributes)"
         words = {side: "".join("%s: %s\n" % item for item in sorted(draft.attribute_diff[side].items())) for side in ("before", "after")}
         shown.append(dict(words, before_header=header, after_header=header))
     return shown

@@ -21,15 +21,15 @@ from .._rules.logins import (
     WantedToken,
     converge_logins,
 )
-from .._rules.stored_logins import secrets
+from .._rules.stored_secrets import stored_secrets
 from .._values.claims import (
+    Claim,
     EndpointKeyserver,
     EndpointServices,
     EndpointToken,
     KeyserverLogin,
-    Provable,
     RegistryLogin,
-    label,
+    claim_name,
     username_of,
 )
 from .._values.docker_config import DockerConfig
@@ -59,7 +59,7 @@ _MOST_NAMES = 3
 
 
 class _Verdict(NamedTuple):
-    """What a result says of one thing; C(counts) is false if nothing was to be asked about it."""
+    """What a result says of one thing; `counts` is false if nothing was to be asked about it."""
 
     name: str
     verified: Optional[bool]
@@ -77,7 +77,7 @@ class _Endpoint:
 
     def __str__(self) -> str:
         names = ", ".join(map(quoted, list(self.names)[:_MOST_NAMES])) + (", ..." if len(self.names) > _MOST_NAMES else "")
-        return "endpoint %s at %s" % (names, requested_url(self.remote.uri, self.remote.insecure))
+        return f"endpoint {names} at {requested_url(self.remote.uri, self.remote.insecure)}"
 
     def claim(self) -> Optional[EndpointServices]:
         """What can be asked, if anything."""
@@ -102,7 +102,7 @@ def verify(module: AnsibleModule) -> Dict[str, Any]:
         raise VerificationError(sentences((item.name, item.reason) for item in verdicts if item.verified is False), result)
     for item in verdicts:
         if item.verified is None and item.counts:
-            module.warn("%s: %s" % (item.name, item.reason))
+            module.warn(f"{item.name}: {item.reason}")
     return dict(result, changed=False)
 
 
@@ -119,11 +119,11 @@ def _result(verdicts: Sequence[_Verdict]) -> Dict[str, Any]:
 
 
 class _Gathered:
-    """What is declared, each distinct thing once; and C(unasked), what no server can be asked about, with the reason."""
+    """What is declared, each distinct thing once; and `unasked`, what no server can be asked about, with the reason."""
 
     def __init__(self) -> None:
         self.endpoints: Dict[str, _Endpoint] = {}  # by the URL at which Apptainer asks them
-        self.claims: Dict[Provable, None] = {}
+        self.claims: Dict[Claim, None] = {}
         self.tokens: Dict[EndpointToken, None] = {}  # with the URL in place of a name
         self.registries: Dict[RegistryLogin, bool] = {}  # whether all say insecure, so that a password is sent once
         self.unasked: List[_Verdict] = []
@@ -158,7 +158,7 @@ class _Gathered:
             return None
         self.claims.update((EndpointKeyserver(server.uri, server.insecure), None) for server in remote.keyservers)
         if entry["uri"] is None:
-            self.unasked.append(_Verdict("endpoint %s" % quoted(name), None, _NO_URI, bool(entry["services"])))
+            self.unasked.append(_Verdict(f"endpoint {quoted(name)}", None, _NO_URI, bool(entry["services"])))
             return None
         place = self.endpoints.setdefault(requested_url(remote.uri, remote.insecure), _Endpoint(remote))
         place.names[name] = None
@@ -169,7 +169,7 @@ class _Gathered:
         remote = config.remotes.get(entry["name"])
         reason = _TOKEN_ON_NODES if entry["token_file"] else _TOKEN_NOT_SENT if failed else "" if remote else _TOKEN_NO_URI
         if reason or remote is None:
-            self.unasked.append(_Verdict("token of endpoint %s" % quoted(entry["name"]), None, reason, not entry["token_file"]))
+            self.unasked.append(_Verdict(f"token of endpoint {quoted(entry['name'])}", None, reason, not entry["token_file"]))
             return
         url = requested_url(remote.uri, remote.insecure)
         found = self._login(RemoteConfig("", {entry["name"]: remote}), tokens=[WantedToken(entry["name"], True, entry["token"])])
@@ -187,15 +187,15 @@ class _Gathered:
             self.registries[item] = bool(said) and all(said) and self.registries.get(item, True)
 
     def _login(self, config: RemoteConfig, tokens: Sequence[WantedToken] = (), keyservers: Sequence[WantedKeyserverLogin] = (),
-               registries: Sequence[WantedRegistry] = ()) -> List[Provable]:
-        """The secret that the files of an account would hold, where the endpoints are those of I(config)."""
+               registries: Sequence[WantedRegistry] = ()) -> List[Claim]:
+        """The secret that the files of an account would hold, where the endpoints are those of `config`."""
         nobody = RemoteConfig()
         try:
             files = converge_logins(Files(config, DockerConfig()), tokens, keyservers, registries, nobody).files
         except RuleError as error:
             self._refuse(error)
             return []
-        return list(secrets(files.remotes, files.docker, nobody))
+        return list(stored_secrets(files.remotes, files.docker, nobody))
 
     def _refuse(self, error: RuleError) -> None:
         name, _colon, reason = str(error).partition(": ")
@@ -211,25 +211,25 @@ def _asked(module: AnsibleModule, gathered: _Gathered) -> List[_Verdict]:
         return [_Verdict(str(place), None, _FIXED, False) for place in gathered.endpoints.values()]
     options = http_options(module)
     from .._network.parallel import FleetProver
-    from .._network.verification import Proof
+    from .._network.verification import Verdict
 
     prover = FleetProver(options)
-    proofs = prover.prove(claims)
+    proofs = prover.verify_claim(claims)
     accepted = {keyserver_identity(item.uri) for item in proofs if isinstance(item, KeyserverLogin) and proofs[item].verified}
     for item in claims:
         if isinstance(item, EndpointKeyserver) and proofs[item].verified is None and keyserver_identity(item.uri) in accepted:
-            proofs[item] = Proof(True, "it wants a login, and accepts one that is declared")
+            proofs[item] = Verdict(True, "it wants a login, and accepts one that is declared")
     failed = {url for url, claim in places.items() if claim and proofs[claim].verified is False}
-    proofs.update(prover.prove([item for item in gathered.tokens if item.name not in failed]))
-    proofs.update((item, Proof(None, _TOKEN_NOT_SENT)) for item in gathered.tokens if item.name in failed)
+    proofs.update(prover.verify_claim([item for item in gathered.tokens if item.name not in failed]))
+    proofs.update((item, Verdict(None, _TOKEN_NOT_SENT)) for item in gathered.tokens if item.name in failed)
     names = _names([*claims, *gathered.tokens], gathered.endpoints)
     fixed = [_Verdict(str(gathered.endpoints[url]), None, _FIXED, False) for url, claim in places.items() if claim is None]
     return fixed + [_Verdict(names[item], proof.verified, proof.reason) for item, proof in proofs.items()]
 
 
-def _names(claims: Iterable[Provable], endpoints: Mapping[str, _Endpoint]) -> Dict[Provable, str]:
+def _names(claims: Iterable[Claim], endpoints: Mapping[str, _Endpoint]) -> Dict[Claim, str]:
     """What results call the claims. Different secrets of one account are told apart by their number, in the order in which they are declared."""
-    named: Dict[Tuple[str, str], List[Provable]] = {}
+    named: Dict[Tuple[str, str], List[Claim]] = {}
     for claim in claims:
         named.setdefault(_name(claim, endpoints), []).append(claim)
     names = {}
@@ -239,16 +239,16 @@ def _names(claims: Iterable[Provable], endpoints: Mapping[str, _Endpoint]) -> Di
     return names
 
 
-def _name(claim: Provable, endpoints: Mapping[str, _Endpoint]) -> Tuple[str, str]:
+def _name(claim: Claim, endpoints: Mapping[str, _Endpoint]) -> Tuple[str, str]:
     """The name of a claim but for the number of its secret, and what the secret is."""
     if isinstance(claim, EndpointToken):
-        return "token of %s" % endpoints[claim.name], "token"
+        return f"token of {endpoints[claim.name]}", "token"
     if isinstance(claim, EndpointServices):
         return str(endpoints[requested_url(claim.uri, claim.insecure)]), ""
     unsafe = "" if isinstance(claim, RegistryLogin) or not claim.insecure else " without verification of its certificate"
     if isinstance(claim, EndpointKeyserver):
-        return label(claim) + unsafe, ""
+        return claim_name(claim) + unsafe, ""
     user = claim.username if isinstance(claim, RegistryLogin) else username_of(claim.auth)
     if user is None:
-        return "%s with a token%s" % (label(claim), unsafe), "token"
-    return "%s as user %s%s" % (label(claim), user if re.match(r"[\w.@+-]+\Z", user) else quoted(user), unsafe), "password"
+        return f"{claim_name(claim)} with a token{unsafe}", "token"
+    return "%s as user %s%s" % (claim_name(claim), user if re.match(r"[\w.@+-]+\Z", user) else quoted(user), unsafe), "password"

@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import NetworkError, quoted
-from .._rules.keyservers import KeyserverPlace, foreseen, needs_discovery, owner, place_keyserver
+from .._rules.keyservers import PlacedKeyserver, needs_discovery, owning_endpoint, place_keyserver, predict_new_endpoint
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.results import remote_result
 from .endpoints import file_result, hide_passwords, remote_yaml
@@ -32,12 +32,12 @@ def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
     """Put one keyserver, options of KEYSERVER_PLACE_SPEC, into the global file."""
     params = module.params
     hide_passwords(module, [params["uri"], params["builtin_uri"]])
-    wanted = KeyserverPlace(
+    wanted = PlacedKeyserver(
         params["uri"], params["state"] == "present", params["order"], params["insecure"], params["remote"] or "", params["builtin_uri"])
     discovered: Dict[Tuple[str, bool], str] = {}
 
     def plan(values: Sequence[RemoteConfig]) -> Plan:
-        outcome = foreseen(values[0], wanted) if module.check_mode else None
+        outcome = predict_new_endpoint(values[0], wanted) if module.check_mode else None
         if outcome is not None:
             return Plan([outcome.config], outcome.warnings)
         builtin: Optional[str] = params["builtin_uri"]
@@ -45,7 +45,7 @@ def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
         if remote is not None:
             place = (remote.uri, remote.insecure)
             if place not in discovered:
-                discovered[place] = _asked(module, owner(values[0], wanted), remote)
+                discovered[place] = _asked(module, owning_endpoint(values[0], wanted), remote)
             builtin = discovered[place]
         outcome = place_keyserver(values[0], wanted, builtin)
         return Plan([outcome.config], outcome.warnings)

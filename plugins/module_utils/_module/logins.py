@@ -13,10 +13,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import ApptainerError, quoted
-from .._files.config_file import read, resolve
+from .._files.config_file import read, real_path
 from .._files.locations import DOCKER_CONFIG, docker_fallback
 from .._formats.docker_json import decode, encode
-from .._rules.endpoints import foreseen
+from .._redaction import redacted_docker_tree, without_login
+from .._rules.endpoints import unplaced_endpoints
 from .._rules.logins import (
     Files,
     WantedKeyserverLogin,
@@ -25,12 +26,11 @@ from .._rules.logins import (
     converge_logins,
     registry,
 )
-from .._rules.stored_logins import secrets
-from .._values.claims import EndpointToken, KeyserverLogin, RegistryLogin, Secret, label
-from .._values.docker_config import DockerConfig, canonical, hosts, pruned, redacted
-from .._values.remote_config import HIDDEN, RemoteConfig
+from .._rules.stored_secrets import stored_secrets
+from .._values.claims import EndpointToken, KeyserverLogin, RegistryLogin, Secret, claim_name
+from .._values.docker_config import DockerConfig, canonical_host, login_hosts, only_hosts
+from .._values.remote_config import RemoteConfig
 from .._values.results import login_result
-from .._values.uri import without_login
 from .common import read_token
 from .endpoints import hide_passwords, read_global, remote_yaml
 from .files import Plan, Target, update_files
@@ -77,18 +77,19 @@ class _DockerJson:
     def __init__(self, data: bytes, path: str) -> None:
         self.value = decode(data, path)
 
-    def encoded(self, value: DockerConfig) -> bytes:
+    def encode_login(self, value: DockerConfig) -> bytes:
         """The bytes to write."""
         return encode(value)
 
     @staticmethod
     def shown(value: DockerConfig, before: Optional[DockerConfig] = None) -> str:
         """What a diff shows: no secrets, but whether they changed."""
-        return encode(redacted(value, before)).decode("utf-8") + "\n"
+        tree = redacted_docker_tree(value.tree, (before or value).tree)
+        return f"{encode(DockerConfig(tree, value.has_data)).decode('utf-8')}\n"
 
 
 def converge_one_login(module: AnsibleModule, kind: str) -> Dict[str, Any]:
-    """The login that the module's own options declare; I(kind) is the list in LOGINS_SPEC that it could stand in."""
+    """The login that the module's own options declare; `kind` is the list in LOGINS_SPEC that it could stand in."""
     account = _Account(module, {kind: [module.params]})
     result = account.converge()
     return dict(result, login=next(map(login_result, account.stored), None))
@@ -116,14 +117,14 @@ class _Account:
         for entry in entries.get("keyservers", ()):
             if entry["username"] == "" and entry["state"] == "present":
                 raise ApptainerError("keyserver %s: the username is empty; leave it out if the password is a token"
-                                     % quoted(without_login(entry["uri"], HIDDEN)))
+                                     % quoted(without_login(entry["uri"])))
         self._keyservers = [WantedKeyserverLogin(**_login(entry)) for entry in entries.get("keyservers", ())]
         self._registries = [WantedRegistry(insecure=entry["insecure"], **_login(entry)) for entry in entries.get("registries", ())]
         self._config_file = remote_yaml(module)
         auth_file = module.params.get("auth_file")
         self._auth_file = os.path.abspath(auth_file or os.path.join(os.path.dirname(self._config_file), DOCKER_CONFIG))
         self._listed_in_config = not auth_file  # registries, as Apptainer does
-        if "registries" in entries and resolve(self._auth_file) == resolve(self._config_file):
+        if "registries" in entries and real_path(self._auth_file) == real_path(self._config_file):
             raise ApptainerError("%s cannot be both the remote.yaml and the file for registry logins; correct auth_file or config_file"
                                  % self._auth_file)
         # the secret first: without it the entry in remote.yaml would promise too much
@@ -143,16 +144,16 @@ class _Account:
                 warnings += self._hidden_logins(after.docker)
             return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)
 
-        def prove(before: Sequence[Any], after: Sequence[Any]) -> bool:
-            names = foreseen(_files(before).remotes, _files(after).remotes, self._system)
-            self._verifier.foreseen = {label(EndpointToken(name, "", False, "")) for name in names}
-            failed = self._verifier.prove(_unambiguous(self._declared_secrets(before, True)), self._declared_secrets(after))
+        def verify_claim(before: Sequence[Any], after: Sequence[Any]) -> bool:
+            names = unplaced_endpoints(_files(before).remotes, _files(after).remotes, self._system)
+            self._verifier.foreseen = {claim_name(EndpointToken(name, "", False, "")) for name in names}
+            failed = self._verifier.verify_claim(_unambiguous(self._declared_secrets(before, True)), self._declared_secrets(after))
             if failed and not keep_verified:
                 raise self._verifier.refusal({}, "Nothing was changed.")
-            self._aside.update(map(label, failed))
+            self._aside.update(map(claim_name, failed))
             return bool(failed)
 
-        update = update_files(self.module, self._targets, plan, prove)
+        update = update_files(self.module, self._targets, plan, verify_claim)
         self.stored = self._declared_secrets(update.values)
         result = dict(update.result, config_file=self._config_file, **self._verifier.result())
         if self._targets[0].content is _DockerJson:
@@ -161,7 +162,7 @@ class _Account:
             result["backup_files"] = list(update.backups)
         if "keep_verified" in self.module.params:
             files = _files(update.values)
-            result["logins"] = [login_result(item) for item in sorted(secrets(files.remotes, files.docker, self._system), key=label)]
+            result["logins"] = [login_result(item) for item in sorted(stored_secrets(files.remotes, files.docker, self._system), key=claim_name)]
         if self._aside:
             raise self._verifier.refusal(result, "These logins were left as they are; the others are as declared.")
         return result
@@ -169,26 +170,26 @@ class _Account:
     def _wanted(self) -> Sequence[Any]:
         """What is declared, with a mark at what did not pass its proof."""
         lists = (self._tokens, self._keyservers, self._registries)
-        return [[item._replace(keep=True) if self._aside and _label(item) in self._aside else item for item in items] for items in lists]
+        return [[item._replace(keep=True) if self._aside and _claim_name(item) in self._aside else item for item in items] for items in lists]
 
     def _declared_secrets(self, values: Sequence[Any], as_stored: bool = False) -> List[Secret]:
         """What the files hold of the declared logins; of a registry only its own, and not those for parts of it, which nobody declared."""
-        labels = {_label(item) for item in [*self._tokens, *self._keyservers, *self._registries]}
+        labels = {_claim_name(item) for item in [*self._tokens, *self._keyservers, *self._registries]}
         insecure: Dict[str, bool] = {}  # what the task says of plain http is what counts, whatever the file says of the other scheme
         for item in self._registries:
             if item.insecure is not None:
-                insecure[_label(item)] = item.insecure and insecure.get(_label(item), True)
+                insecure[_claim_name(item)] = item.insecure and insecure.get(_claim_name(item), True)
         remotes, docker = _files(values)
-        docker = pruned(docker, [registry(item.uri).host for item in self._registries])
-        return [item._replace(insecure=insecure.get(label(item), item.insecure)) if isinstance(item, RegistryLogin) else item
-                for item in secrets(remotes, docker, self._system, as_stored) if label(item) in labels]
+        docker = only_hosts(docker, [registry(item.uri).host for item in self._registries])
+        return [item._replace(insecure=insecure.get(claim_name(item), item.insecure)) if isinstance(item, RegistryLogin) else item
+                for item in stored_secrets(remotes, docker, self._system, as_stored) if claim_name(item) in labels]
 
     def _hidden_logins(self, docker: DockerConfig) -> Tuple[str, ...]:
         """A warning if the new docker-config.json hides logins that Apptainer from 1.4 has found in docker's own file until now."""
         path = docker_fallback(self._config_file)
         try:
-            data = read(resolve(path)).data
-            hidden = sorted(set(hosts(decode(data, path))) - set(hosts(docker))) if data else []
+            data = read(real_path(path)).data
+            hidden = sorted(set(login_hosts(decode(data, path))) - set(login_hosts(docker))) if data else []
         except ApptainerError:
             return ()  # Apptainer can't use it either
         return ("logins for %s in %s are not used by Apptainer any more, as %s now exists; declare them, too, if they are needed"
@@ -209,8 +210,8 @@ def _files(values: Sequence[Any]) -> Files:
 def _unambiguous(found: Sequence[Secret]) -> List[Secret]:
     """Without those of a host that has different logins under several names: whichever of them stays, it replaces another."""
     distinct = set(found)
-    times = collections.Counter(map(label, distinct))
-    return [item for item in distinct if times[label(item)] == 1]
+    times = collections.Counter(map(claim_name, distinct))
+    return [item for item in distinct if times[claim_name(item)] == 1]
 
 
 def _token(module: AnsibleModule, entry: Mapping[str, Any]) -> WantedToken:
@@ -229,10 +230,10 @@ def _login(entry: Mapping[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _label(item: Any) -> str:
+def _claim_name(item: Any) -> str:
     """The label of the secret that a declared login becomes."""
     if isinstance(item, WantedToken):
-        return label(EndpointToken(item.name, "", False, ""))
+        return claim_name(EndpointToken(item.name, "", False, ""))
     if isinstance(item, WantedKeyserverLogin):
-        return label(KeyserverLogin(item.uri.strip(), ""))
-    return label(RegistryLogin(canonical(registry(item.uri).host), "", ""))
+        return claim_name(KeyserverLogin(item.uri.strip(), ""))
+    return claim_name(RegistryLogin(canonical_host(registry(item.uri).host), "", ""))

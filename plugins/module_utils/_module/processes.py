@@ -6,8 +6,8 @@
 
 """Processes of which nothing is expected: they may hang, say too much, lie, or leave others behind, and whoever asked them goes on.
 
-They are forked. C(multiprocessing) has no way to bound what is read from a process, to leave behind one that cannot be killed, or to see
-that it inherits nothing; and it fails where /dev/shm is missing. C(AnsibleModule.run_command) passes on the environment, keeps all that a
+They are forked. `multiprocessing` has no way to bound what is read from a process, to leave behind one that cannot be killed, or to see
+that it inherits nothing; and it fails where /dev/shm is missing. `AnsibleModule.run_command` passes on the environment, keeps all that a
 program prints, and waits for it as long as it takes. This must not be used after threads were started.
 """
 
@@ -23,17 +23,17 @@ import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .._errors import ApptainerError
-from .._inspection.users import MAX_ANSWER, decoded, encoded
+from .._inspection.users import MAX_REPLY, decode_reply, encode_reply
 
 MAX_OUTPUT = 1024 * 1024
 
 _AT_ONCE = 64  # more than there are processors: those who wait for a file server don't need one
 
-Answer = Union[Any, ApptainerError]
+Reply = Union[Any, ApptainerError]
 
 
 class _Child(NamedTuple):
-    """A process that was asked. It writes its answer to the other end of I(pipe)."""
+    """A process that was asked. It writes its answer to the other end of `pipe`."""
 
     number: int
     pid: int
@@ -42,22 +42,22 @@ class _Child(NamedTuple):
     data: bytearray
 
 
-def answers(questions: Sequence[Callable[[], Any]], timeout: float) -> List[Answer]:
-    """The answer of each question, or an ApptainerError that says why there is none; each from a process of its own, in I(timeout) seconds.
+def replies(questions: Sequence[Callable[[], Any]], timeout: float) -> List[Reply]:
+    """The answer of each question, or an ApptainerError that says why there is none; each from a process of its own, in `timeout` seconds.
 
     A process that is late is killed. One that does not even die, as it waits for a dead file server, is left behind. There are never
     more than _AT_ONCE: if all of these hang like that, the rest is not asked.
     """
     not_asked = ApptainerError("was not looked at, as %d processes wait for file servers and cannot be killed. Look which one does not answer."
                                % _AT_ONCE)
-    late = ApptainerError("nothing came back within %g seconds. Look whether the file server of the home answers, or give more timeout." % timeout)
-    found: List[Answer] = [not_asked] * len(questions)
+    late = ApptainerError(f"nothing came back within {timeout:g} seconds. Look whether the file server of the home answers, or give more timeout.")
+    found: List[Reply] = [not_asked] * len(questions)
     dead: List[int] = []
     with selectors.PollSelector() as running:
         for child, in_time in _ended(questions, timeout, running, dead):
             os.close(child.pipe)
             try:
-                found[child.number] = decoded(bytes(child.data)) if in_time else late
+                found[child.number] = decode_reply(bytes(child.data)) if in_time else late
             except ApptainerError as error:
                 found[child.number] = error
             _kill(child.pid)
@@ -114,7 +114,7 @@ def _ended(questions: Sequence[Callable[[], Any]], timeout: float, running: sele
     while True:
         _bury(dead, 0.0 if children else 1.0)
         for number, question in itertools.islice(waiting, _AT_ONCE - len(children) - len(dead)):
-            child = _start(number, functools.partial(_answer, question), timeout)
+            child = _start(number, functools.partial(_send_reply, question), timeout)
             children[number] = child
             running.register(child.pipe, selectors.EVENT_READ, child)
         if not children:
@@ -123,7 +123,7 @@ def _ended(questions: Sequence[Callable[[], Any]], timeout: float, running: sele
         for key, _events in running.select(max(0.0, earliest - time.monotonic())):
             data = os.read(key.fd, 65536)
             key.data.data.extend(data)
-            if not data or len(key.data.data) > MAX_ANSWER:
+            if not data or len(key.data.data) > MAX_REPLY:
                 running.unregister(key.fd)
                 yield children.pop(key.data.number), True
         for child in [child for child in children.values() if child.deadline <= time.monotonic()]:
@@ -132,13 +132,13 @@ def _ended(questions: Sequence[Callable[[], Any]], timeout: float, running: sele
 
 
 def _start(number: int, life: Callable[[int], None], timeout: float) -> _Child:
-    """A new process, which lives I(life) with the pipe for its answer, and has nothing else of ours."""
+    """A new process, which lives `life` with the pipe for its answer, and has nothing else of ours."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it was ignored, numbers of the dead would be given to others before they are buried
     try:
         ours, theirs = os.pipe()
         pid = os.fork()
     except OSError as error:
-        raise ApptainerError("no process can be started: %s. Look what uses up this node." % error.strerror) from None
+        raise ApptainerError(f"no process can be started: {error.strerror}. Look what uses up this node.") from None
     if pid == 0:
         try:
             life(_alone(theirs))
@@ -165,18 +165,18 @@ def _bury(pids: List[int], patience: float = 0.0) -> None:
         time.sleep(0.005)
 
 
-def _answer(question: Callable[[], Any], pipe: int) -> None:
+def _send_reply(question: Callable[[], Any], pipe: int) -> None:
     try:
         answer = {"answer": question()}
     except ApptainerError as error:
         answer = {"error": str(error)}
     except OSError as error:
-        answer = {"error": "the system does not let it be read: %s. Run again, or look into the kernel log of this node." % error.strerror}
+        answer = {"error": f"the system does not let it be read: {error.strerror}. Run again, or look into the kernel log of this node."}
     except BaseException as error:  # its text might show what is in a file
         answer = {"error": "reading ended with %s. Run apptainer_remote_info as this user (become_user), and if that fails as well, "
                            "report it." % type(error).__name__}
     with os.fdopen(pipe, "wb") as stream:
-        stream.write(encoded(answer))
+        stream.write(encode_reply(answer))
 
 
 def _alone(pipe: int) -> int:

@@ -19,21 +19,21 @@ import stat
 from typing import Any, Dict, List, Sequence
 
 from .._errors import ApptainerError
-from .._files.config_file import read, resolve
+from .._files.config_file import read, real_path
 from .._files.locations import global_file, user_file
 from .._inspection.inspect import inspect
 from .._inspection.users import (
     LOGIN_DEFS,
     Account,
     accounts,
-    entry,
     limits,
     own_findings,
     uids,
     unknown_user,
+    user_entry,
 )
 from .common import LOCATION_SPEC
-from .processes import Answer, answers
+from .processes import Reply, replies
 
 USERS_SPEC: Dict[str, Any] = dict(
     LOCATION_SPEC,
@@ -48,36 +48,36 @@ _PR_SET_DUMPABLE = 4
 
 
 def audit(params: Dict[str, Any]) -> Dict[str, Any]:
-    """What is wrong with the files of users: the whole work of C(apptainer_users_info). Raises ApptainerError for options without sense."""
+    """What is wrong with the files of users: the whole work of `apptainer_users_info`. Raises ApptainerError for options without sense."""
     timeout = params["timeout"]
     if not 0 < timeout <= 3600:
-        raise ApptainerError("timeout is %g, but must be more than 0 and at most 3600 seconds" % timeout)
+        raise ApptainerError(f"timeout is {timeout:g}, but must be more than 0 and at most 3600 seconds")
     path = os.path.abspath(params["global_config_file"] or global_file(params["flavor"], params["sysconfdir"]))
-    login_defs = (read(resolve(LOGIN_DEFS)).data or b"").decode("utf-8", "replace")
+    login_defs = (read(real_path(LOGIN_DEFS)).data or b"").decode("utf-8", "replace")
     found, unknown = accounts(params["users"], _owners(params["homes"], timeout), limits(login_defs))
     entries = [unknown_user(name) for name in unknown]
     checked = 0
     questions = [functools.partial(_findings, account, path, params["flavor"]) for account in found]
-    for account, answer in zip(found, answers(questions, timeout)):
+    for account, answer in zip(found, replies(questions, timeout)):
         try:
             findings = own_findings(_or_raise(answer))
         except ApptainerError as error:
-            entries.append(entry(account.name, account.home, error=str(error)))
+            entries.append(user_entry(account.name, account.home, error=str(error)))
             continue
         checked += 1
         if findings:
-            entries.append(entry(account.name, account.home, findings))
+            entries.append(user_entry(account.name, account.home, findings))
     return {"changed": False, "checked": checked, "users": sorted(entries, key=lambda item: (item["user"], item["home"] or ""))}
 
 
 def _owners(homes: Sequence[str], timeout: float) -> List[int]:
     homes = [os.path.abspath(home) for home in homes]
     found: List[int] = []
-    for home, answer in zip(homes, answers([functools.partial(_owners_in, home) for home in homes], timeout)):
+    for home, answer in zip(homes, replies([functools.partial(_owners_in, home) for home in homes], timeout)):
         try:
             found += uids(_or_raise(answer))
         except ApptainerError as error:
-            raise ApptainerError("homes: %s: its owners cannot be found: %s" % (home, error)) from None
+            raise ApptainerError(f"homes: {home}: its owners cannot be found: {error}") from None
     return found
 
 
@@ -126,7 +126,7 @@ def _become(account: Account) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # as the kernel does it, unless fs.suid_dumpable says otherwise
 
 
-def _or_raise(answer: Answer) -> Any:
+def _or_raise(answer: Reply) -> Any:
     if isinstance(answer, ApptainerError):
         raise answer
     return answer

@@ -12,14 +12,14 @@ from typing import Dict, List, Mapping, NamedTuple, Tuple
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # What stands between commas; a quoted string may hold commas, and lasts to the end if nothing closes it.
 _ITEM = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
-_PARAMETER = re.compile(r"(%s)\s*=\s*(.*)\Z" % _TOKEN, re.DOTALL)
-_SCHEME = re.compile(r"(%s)(?:\s+(.*))?\Z" % _TOKEN, re.DOTALL)
+_PARAMETER = re.compile(rf"({_TOKEN})\s*=\s*(.*)\Z", re.DOTALL)
+_SCHEME = re.compile(rf"({_TOKEN})(?:\s+(.*))?\Z", re.DOTALL)
 _TOKEN_68 = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)', re.DOTALL)
 
 
 class Challenge(NamedTuple):
-    """One way to log in that a server offers: C(scheme) as C(bearer), and its parameters by name; both in lower case."""
+    """One way to log in that a server offers: `scheme` as `bearer`, and its parameters by name; both in lower case."""
 
     scheme: str
     parameters: Mapping[str, str]

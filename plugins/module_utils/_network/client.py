@@ -8,7 +8,7 @@
 
 What a server says (body, reason, headers, where it redirects to) may echo the credential, and the text of an exception may hold a
 proxy's password. So messages are made of facts only: the status, the kind of error, and the names of servers. For the same reason errors
-are raised outside of C(except) blocks: they keep no other exception.
+are raised outside of `except` blocks: they keep no other exception.
 """
 
 import base64
@@ -32,7 +32,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from .._errors import NetworkError, quoted
 from .._values.claims import basic
-from .errors import DeadlineError, ElsewhereError, explained, server, timed_out
+from .errors import DeadlineError, ElsewhereError, explain, server, timed_out
 
 try:
     import requests
@@ -45,10 +45,10 @@ else:
     REQUESTS_IMPORT_ERROR = None
 
 VERSION = "0.1.0"  # as in galaxy.yml
-AGENT = "hpc.apptainer/%s (Ansible collection)" % VERSION
+AGENT = f"hpc.apptainer/{VERSION} (Ansible collection)"
 
 _T = TypeVar("_T")
-Known = Dict[Tuple[str, bool, bool], "Answer"]  # what was answered, by the arguments of Client.get() without a credential
+KnownResponses = Dict[Tuple[str, bool, bool], "Response"]  # what was answered, by the arguments of Client.get() without a credential
 _Authority = Tuple[str, Optional[str], Optional[int]]
 
 _LARGEST = 1 << 20  # bytes of a body; a discovery document has a few hundred
@@ -64,7 +64,7 @@ _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,40}\Z")
 
 
 class HttpOptions(NamedTuple):
-    """How to ask: C(timeout) in seconds, for all of one request or check; paths of PEM files, C(ca_path) also of a directory of CAs."""
+    """How to ask: `timeout` in seconds, for all of one request or check; paths of PEM files, `ca_path` also of a directory of CAs."""
 
     timeout: float = 10.0
     validate_certs: bool = True
@@ -73,11 +73,11 @@ class HttpOptions(NamedTuple):
     client_key: Optional[str] = None
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What a server answered, after redirects.
 
-    C(content_type) is in lower case and without parameters, empty if it is not like one; C(challenge) all of WWW-Authenticate, joined by
-    commas; C(body) at most 1 MiB. The repr() shows nothing that could echo a credential.
+    `content_type` is in lower case and without parameters, empty if it is not like one; `challenge` all of WWW-Authenticate, joined by
+    commas; `body` at most 1 MiB. The repr() shows nothing that could echo a credential.
     """
 
     url: str
@@ -87,27 +87,27 @@ class Answer(NamedTuple):
     body: bytes
 
     def __repr__(self) -> str:
-        return "Answer(server=%r, status=%r)" % (server(self.url), self.status)
+        return f"Response(server={server(self.url)!r}, status={self.status!r})"
 
 
-class _Outcome(NamedTuple):
+class _Attempt(NamedTuple):
     """What one attempt gave: an answer, where it redirects to, or an error; and whether another attempt may do better."""
 
-    answer: Optional[Answer] = None
+    answer: Optional[Response] = None
     location: str = ""
     error: Optional[NetworkError] = None
     again: bool = False
 
 
 class Client:
-    """Asks servers. A context manager; may be used without requests until the first C(get).
+    """Asks servers. A context manager; may be used without requests until the first `get`.
 
-    C(asking) names the server that is being asked; C(reached) is false if the last one asked gave no answer; C(refused) true once one answered
-    401 or 403 to a credential. Clients that share C(known) don't ask again, without a credential, what one of them asked.
+    `asking` names the server that is being asked; `reached` is false if the last one asked gave no answer; `refused` true once one answered
+    401 or 403 to a credential. Clients that share `known` don't ask again, without a credential, what one of them asked.
     Raises NetworkError if a file that an option names cannot be used.
     """
 
-    def __init__(self, options: HttpOptions, agent: str = AGENT, known: Optional[Known] = None) -> None:
+    def __init__(self, options: HttpOptions, agent: str = AGENT, known: Optional[KnownResponses] = None) -> None:
         self.options = options
         self.asking = "the server"
         self.reached = True
@@ -128,19 +128,19 @@ class Client:
         for session in self._sessions.values():
             session.close()
 
-    def get(self, url: str, authorization: str = "", validate_certs: Optional[bool] = None, stay: bool = False) -> Answer:
-        """What is at C(url), whatever the status, in C(options.timeout) seconds at most.
+    def get(self, url: str, authorization: str = "", validate_certs: Optional[bool] = None, same_server: bool = False) -> Response:
+        """What is at `url`, whatever the status, in `options.timeout` seconds at most.
 
-        C(authorization) is a whole Authorization header; without one, a user name and password in the URL are sent as Go does.
-        C(validate_certs) overrides the option. Redirects are followed, with a credential or with C(stay) only on the same server, without
+        `authorization` is a whole Authorization header; without one, a user name and password in the URL are sent as Go does.
+        `validate_certs` overrides the option. Redirects are followed, with a credential or with `stay` only on the same server, without
         either anywhere but from https to http. Attempts are repeated if the connection fails or the server is busy (502, 503, 504).
         Raises NetworkError.
         """
         validate = self.options.validate_certs if validate_certs is None else validate_certs
-        question = (url, validate, stay)
+        question = (url, validate, same_server)
         if self._known is not None and not authorization and question in self._known:
             return self._known[question]
-        outcome = run_all([lambda: self._follow(url, authorization, validate, stay)], self.options.timeout)[0]
+        outcome = run_all([lambda: self._follow(url, authorization, validate, same_server)], self.options.timeout)[0]
         if isinstance(outcome, DeadlineError):
             outcome = timed_out(self.asking, self.options.timeout)
         if isinstance(outcome, NetworkError):
@@ -150,27 +150,27 @@ class Client:
         self.refused = self.refused or (bool(authorization) and outcome.status in (401, 403))
         return outcome
 
-    def _follow(self, url: str, authorization: str, validate: bool, stay: bool) -> Answer:
+    def _follow(self, url: str, authorization: str, validate: bool, same_server: bool) -> Response:
         deadline = time.monotonic() + self.options.timeout
         parts = _parts(url)
         if parts is None:
-            raise NetworkError("%s is not an address that can be asked; it must be like https://host.example.org:8443/path" % _shown(url))
+            raise NetworkError(f"{_shown(url)} is not an address that can be asked; it must be like https://host.example.org:8443/path")
         if not authorization and parts.username:
             authorization = basic(unquote(parts.username), unquote(parts.password or ""))
         if not _HEADER.match(authorization):
-            raise NetworkError("%s cannot be asked: the credential has a line break or another control character in it" % server(url))
+            raise NetworkError(f"{server(url)} cannot be asked: the credential has a line break or another control character in it")
         for hop in range(_MOST_REDIRECTS + 1):
-            outcome = self._attempt(parts, authorization, validate, deadline)
+            outcome = self._with_retries(parts, authorization, validate, deadline)
             if outcome.error and hop:
-                raise NetworkError("%s redirects: %s" % (server(url), outcome.error))
+                raise NetworkError(f"{server(url)} redirects: {outcome.error}")
             if outcome.error:
                 raise outcome.error
             if outcome.answer:
                 return outcome.answer
-            parts = _redirected(parts, outcome.location, authorization, stay)
+            parts = _redirected(parts, outcome.location, authorization, same_server)
         raise ElsewhereError("%s redirects more than %d times; use the address at which it answers" % (server(url), _MOST_REDIRECTS))
 
-    def _attempt(self, parts: SplitResult, authorization: str, validate: bool, deadline: float) -> _Outcome:
+    def _with_retries(self, parts: SplitResult, authorization: str, validate: bool, deadline: float) -> _Attempt:
         connecting = _SOON_CONNECTED  # one dead address of several must not use all of the time; but who is slow gets it then
         for pause in _PAUSES:
             outcome = self._once(parts, authorization, validate, deadline, connecting)
@@ -180,7 +180,7 @@ class Client:
             connecting = self.options.timeout
         return self._once(parts, authorization, validate, deadline, connecting)
 
-    def _once(self, parts: SplitResult, authorization: str, validate: bool, deadline: float, connecting: float) -> _Outcome:
+    def _once(self, parts: SplitResult, authorization: str, validate: bool, deadline: float, connecting: float) -> _Attempt:
         """One attempt, with at most so many seconds to connect to one address, TLS included."""
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path or "/", fragment=""))
         self.asking = server(url)
@@ -193,12 +193,12 @@ class Client:
             session = self._session(validate)
             with session.get(url, auth=_Authorization(authorization), verify=validate and (options.ca_path or True), cert=cert,
                              timeout=(min(left, connecting), left), allow_redirects=False, stream=True) as response:
-                outcome = _outcome(response, deadline)
+                outcome = _read_response(response, deadline)
                 self.reached = True
                 return outcome
         except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError, zlib.error) as error:
-            problem, again = explained(error, url, proxy, options.timeout)
-            return _Outcome(error=problem, again=again)
+            problem, again = explain(error, url, proxy, options.timeout)
+            return _Attempt(error=problem, again=again)
 
     def _session(self, validate: bool) -> "requests.Session":
         """A session that keeps no cookies and asks for no compression."""
@@ -230,25 +230,25 @@ class _Authorization:
         return request
 
 
-def _outcome(response: "requests.Response", deadline: float) -> _Outcome:
+def _read_response(response: "requests.Response", deadline: float) -> _Attempt:
     place = server(response.url)
     if response.status_code in _REDIRECTS and response.headers.get("Location"):
-        return _Outcome(location=response.headers["Location"].encode("latin-1", "replace").decode("utf-8", "replace"))
+        return _Attempt(location=response.headers["Location"].encode("latin-1", "replace").decode("utf-8", "replace"))
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-        return _Outcome(error=NetworkError("%s answers with content in an encoding that was not asked for" % place))
+        return _Attempt(error=NetworkError(f"{place} answers with content in an encoding that was not asked for"))
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 32) if encoding not in ("", "identity") else None
     body = bytearray()
     for piece in _pieces(response):
         body += inflate.decompress(piece, _LARGEST + 1 - len(body)) if inflate else piece
         if len(body) > _LARGEST:
-            return _Outcome(error=NetworkError("%s answers with more than %d bytes, which is no answer of the service wanted" % (place, _LARGEST)))
+            return _Attempt(error=NetworkError("%s answers with more than %d bytes, which is no answer of the service wanted" % (place, _LARGEST)))
         if time.monotonic() > deadline:
             raise socket.timeout()
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    answer = Answer(response.url, response.status_code, kind if _MEDIA_TYPE.match(kind) else "", response.headers.get("WWW-Authenticate", ""),
+    answer = Response(response.url, response.status_code, kind if _MEDIA_TYPE.match(kind) else "", response.headers.get("WWW-Authenticate", ""),
                     bytes(body))
-    return _Outcome(answer, again=answer.status in _BUSY)
+    return _Attempt(answer, again=answer.status in _BUSY)
 
 
 def _pieces(response: "requests.Response") -> Iterator[bytes]:
@@ -271,34 +271,34 @@ def _parts(url: str) -> Optional[SplitResult]:
 
 
 def _proxy(url: str) -> str:
-    """The proxy that the environment names for a URL, as C(http://host:3128), or nothing. Raises NetworkError for what requests fails on."""
+    """The proxy that the environment names for a URL, as `http://host:3128`, or nothing. Raises NetworkError for what requests fails on."""
     proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, None))
     if not proxy:
         return ""
-    proxy = proxy if "://" in proxy else "http://" + proxy
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
     with contextlib.suppress(ValueError):
         parts = urlsplit(proxy)
         if parts.port != 0 and _HOST.match(parts.netloc.rpartition("@")[2]):
             return server(proxy)
-    raise NetworkError("%s cannot be asked: the proxy that the environment names for it is not like http://host.example.org:3128" % server(url))
+    raise NetworkError(f"{server(url)} cannot be asked: the proxy that the environment names for it is not like http://host.example.org:3128")
 
 
 def _shown(url: str) -> str:
-    return quoted("...%s" % url.rpartition("@")[2] if "@" in url else url)
+    return quoted(f"...{url.rpartition('@')[2]}" if "@" in url else url)
 
 
 def _authority(parts: SplitResult) -> _Authority:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
-def _redirected(parts: SplitResult, location: str, authorization: str, stay: bool) -> SplitResult:
+def _redirected(parts: SplitResult, location: str, authorization: str, same_server: bool) -> SplitResult:
     """Where a redirect leads to. Raises NetworkError if it must not be followed."""
     here = server(urlunsplit(parts))
     target = None
     with contextlib.suppress(ValueError):
         target = _parts(urljoin(urlunsplit(parts), location))
     if target is None:
-        raise ElsewhereError("%s redirects to an address that cannot be asked" % here)
+        raise ElsewhereError(f"{here} redirects to an address that cannot be asked")
     if _authority(parts) == _authority(target):
         return target
     there = server(urlunsplit(target))
@@ -307,9 +307,9 @@ def _redirected(parts: SplitResult, location: str, authorization: str, stay: boo
         raise ElsewhereError("%s redirects to %s, where nothing protects what is sent; nothing was sent there%s"
                              % (here, there, ", so not the credential either" if authorization else ""))
     if authorization:
-        raise ElsewhereError("%s redirects to %s; the credential was not sent there: if that is the right server, use its address" % (here, there))
-    if stay:
-        raise ElsewhereError("%s redirects to %s: if that is the right server, use its address" % (here, there))
+        raise ElsewhereError(f"{here} redirects to {there}; the credential was not sent there: if that is the right server, use its address")
+    if same_server:
+        raise ElsewhereError(f"{here} redirects to {there}: if that is the right server, use its address")
     return target
 
 
@@ -333,38 +333,38 @@ def _problem_with_files(ca_path: Optional[str], bundle: str, client_cert: Option
         try:
             if path and not (os.path.isdir(path) and not name.startswith("client")):
                 if not stat.S_ISREG(os.stat(path).st_mode):
-                    return "%s %s is no regular file" % (name, quoted(path))
+                    return f"{name} {quoted(path)} is no regular file"
                 with open(path, "rb") as file:
                     file.read(1)
         except (OSError, ValueError) as error:
-            return "%s %s cannot be read: %s" % (name, quoted(path or ""), getattr(error, "strerror", "no such path is possible here"))
+            return f"{name} {quoted(path or '')} cannot be read: {getattr(error, 'strerror', 'no such path is possible here')}"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for name, path in files[:2]:
         try:
             if path and not os.path.isdir(path):
                 context.load_verify_locations(cafile=path)
         except (OSError, ValueError):
-            return "%s %s holds no certificate in PEM form" % (name, quoted(path or ""))
+            return f"{name} {quoted(path or '')} holds no certificate in PEM form"
     try:
         if client_cert:
             # Without a password given, OpenSSL would ask the terminal for that of an encrypted key.
             context.load_cert_chain(client_cert, client_key, password="")
     except (OSError, ValueError):
         return ("client_cert %s and its key (client_key%s) cannot be used: they must be PEM, belong together, and the key not be encrypted"
-                % (quoted(client_cert or ""), " " + quoted(client_key) if client_key else ", or in the same file"))
+                % (quoted(client_cert or ""), f" {quoted(client_key)}" if client_key else ", or in the same file"))
     return ""
 
 
-def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 64, lines: Optional[Sequence[object]] = None,
-            abreast: int = 1) -> List[Union[_T, NetworkError]]:
-    """Run checks, C(workers) at a time, each for at most C(timeout) seconds from its start; results in the order of the checks.
+def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 64, groups: Optional[Sequence[object]] = None,
+            per_group: int = 1) -> List[Union[_T, NetworkError]]:
+    """Run checks, `workers` at a time, each for at most `timeout` seconds from its start; results in the order of the checks.
 
-    C(lines) has for each check the line that it stands in, of which C(abreast) run at a time; by default each has its own.
+    `lines` has for each check the line that it stands in, of which `abreast` run at a time; by default each has its own.
     A check that raises NetworkError gives that error, one that is not done in time DeadlineError; any other exception is raised here.
     Each check has a thread of its own, which is left alone when its time is over: nothing else ends a name lookup, or a server that
     sends a byte now and then. These threads don't keep the process from exiting.
     """
-    results: List[Union[_T, NetworkError]] = [DeadlineError("not done within %g seconds" % timeout)] * len(checks)
+    results: List[Union[_T, NetworkError]] = [DeadlineError(f"not done within {timeout:g} seconds")] * len(checks)
     done: "queue.Queue[Tuple[int, Optional[_T], Optional[BaseException]]]" = queue.Queue()
 
     def work(number: int) -> None:
@@ -373,11 +373,11 @@ def run_all(checks: Sequence[Callable[[], _T]], timeout: float, workers: int = 6
         except BaseException as error:  # whatever it is, the waiting thread must hear of it
             done.put((number, None, error))
 
-    places = range(len(checks)) if lines is None else lines
+    places = range(len(checks)) if groups is None else groups
     waiting: Dict[object, Deque[int]] = {}
     for number, place in enumerate(places):
         waiting.setdefault(place, collections.deque()).append(number)
-    ready = collections.deque(line.popleft() for line in waiting.values() for _number in range(min(abreast, len(line))))
+    ready = collections.deque(line.popleft() for line in waiting.values() for _number in range(min(per_group, len(line))))
     deadlines: Dict[int, float] = {}  # of those that run, the earliest first
     while deadlines or ready:
         while ready and len(deadlines) < workers:

@@ -7,7 +7,7 @@
 """The services of an endpoint, as its discovery document names them.
 
 Apptainer reads the document with encoding/json into a map of maps and takes what it can use; what stops it is an error here, with the
-reason that Apptainer doesn't tell. Source: C(internal/pkg/remote/endpoint/service.go); served documents of keyserver_ops in tests/golden.
+reason that Apptainer doesn't tell. Source: `internal/pkg/remote/endpoint/service.go`; served documents of keyserver_ops in tests/golden.
 """
 
 import json
@@ -15,16 +15,15 @@ import traceback
 from typing import Any, Mapping, NamedTuple, NoReturn, Optional
 
 from .._errors import NetworkError, RuleError, quoted
-from .._values.remote_config import HIDDEN
+from .._redaction import without_login
 from .._values.uri import (
     fixed_keyserver,
     is_usable,
     names_host,
     parse,
     requested_url,
-    without_login,
 )
-from .client import Answer, Client
+from .client import Client, Response
 from .errors import status_text
 
 try:
@@ -51,14 +50,14 @@ _TYPES = {dict: "an object", list: "an array", str: "text", bool: "a boolean", f
 
 
 class Services(NamedTuple):
-    """What an endpoint offers: C(uris) by service (C(library), C(keyserver), C(token), ...), as written in the document at C(url)."""
+    """What an endpoint offers: `uris` by service (`library`, `keyserver`, `token`, ...), as written in the document at `url`."""
 
     url: str
     uris: Mapping[str, str]
 
 
-def read_json(answer: Answer) -> Any:
-    """The JSON value in an answer, as Go's encoding/json reads it (the last of equal keys counts, numbers are floats, no C(NaN)).
+def read_json(answer: Response) -> Any:
+    """The JSON value in an answer, as Go's encoding/json reads it (the last of equal keys counts, numbers are floats, no `NaN`).
 
     Raises ValueError if there is none. It holds nothing of the text, which may echo a credential.
     """
@@ -73,22 +72,22 @@ def _no_constant(_text: str) -> NoReturn:
     raise ValueError("not JSON")
 
 
-def is_web_page(answer: Answer) -> bool:
+def is_web_page(answer: Response) -> bool:
     """Whether the answer is for people: a proxy's or a log-in page, or a web site that answers every address."""
     start = answer.body[:256].lstrip().lower()
     return answer.content_type in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html"))
 
 
 def discover(client: Client, uri: str, insecure: bool) -> Services:
-    """Ask the endpoint with the stored C(uri) what it offers, at the URL that Apptainer 1.1 to 1.5 uses. Raises NetworkError."""
+    """Ask the endpoint with the stored `uri` what it offers, at the URL that Apptainer 1.1 to 1.5 uses. Raises NetworkError."""
     if not is_usable(uri, insecure):
         raise NetworkError("the endpoint's URI %s is not one at which Apptainer can look for services; write it like library.example.org, or "
-                           "//library.example.org:8443 with a port" % quoted(without_login(uri, HIDDEN)))
+                           "//library.example.org:8443 with a port" % quoted(without_login(uri)))
     url = requested_url(uri, insecure) + DOCUMENT
     answer = client.get(url)
-    place = without_login(url, HIDDEN)
+    place = without_login(url)
     if answer.status != 200:
-        raise NetworkError("%s answers %s%s" % (place, status_text(answer.status), _advice(answer.status)))
+        raise NetworkError(f"{place} answers {status_text(answer.status)}{_advice(answer.status)}")
     try:
         document = read_json(answer)
     except ValueError:
@@ -98,7 +97,7 @@ def discover(client: Client, uri: str, insecure: bool) -> Services:
     else:
         problem = _problem(document)
     if problem:
-        raise NetworkError("%s answers with %s instead of a discovery document: is the uri that of a library endpoint?" % (place, problem))
+        raise NetworkError(f"{place} answers with {problem} instead of a discovery document: is the uri that of a library endpoint?")
     found = {}
     for key, entry in document.items():
         name = key[:-3] if key.endswith("API") else key
@@ -124,22 +123,22 @@ def _problem(document: Any) -> str:
         return ""
     found = _TYPES[type(error.instance)]
     if not error.absolute_path:
-        return "JSON of another shape (%s where %s is expected)" % (found, _EXPECTED)
-    return "JSON of another shape (%s at %s, where an object with a uri is expected)" % (found, quoted(str(error.absolute_path[0])[:40]))
+        return f"JSON of another shape ({found} where {_EXPECTED} is expected)"
+    return f"JSON of another shape ({found} at {quoted(str(error.absolute_path[0])[:40])}, where an object with a uri is expected)"
 
 
 def service(services: Services, name: str) -> str:
     """The URI of a service, without slashes at the end. Raises NetworkError if there is none that can be used."""
     offered = ", ".join(quoted(item[:40]) for item in sorted(services.uris)[:20]) or "nothing"
     if name not in services.uris:
-        raise NetworkError("%s offers no %s service (it offers: %s)" % (services.url, name, offered))
+        raise NetworkError(f"{services.url} offers no {name} service (it offers: {offered})")
     uri = services.uris[name]
     if len(uri) > _LONGEST:
-        raise NetworkError("%s offers a %s service, but its uri has %d characters; that is no address" % (services.url, name, len(uri)))
+        raise NetworkError(f"{services.url} offers a {name} service, but its uri has {len(uri)} characters; that is no address")
     if not uri.strip():
-        raise NetworkError("%s offers a %s service, but its uri is empty" % (services.url, name))
+        raise NetworkError(f"{services.url} offers a {name} service, but its uri is empty")
     if not _is_web(uri):
-        raise NetworkError("%s offers a %s service, but its uri is not one of http or https" % (services.url, name))
+        raise NetworkError(f"{services.url} offers a {name} service, but its uri is not one of http or https")
     return uri.rstrip("/")
 
 
@@ -154,7 +153,7 @@ def _is_web(uri: str) -> bool:
 def own_keyserver(client: Client, uri: str, insecure: bool) -> str:
     """The keyserver of the endpoint itself, as written in its document, which is how Apptainer stores it.
 
-    Nothing is asked for C(cloud.apptainer.org), as Apptainer. Raises NetworkError.
+    Nothing is asked for `cloud.apptainer.org`, as Apptainer. Raises NetworkError.
     """
     if fixed_keyserver(uri):
         return fixed_keyserver(uri)

@@ -54,18 +54,18 @@ class DeadlineError(NetworkError):
 
 
 def status_text(status: int) -> str:
-    """A status as C(404 Not Found), in the standard's words: the server's own may hold anything."""
+    """A status as `404 Not Found`, in the standard's words: the server's own may hold anything."""
     return ("%d %s" % (status, http.client.responses.get(status, ""))).strip()
 
 
 def server(url: str) -> str:
-    """The server of a URL for messages, as C(https://host:8443): no user name, no path."""
+    """The server of a URL for messages, as `https://host:8443`: no user name, no path."""
     parts = urlsplit(url)
-    return "%s://%s" % (parts.scheme, parts.netloc.rpartition("@")[2])
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def timed_out(place: str, timeout: float) -> NetworkError:
-    """The error for a server that didn't answer in C(timeout) seconds."""
+    """The error for a server that didn't answer in `timeout` seconds."""
     return NetworkError("%s did not answer within %g second%s: check that it runs and can be reached from here, or give it more time (timeout)"
                         % (place, timeout, "" if timeout == 1 else "s"))
 
@@ -83,24 +83,24 @@ def _chain(error: BaseException) -> List[BaseException]:
     return found
 
 
-def explained(error: BaseException, url: str, proxy: str, timeout: float) -> Tuple[NetworkError, bool]:
-    """What went wrong, in words that hold nothing but facts, and whether another attempt may do better. I(proxy) is asked, if one is."""
+def explain(error: BaseException, url: str, proxy: str, timeout: float) -> Tuple[NetworkError, bool]:
+    """What went wrong, in words that hold nothing but facts, and whether another attempt may do better. `proxy` is asked, if one is."""
     chain = _chain(error)
     subject = server(url)
     if proxy and any(type(item).__name__ == "ProxyError" for item in chain):
-        subject = "the proxy %s, which the environment names for %s," % (proxy, subject)
+        subject = f"the proxy {proxy}, which the environment names for {subject},"
     elif proxy:
-        subject = "%s, asked through the proxy %s," % (subject, proxy)
+        subject = f"{subject}, asked through the proxy {proxy},"
     if any(isinstance(item, (socket.timeout, TimeoutError)) for item in chain):
         return timed_out(subject, timeout), True  # in connecting, which gets only a part of the time; else there is none left
-    kind, text, again = _explained_tls(chain) or _explained_connection(chain)
-    return (NetworkError if proxy else kind)("%s %s" % (subject, text)), again
+    kind, text, again = _explain_tls(chain) or _explain_connection(chain)
+    return (NetworkError if proxy else kind)(f"{subject} {text}"), again
 
 
-_Explained = Tuple[Callable[[str], NetworkError], str, bool]
+_Explanation = Tuple[Callable[[str], NetworkError], str, bool]
 
 
-def _explained_tls(chain: List[BaseException]) -> Optional[_Explained]:
+def _explain_tls(chain: List[BaseException]) -> Optional[_Explanation]:
     for item in chain:
         if type(item).__name__ == "CertificateError":  # from Python 3.6 or urllib3 2
             return NetworkError, _OTHER_NAME, False
@@ -109,12 +109,12 @@ def _explained_tls(chain: List[BaseException]) -> Optional[_Explained]:
         reason = item.reason or ""
         if reason == "CERTIFICATE_VERIFY_FAILED":
             code = getattr(item, "verify_code", None)
-            text = _NO_CODE if code is None else "has a certificate that cannot be accepted (%s)" % getattr(item, "verify_message", "")
+            text = _NO_CODE if code is None else f"has a certificate that cannot be accepted ({getattr(item, 'verify_message', '')})"
             return NetworkError, _CERTIFICATE.get(code or 0, text), False
         facts = "%s %s" % (reason, re.sub(r"\W+", "_", str(item)).upper())  # Python 3.6 doesn't know OpenSSL 3's reasons, but has the text
         if isinstance(item, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "UNEXPECTED_EOF" in facts:
             # Also after the handshake, which the exception doesn't tell: so it is no sign that nothing speaks TLS.
-            return NetworkError, _CLOSED + ": it demands a client_cert, is no TLS server, or has a problem that its log tells", False
+            return NetworkError, f"{_CLOSED}: it demands a client_cert, is no TLS server, or has a problem that its log tells", False
         if _NO_TLS.search(facts):
             return NotTlsError, "does not speak TLS: it is a plain http server, or the port is another service's", False
         for pattern, text in _TLS:
@@ -124,17 +124,17 @@ def _explained_tls(chain: List[BaseException]) -> Optional[_Explained]:
     return None
 
 
-def _explained_connection(chain: List[BaseException]) -> _Explained:
+def _explain_connection(chain: List[BaseException]) -> _Explanation:
     for item in chain:
         tunnel = _TUNNEL.match(str(item.args[0])) if item.args else None
         if isinstance(item, socket.gaierror):
-            return NetworkError, "has a name that cannot be resolved (%s): check the name, and DNS on this machine" % item.strerror, False
+            return NetworkError, f"has a name that cannot be resolved ({item.strerror}): check the name, and DNS on this machine", False
         if isinstance(item, ConnectionRefusedError):
             return NotTlsError, "refuses the connection: check that the server runs, and its port", True
         if tunnel:
-            return NetworkError, "does not connect: it answers %s" % status_text(int(tunnel.group(1))), False
+            return NetworkError, f"does not connect: it answers {status_text(int(tunnel.group(1)))}", False
         if isinstance(item, (ConnectionError, http.client.RemoteDisconnected)):
-            return NetworkError, _CLOSED + ": look into its log", True
+            return NetworkError, f"{_CLOSED}: look into its log", True
         if isinstance(item, http.client.IncompleteRead):
             return NetworkError, "breaks off in the middle of its answer", True
         if isinstance(item, http.client.HTTPException):
@@ -142,5 +142,5 @@ def _explained_connection(chain: List[BaseException]) -> _Explained:
         if isinstance(item, zlib.error):
             return NetworkError, "answers with content that is not compressed as it says", False
         if isinstance(item, OSError) and isinstance(item.errno, int):
-            return NetworkError, "cannot be reached (%s)" % os.strerror(item.errno), item.errno in _UNREACHABLE
-    return NetworkError, "cannot be asked (%s)" % type(chain[0]).__name__, False
+            return NetworkError, f"cannot be reached ({os.strerror(item.errno)})", item.errno in _UNREACHABLE
+    return NetworkError, f"cannot be asked ({type(chain[0]).__name__})", False

@@ -11,17 +11,17 @@ from typing import Callable, Counter, Dict, List, Sequence, Set, Tuple, Union
 
 from .._errors import NetworkError
 from .._values.claims import (
+    Claim,
     EndpointServices,
     EndpointToken,
     KeyserverLogin,
-    Provable,
     RegistryLogin,
     basic,
 )
 from .._values.uri import keyserver_identity, parse, requested_url
-from .client import Client, HttpOptions, Known, run_all
+from .client import Client, HttpOptions, KnownResponses, run_all
 from .errors import DeadlineError, timed_out
-from .verification import Proof, prove
+from .verification import Verdict, verify_claim
 
 _MOST_AT_ONCE = 32
 _MOST_AT_ONE_SERVER = 4
@@ -30,18 +30,18 @@ _SAID_ALREADY = ("not asked, as the same login is rejected elsewhere (see there)
 _Server = Tuple[str, str, bool]
 
 
-def prove_all(secrets: Sequence[Provable], options: HttpOptions) -> List[Proof]:
-    """Prove secrets side by side, each distinct one once and in C(options.timeout) seconds at most. In their order. Never fails."""
+def verify_all(secrets: Sequence[Claim], options: HttpOptions) -> List[Verdict]:
+    """Prove secrets side by side, each distinct one once and in `options.timeout` seconds at most. In their order. Never fails."""
     distinct = list(dict.fromkeys(secrets))
     try:
         clients = [Client(options) for _secret in distinct]
     except NetworkError as error:
-        return [Proof(False, str(error))] * len(secrets)
+        return [Verdict(False, str(error))] * len(secrets)
 
-    def check(secret: Provable, client: Client) -> Callable[[], Proof]:
-        def run() -> Proof:
+    def check(secret: Claim, client: Client) -> Callable[[], Verdict]:
+        def run() -> Verdict:
             with client:
-                return prove(secret, client)
+                return verify_claim(secret, client)
 
         return run
 
@@ -50,30 +50,30 @@ def prove_all(secrets: Sequence[Provable], options: HttpOptions) -> List[Proof]:
     return [proofs[secret] for secret in secrets]
 
 
-def _as_proof(outcome: Union[Proof, NetworkError], client: Client) -> Proof:
+def _as_proof(outcome: Union[Verdict, NetworkError], client: Client) -> Verdict:
     if isinstance(outcome, DeadlineError):
         outcome = timed_out(client.asking, client.options.timeout)
-    return outcome if isinstance(outcome, Proof) else Proof(False, str(outcome))
+    return outcome if isinstance(outcome, Verdict) else Verdict(False, str(outcome))
 
 
 class FleetProver:
     """Proves the claims of a whole fleet from one place, where each server is asked for many. They must be safe to write.
 
-    It is polite: C(_MOST_AT_ONE_SERVER) questions at a time to one server; what is asked without a credential is asked once; a server that
+    It is polite: `_MOST_AT_ONE_SERVER` questions at a time to one server; what is asked without a credential is asked once; a server that
     cannot be reached is not tried for every claim. A credential that is rejected goes to no other place, which may well have the same
     accounts and lock them: so one credential is in one place at a time. Raises NetworkError for options that cannot be used.
     """
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
-        self._known: Known = {}
+        self._known: KnownResponses = {}
         self._rejected: Set[str] = set()
-        self._unreached: Dict[_Server, Proof] = {}
+        self._unreached: Dict[_Server, Verdict] = {}
         Client(options)
 
-    def prove(self, claims: Sequence[Provable]) -> Dict[Provable, Proof]:
-        """A proof for each claim, each distinct one asked once and in C(timeout) seconds at most. Never fails."""
-        turns: Dict[int, List[Provable]] = {}
+    def verify_claim(self, claims: Sequence[Claim]) -> Dict[Claim, Verdict]:
+        """A proof for each claim, each distinct one asked once and in `timeout` seconds at most. Never fails."""
+        turns: Dict[int, List[Claim]] = {}
         seen: Counter[str] = collections.Counter()
         for claim in dict.fromkeys(claims):
             credential = _credential(claim)
@@ -81,23 +81,23 @@ class FleetProver:
             seen[credential] += 1
         return {claim: proof for _turn, batch in sorted(turns.items()) for claim, proof in zip(batch, self._side_by_side(batch))}
 
-    def _side_by_side(self, claims: Sequence[Provable]) -> List[Proof]:
+    def _side_by_side(self, claims: Sequence[Claim]) -> List[Verdict]:
         clients = [Client(self._options, known=self._known) for _claim in claims]
         checks = [self._check(claim, client) for claim, client in zip(claims, clients)]
         servers = [_server(claim) for claim in claims]
         outcomes = run_all(checks, self._options.timeout, _MOST_AT_ONCE, servers, _MOST_AT_ONE_SERVER)
         return [_as_proof(outcome, client) for outcome, client in zip(outcomes, clients)]
 
-    def _check(self, claim: Provable, client: Client) -> Callable[[], Proof]:
+    def _check(self, claim: Claim, client: Client) -> Callable[[], Verdict]:
         credential, place = _credential(claim), _server(claim)
 
-        def run() -> Proof:
+        def run() -> Verdict:
             if credential in self._rejected:
-                return Proof(None, _SAID_ALREADY)
+                return Verdict(None, _SAID_ALREADY)
             if place in self._unreached:
                 return self._unreached[place]
             with client:
-                proof = prove(claim, client)
+                proof = verify_claim(claim, client)
             if proof.verified is False and client.refused:
                 self._rejected.add(credential)
             if proof.verified is False and not client.reached:
@@ -107,17 +107,17 @@ class FleetProver:
         return run
 
 
-def _credential(claim: Provable) -> str:
+def _credential(claim: Claim) -> str:
     """The Authorization header that proves a claim, or nothing if none does."""
     if isinstance(claim, EndpointToken):
-        return "Bearer " + claim.token
+        return f"Bearer {claim.token}"
     if isinstance(claim, KeyserverLogin):
         return claim.auth
     return basic(claim.username, claim.password) if isinstance(claim, RegistryLogin) else ""
 
 
-def _server(claim: Provable) -> _Server:
-    """What tells the servers of claims apart: the scheme as far as it is known, the host with its port, and C(insecure)."""
+def _server(claim: Claim) -> _Server:
+    """What tells the servers of claims apart: the scheme as far as it is known, the host with its port, and `insecure`."""
     if isinstance(claim, RegistryLogin):
         return "", claim.host, claim.insecure
     if isinstance(claim, (EndpointServices, EndpointToken)):

@@ -17,27 +17,26 @@ from typing import Callable, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from .._errors import NetworkError, quoted
+from .._redaction import without_login
 from .._values.claims import (
+    Claim,
     EndpointKeyserver,
     EndpointServices,
     EndpointToken,
     KeyserverLogin,
-    Provable,
     RegistryLogin,
     basic,
     username_of,
 )
 from .._values.docker_config import HUB_HOSTS
-from .._values.remote_config import HIDDEN
 from .._values.uri import (
     DEFAULT_ENDPOINT_URI,
     fixed_keyserver,
     keyserver_identity,
     parse,
-    without_login,
 )
 from .challenges import challenges
-from .client import Answer, Client, run_all
+from .client import Client, Response, run_all
 from .discovery import Services, discover, is_web_page, read_json, service
 from .errors import (
     DeadlineError,
@@ -50,17 +49,17 @@ from .errors import (
 
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _STATS = "/pks/lookup?op=stats"
-_NO_KEY = "/pks/lookup?op=index&options=mr&search=0x" + 40 * "0"
+_NO_KEY = f"/pks/lookup?op=index&options=mr&search=0x{40 * '0'}"
 _LOCAL_NAME = re.compile(r"localhost\Z|.*\.local(?:host)?\Z", re.IGNORECASE)
 _LOCAL_NETWORKS = [ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
 _REFUSED = (401, 403)
 _MOST_SERVICES = 32
 
 
-class Proof(NamedTuple):
-    """C(verified): True is proven; False is rejected, or cannot be proven; None means that the server's answer proves nothing.
+class Verdict(NamedTuple):
+    """`verified`: True is proven; False is rejected, or cannot be proven; None means that the server's answer proves nothing.
 
-    C(reason) says which, by what server, and what to do.
+    `reason` says which, by what server, and what to do.
     """
 
     verified: Optional[bool]
@@ -68,7 +67,7 @@ class Proof(NamedTuple):
 
 
 class ServiceStatus(NamedTuple):
-    """One service of an endpoint: its C(version), or the C(error) that was met in asking for it."""
+    """One service of an endpoint: its `version`, or the `error` that was met in asking for it."""
 
     name: str
     uri: str
@@ -76,39 +75,39 @@ class ServiceStatus(NamedTuple):
     error: Optional[str]
 
 
-def prove(secret: Provable, client: Client) -> Proof:
+def verify_claim(secret: Claim, client: Client) -> Verdict:
     """Ask the server that a secret is for. What keeps it from answering, or the secret from being sent, is a reason, not an error."""
     try:
         if isinstance(secret, EndpointToken):
-            return _prove_token(secret, client)
+            return _verify_token(secret, client)
         if isinstance(secret, EndpointServices):
-            return _prove_services(secret, client)
+            return _verify_services(secret, client)
         if isinstance(secret, EndpointKeyserver):
-            return _prove_keyserver(secret, client)
+            return _verify_keyserver(secret, client)
         if isinstance(secret, KeyserverLogin):
-            return _prove_keyserver_login(secret, client)
-        return _prove_registry_login(secret, client)
+            return _verify_keyserver_login(secret, client)
+        return _verify_registry_login(secret, client)
     except NetworkError as error:
-        return Proof(False, str(error))
+        return Verdict(False, str(error))
     except UnicodeError:
-        return Proof(False, "what is stored has characters that cannot be sent; log in again")
+        return Verdict(False, "what is stored has characters that cannot be sent; log in again")
 
 
 # Endpoints
 
-def _prove_services(claim: EndpointServices, client: Client) -> Proof:
-    """By the discovery document. Of C(cloud.apptainer.org) Apptainer asks nothing: it has a keyserver and no library, by definition."""
+def _verify_services(claim: EndpointServices, client: Client) -> Verdict:
+    """By the discovery document. Of `cloud.apptainer.org` Apptainer asks nothing: it has a keyserver and no library, by definition."""
     known = ("keyserver",) if fixed_keyserver(claim.uri) else ()
     if claim.uri == DEFAULT_ENDPOINT_URI and "library" in claim.services:
-        return Proof(False, "%s has no library, whatever it answers: that is fixed in Apptainer" % claim.uri)
+        return Verdict(False, f"{claim.uri} has no library, whatever it answers: that is fixed in Apptainer")
     asked = [name for name in claim.services if name not in known]
     if asked or not claim.services:
         services = discover(client, claim.uri, claim.insecure)
         for name in asked:
             service(services, name)
     if not claim.services:
-        return Proof(True, "%s has a discovery document" % without_login(claim.uri, HIDDEN))
-    return Proof(True, "%s offers the services demanded (%s)" % (without_login(claim.uri, HIDDEN), ", ".join(claim.services)))
+        return Verdict(True, f"{without_login(claim.uri)} has a discovery document")
+    return Verdict(True, f"{without_login(claim.uri)} offers the services demanded ({', '.join(claim.services)})")
 
 
 _TOKEN_ANSWERS: Mapping[int, str] = {
@@ -120,32 +119,32 @@ _TOKEN_ANSWERS: Mapping[int, str] = {
 }
 
 
-def _prove_token(secret: EndpointToken, client: Client) -> Proof:
-    """By the token service that the endpoint names, as Apptainer (C(internal/pkg/util/auth/token.go)), which takes any 200 for a yes.
+def _verify_token(secret: EndpointToken, client: Client) -> Verdict:
+    """By the token service that the endpoint names, as Apptainer (`internal/pkg/util/auth/token.go`), which takes any 200 for a yes.
 
     Here it must be JSON without an error, as real services answer unknown addresses with 200 and a web page; and whoever shows no token
     must not be told the same.
     """
-    place = service(discover(client, secret.uri, secret.insecure), "token") + "/v1/token-status"
-    name = "the token service %s" % without_login(place, HIDDEN)
+    place = f"{service(discover(client, secret.uri, secret.insecure), 'token')}/v1/token-status"
+    name = f"the token service {without_login(place)}"
     if place.lower().startswith("http:") and not secret.insecure:
-        return Proof(False, "%s is reached by plain http, so the token was not sent: give the service an https uri (tokenAPI in the endpoint's "
+        return Verdict(False, "%s is reached by plain http, so the token was not sent: give the service an https uri (tokenAPI in the endpoint's "
                             "discovery document), or use verify: never" % name)
-    answer = client.get(place, "Bearer " + secret.token)
+    answer = client.get(place, f"Bearer {secret.token}")
     if _says_yes(answer):
         with contextlib.suppress(ElsewhereError):  # to be sent elsewhere, to log in, is no yes
-            if _says_yes(client.get(place, stay=True)):
-                return Proof(None, "%s says yes to everyone, so nothing checks the token" % name)
-        return Proof(True, "%s accepts the token" % name)
+            if _says_yes(client.get(place, same_server=True)):
+                return Verdict(None, f"{name} says yes to everyone, so nothing checks the token")
+        return Verdict(True, f"{name} accepts the token")
     if answer.status == 200:
         what = "a web page" if is_web_page(answer) else "something else than the state of a token"
-        return Proof(False, "%s answers with %s, so it is not a token service; check the endpoint's tokenAPI uri" % (name, what))
+        return Verdict(False, f"{name} answers with {what}, so it is not a token service; check the endpoint's tokenAPI uri")
     unknown = "the service failed, so the token could not be checked; see its log" if answer.status >= 500 else "the token is not accepted"
     text = _TOKEN_ANSWERS.get(answer.status, unknown)
-    return Proof(False, "%s answers %s: %s" % (name, status_text(answer.status), text))
+    return Verdict(False, f"{name} answers {status_text(answer.status)}: {text}")
 
 
-def _says_yes(answer: Answer) -> bool:
+def _says_yes(answer: Response) -> bool:
     try:
         document = read_json(answer)
     except ValueError:
@@ -155,19 +154,19 @@ def _says_yes(answer: Answer) -> bool:
 
 # Keyservers
 
-def _rejected(name: str, status: int, parts: str = "user name and password") -> Proof:
-    return Proof(False, "%s rejects the login (%s): check %s" % (name, status_text(status), parts))
+def _rejected(name: str, status: int, parts: str = "user name and password") -> Verdict:
+    return Verdict(False, f"{name} rejects the login ({status_text(status)}): check {parts}")
 
 
 def _keyserver_url(uri: str) -> str:
     """The URL that is asked for a keyserver's URI: hkp is http at port 11371, hkps https. Raises NetworkError if nothing can be asked."""
     identity = keyserver_identity(uri)
     if identity is None:
-        raise NetworkError("the keyserver uri %s cannot be asked; write it like https://keys.example.org" % quoted(without_login(uri, HIDDEN)))
-    return "%s://%s%s" % (identity[0], identity[1], parse(uri).path) if uri[:3].lower() == "hkp" else uri
+        raise NetworkError(f"the keyserver uri {quoted(without_login(uri))} cannot be asked; write it like https://keys.example.org")
+    return f"{identity[0]}://{identity[1]}{parse(uri).path}" if uri[:3].lower() == "hkp" else uri
 
 
-def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
+def _verify_keyserver_login(secret: KeyserverLogin, client: Client) -> Verdict:
     """By the URI itself, which is all that Apptainer's login asks (and needs 200 of), and by the statistics that HKP servers have.
 
     Each is asked without the credential first: only where that is refused is it a proof that the credential is let in. 403 may be a page
@@ -181,7 +180,7 @@ def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
     is_open = refused = False
     for place in (url, url.rstrip("/") + _STATS):
         try:
-            status = client.get(place, "", validate, stay=True).status
+            status = client.get(place, "", validate, same_server=True).status
         except ElsewhereError:
             if statuses:
                 raise
@@ -192,16 +191,16 @@ def _prove_keyserver_login(secret: KeyserverLogin, client: Client) -> Proof:
             status = client.get(place, secret.auth, validate).status
             if demanded and (_is_fine(status) or (statuses and _has_no_statistics(url, status, secret.auth, validate, client))):
                 if statuses and not is_open:
-                    name = "%s answers %s to its uri, which apptainer keyserver login does not accept, but" % (name, statuses[0])
-                return Proof(True, "%s accepts the login" % name)
+                    name = f"{name} answers {statuses[0]} to its uri, which apptainer keyserver login does not accept, but"
+                return Verdict(True, f"{name} accepts the login")
             if status == 401:
                 return _rejected(name, status, parts)
             is_open = is_open or _is_fine(status)
             refused = refused or status in _REFUSED
         statuses.append(status_text(status))
     if is_open and not refused:
-        return Proof(None, "%s lets everyone in, so nothing checks the login" % name)
-    return Proof(False, "%s accepts the login nowhere: it answers %s to its uri, %s to %s%s; check uri and %s"
+        return Verdict(None, f"{name} lets everyone in, so nothing checks the login")
+    return Verdict(False, "%s accepts the login nowhere: it answers %s to its uri, %s to %s%s; check uri and %s"
                  % (name, statuses[0], statuses[1], _STATS, _certificate_hint(status), parts))
 
 
@@ -228,7 +227,7 @@ def _ask_keyserver(uri: str, insecure: bool, authorization: str, client: Client)
     status = client.get(url.rstrip("/") + _STATS, authorization, validate).status
     if _is_fine(status) or _has_no_statistics(url, status, authorization, validate, client):
         return status, ""
-    return status, "the keyserver %s answers %s to %s%s" % (server(url), status_text(status), _STATS, _certificate_hint(status))
+    return status, f"the keyserver {server(url)} answers {status_text(status)} to {_STATS}{_certificate_hint(status)}"
 
 
 def keyserver_problem(uri: str, insecure: bool, authorization: str, client: Client) -> Optional[str]:
@@ -239,12 +238,12 @@ def keyserver_problem(uri: str, insecure: bool, authorization: str, client: Clie
         return str(error)
 
 
-def _prove_keyserver(claim: EndpointKeyserver, client: Client) -> Proof:
+def _verify_keyserver(claim: EndpointKeyserver, client: Client) -> Verdict:
     """As anyone would be answered: which login it takes is a claim of its own."""
     status, problem = _ask_keyserver(claim.uri, claim.insecure, "", client)
     if status in _REFUSED:
-        return Proof(None, problem + ": it wants a login, and only one that it accepts could show that it is a keyserver")
-    return Proof(not problem, problem or "the keyserver %s answers" % without_login(claim.uri, HIDDEN))
+        return Verdict(None, f"{problem}: it wants a login, and only one that it accepts could show that it is a keyserver")
+    return Verdict(not problem, problem or f"the keyserver {without_login(claim.uri)} answers")
 
 
 # Registries
@@ -253,7 +252,7 @@ def may_use_http(host: str, insecure: bool) -> bool:
     """Whether plain http may be tried for a registry when https is not there: if the user says so, or the host is local.
 
     Local are localhost, names in .local and .localhost, loopback and RFC 1918 addresses; a port does not matter. As go-containerregistry
-    (C(pkg/name/registry.go), Scheme), but for whole names and addresses only.
+    (`pkg/name/registry.go`, Scheme), but for whole names and addresses only.
     """
     name = re.sub(r":[0-9]*\Z", "", host) if host.startswith("[") or host.count(":") == 1 else host
     if insecure or _LOCAL_NAME.match(name):
@@ -265,55 +264,55 @@ def may_use_http(host: str, insecure: bool) -> bool:
     return any(address in network for network in _LOCAL_NETWORKS)
 
 
-def _ping(secret: RegistryLogin, client: Client) -> Tuple[str, Answer]:
+def _ping(secret: RegistryLogin, client: Client) -> Tuple[str, Response]:
     """The registry's base URL, and what it answers without a credential. https first; http only where nothing speaks TLS, and it is allowed."""
     host = _DOCKER_HUB_HOST if secret.host in HUB_HOSTS else secret.host
-    url = "https://%s/v2/" % host
+    url = f"https://{host}/v2/"
     problem = ""
     try:
-        return url, client.get(url, stay=True)
+        return url, client.get(url, same_server=True)
     except NotTlsError as error:
         problem = str(error)
     if not may_use_http(host, secret.insecure):
-        raise NetworkError("%s (plain http is only tried for local addresses, or with insecure: true)" % problem)
-    url = "http://%s/v2/" % host
+        raise NetworkError(f"{problem} (plain http is only tried for local addresses, or with insecure: true)")
+    url = f"http://{host}/v2/"
     try:
-        return url, client.get(url, stay=True)
+        return url, client.get(url, same_server=True)
     except NotTlsError:
         pass
     raise NetworkError(problem)
 
 
-def _prove_registry_login(secret: RegistryLogin, client: Client) -> Proof:
-    """By C(/v2/) with the credential if the registry wants Basic, by its token service if it wants Bearer; the first of the two that it names.
+def _verify_registry_login(secret: RegistryLogin, client: Client) -> Verdict:
+    """By `/v2/` with the credential if the registry wants Basic, by its token service if it wants Bearer; the first of the two that it names.
 
-    Source: the OCI distribution specification; go-containerregistry (C(transport/ping.go)), by which Apptainer since 1.3 logs in.
+    Source: the OCI distribution specification; go-containerregistry (`transport/ping.go`), by which Apptainer since 1.3 logs in.
     """
     url, answer = _ping(secret, client)
     name = server(url)
     login = basic(secret.username, secret.password)
     if answer.status == 200:
         if is_web_page(answer):
-            return Proof(False, "%s answers /v2/ with a web page, so it is not an OCI registry; check the host" % name)
+            return Verdict(False, f"{name} answers /v2/ with a web page, so it is not an OCI registry; check the host")
         answer = client.get(url, login)
         if answer.status == 401 and any(challenge.scheme == "bearer" for challenge in challenges(answer.challenge)):
-            return _prove_by_challenge(secret, url, answer, client)
+            return _verify_by_challenge(secret, url, answer, client)
         if answer.status in _REFUSED:
             return _rejected(name, answer.status)
-        return Proof(None, "%s lets everyone in, so nothing checks the login" % name)
+        return Verdict(None, f"{name} lets everyone in, so nothing checks the login")
     if answer.status != 401:
-        return Proof(False, "%s answers /v2/ with %s%s" % (name, status_text(answer.status), _advice(answer.status)))
-    return _prove_by_challenge(secret, url, answer, client)
+        return Verdict(False, f"{name} answers /v2/ with {status_text(answer.status)}{_advice(answer.status)}")
+    return _verify_by_challenge(secret, url, answer, client)
 
 
-def _prove_by_challenge(secret: RegistryLogin, url: str, answer: Answer, client: Client) -> Proof:
+def _verify_by_challenge(secret: RegistryLogin, url: str, answer: Response, client: Client) -> Verdict:
     """In the way that a refusal names, the first of two."""
     for challenge in challenges(answer.challenge):
         if challenge.scheme == "basic":
-            return _prove_by_basic(server(url), client.get(url, basic(secret.username, secret.password)))
+            return _verify_by_basic(server(url), client.get(url, basic(secret.username, secret.password)))
         if challenge.scheme == "bearer":
-            return _prove_by_token(secret, url, challenge.parameters, client)
-    return Proof(False, "%s demands a login of a kind that Apptainer does not have (neither Basic nor Bearer)" % server(url))
+            return _verify_by_token(secret, url, challenge.parameters, client)
+    return Verdict(False, f"{server(url)} demands a login of a kind that Apptainer does not have (neither Basic nor Bearer)")
 
 
 def _advice(status: int) -> str:
@@ -321,19 +320,19 @@ def _advice(status: int) -> str:
         return ", so it is probably not an OCI registry; check the host"
     if status == 429:
         return ": it has too much to do; try again later"
-    hint = "%s, with which Apptainer cannot log in; check the host" % _certificate_hint(status)
+    hint = f"{_certificate_hint(status)}, with which Apptainer cannot log in; check the host"
     return ": it has a problem of its own, to be found in its log" if status >= 500 else hint
 
 
-def _prove_by_basic(name: str, answer: Answer) -> Proof:
-    """From the answer to C(/v2/) with the credential, where it is refused without one."""
+def _verify_by_basic(name: str, answer: Response) -> Verdict:
+    """From the answer to `/v2/` with the credential, where it is refused without one."""
     if answer.status in _REFUSED:
         return _rejected(name, answer.status)
     if answer.status == 200 and is_web_page(answer):
-        return Proof(False, "%s answers a login with a web page, so it is not an OCI registry; check the host" % name)
+        return Verdict(False, f"{name} answers a login with a web page, so it is not an OCI registry; check the host")
     if answer.status == 200:
-        return Proof(True, "%s accepts the login" % name)
-    return Proof(False, "%s answers a login with %s, so it could not be checked" % (name, status_text(answer.status)))
+        return Verdict(True, f"{name} accepts the login")
+    return Verdict(False, f"{name} answers a login with {status_text(answer.status)}, so it could not be checked")
 
 
 def _token_url(registry: str, parameters: Mapping[str, str], insecure: bool) -> str:
@@ -350,7 +349,7 @@ def _token_url(registry: str, parameters: Mapping[str, str], insecure: bool) -> 
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise NetworkError("%s demands a token, but does not say from where (its realm is missing or not a URL); it is set up wrongly" % name)
+        raise NetworkError(f"{name} demands a token, but does not say from where (its realm is missing or not a URL); it is set up wrongly")
     if parts.scheme == "http" and not (registry.startswith("http:") and may_use_http(parts.netloc.rpartition("@")[2], insecure)):
         raise NetworkError("%s wants the password sent to its token service %s by plain http, so it was not; its realm must be https"
                            % (name, server(realm)))
@@ -360,7 +359,7 @@ def _token_url(registry: str, parameters: Mapping[str, str], insecure: bool) -> 
     return urlunsplit(parts._replace(query=urlencode(query), fragment=""))
 
 
-def _token_in(answer: Answer) -> str:
+def _token_in(answer: Response) -> str:
     """The token in a token service's answer; empty if it has none that a header could carry."""
     try:
         document = read_json(answer)
@@ -370,8 +369,8 @@ def _token_in(answer: Answer) -> str:
     return found if isinstance(found, str) and re.match(r"[!-~]+\Z", found) else ""
 
 
-def _prove_by_token(secret: RegistryLogin, url: str, parameters: Mapping[str, str], client: Client) -> Proof:
-    """By the token service, and by C(/v2/) with the token that it gives.
+def _verify_by_token(secret: RegistryLogin, url: str, parameters: Mapping[str, str], client: Client) -> Verdict:
+    """By the token service, and by `/v2/` with the token that it gives.
 
     The token service's word is what counts. That it gives tokens to anonymous users too (Docker Hub, Quay) does not matter: a login that
     is there but wrong must be refused (distribution's token specification; they do). Only where the registry then doesn't want the token
@@ -380,39 +379,39 @@ def _prove_by_token(secret: RegistryLogin, url: str, parameters: Mapping[str, st
     """
     name, login = server(url), basic(secret.username, secret.password)
     place = _token_url(url, parameters, secret.insecure)
-    realm = "the token service %s" % server(place)
+    realm = f"the token service {server(place)}"
     try:
         answer = client.get(place, login)
     except NetworkError as error:
-        return Proof(False, "%s sends for a token to its token service: %s" % (name, error))
+        return Verdict(False, f"{name} sends for a token to its token service: {error}")
     if answer.status in _REFUSED:
         return _rejected(realm, answer.status)
     token = _token_in(answer) if answer.status == 200 else ""
     if not token:
         what = "a web page" if is_web_page(answer) else "something else than a token"
         said = what if answer.status == 200 else status_text(answer.status)
-        return Proof(False, "%s answers a login with %s, so it could not be checked" % (realm, said))
-    status = client.get(url, "Bearer " + token).status
+        return Verdict(False, f"{realm} answers a login with {said}, so it could not be checked")
+    status = client.get(url, f"Bearer {token}").status
     if status == 200:
-        return Proof(True, "%s accepts the login, by %s" % (name, realm))
+        return Verdict(True, f"{name} accepts the login, by {realm}")
     if status not in _REFUSED:
-        return Proof(False, "%s answers a login with %s, so it could not be checked" % (name, status_text(status)))
-    if _prove_by_basic(name, client.get(url, login)).verified:
-        return Proof(True, "%s accepts the login" % name)
+        return Verdict(False, f"{name} answers a login with {status_text(status)}, so it could not be checked")
+    if _verify_by_basic(name, client.get(url, login)).verified:
+        return Verdict(True, f"{name} accepts the login")
     refused = True
     with contextlib.suppress(ElsewhereError):
-        refused = client.get(place, stay=True).status in _REFUSED
+        refused = client.get(place, same_server=True).status in _REFUSED
     if refused:
-        return Proof(True, "%s accepts the login, though a token without a scope does not open /v2/" % realm)
-    return Proof(None, "%s gives tokens to everyone and the registry does not accept them for /v2/, so nothing checks the login" % realm)
+        return Verdict(True, f"{realm} accepts the login, though a token without a scope does not open /v2/")
+    return Verdict(None, f"{realm} gives tokens to everyone and the registry does not accept them for /v2/, so nothing checks the login")
 
 
 # What an endpoint says of its services
 
 def check_services(services: Services, client: Client) -> List[ServiceStatus]:
-    """The version of every service, side by side, by name. As C(apptainer remote status): C(/version), without a credential.
+    """The version of every service, side by side, by name. As `apptainer remote status`: `/version`, without a credential.
 
-    Of a document that names more than C(_MOST_SERVICES), only so many: it shall not make this machine ask half the world.
+    Of a document that names more than `_MOST_SERVICES`, only so many: it shall not make this machine ask half the world.
     """
     names = sorted(services.uris)[:_MOST_SERVICES]
 
@@ -423,16 +422,16 @@ def check_services(services: Services, client: Client) -> List[ServiceStatus]:
     for name, outcome in zip(names, run_all([check(name) for name in names], client.options.timeout)):
         error = str(outcome) if isinstance(outcome, NetworkError) else None
         if isinstance(outcome, DeadlineError):
-            error = str(timed_out("the %s service" % name, client.options.timeout))
-        found.append(ServiceStatus(name, without_login(services.uris[name], HIDDEN), None if error else str(outcome), error))
+            error = str(timed_out(f"the {name} service", client.options.timeout))
+        found.append(ServiceStatus(name, without_login(services.uris[name]), None if error else str(outcome), error))
     return found
 
 
 def _version(uri: str, client: Client) -> str:
-    answer = client.get(uri + "/version")
-    place = "%s/version" % without_login(uri, HIDDEN)
+    answer = client.get(f"{uri}/version")
+    place = f"{without_login(uri)}/version"
     if answer.status != 200:
-        raise NetworkError("%s answers %s" % (place, status_text(answer.status)))
+        raise NetworkError(f"{place} answers {status_text(answer.status)}")
     try:
         document = read_json(answer)
     except ValueError:
@@ -440,5 +439,5 @@ def _version(uri: str, client: Client) -> str:
     data = document.get("data") if isinstance(document, dict) else None
     version = data.get("version") if isinstance(data, dict) else None
     if not isinstance(version, str) or not version:
-        raise NetworkError("%s answers with something else than a version" % place)
+        raise NetworkError(f"{place} answers with something else than a version")
     return version[:100]

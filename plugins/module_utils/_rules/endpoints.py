@@ -15,7 +15,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .._apptainer.effective import effective, exclusives
 from .._errors import RuleError, quoted
-from .._values.remote_config import HIDDEN, Keyserver, Remote, RemoteConfig
+from .._redaction import safe_repr, without_login
+from .._values.remote_config import Keyserver, Remote, RemoteConfig
 from .._values.uri import (
     check_keyserver,
     endpoint,
@@ -23,7 +24,6 @@ from .._values.uri import (
     same_endpoint,
     same_keyserver,
     same_place,
-    without_login,
 )
 
 
@@ -36,7 +36,7 @@ class WantedKeyserver(NamedTuple):
 
 
 class WantedRemote(NamedTuple):
-    """One declared endpoint. None: leave alone. I(token): the empty string logs out."""
+    """One declared endpoint. None: leave alone. `token`: the empty string logs out."""
 
     name: str
     present: bool = True
@@ -49,10 +49,10 @@ class WantedRemote(NamedTuple):
     force: bool = False
 
     def __repr__(self) -> str:
-        return "WantedRemote(name=%r, present=%r, uri=%r, token=%s)" % (self.name, self.present, self.uri, self.token and HIDDEN)
+        return safe_repr(self)
 
 
-class Outcome(NamedTuple):
+class Desired(NamedTuple):
     """The configuration to write, and what the user should hear about it."""
 
     config: RemoteConfig
@@ -65,47 +65,47 @@ def converge(
     system: Optional[RemoteConfig] = None,
     prune: bool = False,
     system_known: bool = True,
-    foresee: bool = False,
+    check_mode: bool = False,
     retire: bool = False,
     keep_default: bool = False,
-) -> Outcome:
-    """Put the declared endpoints onto I(config).
+) -> Desired:
+    """Put the declared endpoints onto `config`.
 
-    I(config) is the global file's content if I(system) is None, else a user's, and I(system) what the global file says: empty if there is
-    none, or, with I(system_known) false, if it can't be read. I(prune) removes what is not listed; copies of global endpoints in a user's
-    file stay, as Apptainer would make them anew. I(foresee) is for check mode: a login to an endpoint that no file has yet is not refused,
-    as an earlier task may make it in a real run. I(retire) releases exclusive endpoints of the global file that are to go, and keeps them
-    until a later run. I(keep_default) refuses to remove the global default without a successor; not for one task of several, of which
+    `config` is the global file's content if `system` is None, else a user's, and `system` what the global file says: empty if there is
+    none, or, with `system_known` false, if it can't be read. `prune` removes what is not listed; copies of global endpoints in a user's
+    file stay, as Apptainer would make them anew. `foresee` is for check mode: a login to an endpoint that no file has yet is not refused,
+    as an earlier task may make it in a real run. `retire` releases exclusive endpoints of the global file that are to go, and keeps them
+    until a later run. `keep_default` refuses to remove the global default without a successor; not for one task of several, of which
     another may name it.
     Raises RuleError with the endpoint's name, the reason and the way out. Linear in the number of endpoints.
     """
-    return _Change(config, wanted, system, system_known, foresee, retire and system is None).run(prune, keep_default and system is None)
+    return _Convergence(config, wanted, system, system_known, check_mode, retire and system is None).run(prune, keep_default and system is None)
 
 
-def foreseen(before: RemoteConfig, after: RemoteConfig, system: RemoteConfig) -> List[str]:
+def unplaced_endpoints(before: RemoteConfig, after: RemoteConfig, system: RemoteConfig) -> List[str]:
     """The endpoints that converge() foresaw: no file had them, and nobody knows where they will be."""
     return [name for name in after.remotes if name not in before.remotes and name not in system.remotes and not after.remotes[name].uri]
 
 
-class _Change:
+class _Convergence:
     """One run of converge(): working copies of what changes, so that ten thousand endpoints cost ten thousand steps."""
 
     def __init__(
-        self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig], system_known: bool, foresee: bool, retire: bool
+        self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig], system_known: bool, check_mode: bool, retire: bool
     ) -> None:
         self.before = config
         self.wanted = wanted
         self.is_global = system is None
         self.system = system or RemoteConfig()
         self.system_known = system_known
-        self.foresee = foresee
+        self.check_mode = check_mode
         self.retire = retire
-        self.going: Set[str] = set()  # by this run or, if they were released now, by a later one; not those removed by force
+        self.to_be_removed: Set[str] = set()  # by this run or, if they were released now, by a later one; not those removed by force
         self.remotes: Dict[str, Remote] = dict(config.remotes)
         self.active = config.active
         self.warnings: List[str] = []
 
-    def run(self, prune: bool, keep_default: bool) -> Outcome:
+    def run(self, prune: bool, keep_default: bool) -> Desired:
         self._check_list()
         for item in self.wanted:
             try:
@@ -114,7 +114,7 @@ class _Change:
                 else:
                     self._remove(item.name, item.force)
             except RuleError as error:
-                raise RuleError("endpoint %s: %s" % (quoted(item.name), error)) from None
+                raise RuleError(f"endpoint {quoted(item.name)}: {error}") from None
         if prune:
             self._prune()
         self._set_exclusive()
@@ -123,18 +123,18 @@ class _Change:
             self._check_successor()
         config = self.before._replace(active=self.active, remotes=self.remotes)
         self._check_usable(config)
-        return Outcome(config, tuple(self.warnings))
+        return Desired(config, tuple(self.warnings))
 
     def _check_list(self) -> None:
         seen = set()
         for item in self.wanted:
             if item.name in seen:
-                raise RuleError("endpoint %s is listed twice; merge the two entries" % quoted(item.name))
+                raise RuleError(f"endpoint {quoted(item.name)} is listed twice; merge the two entries")
             seen.add(item.name)
         for option in ("default", "exclusive"):
             chosen = [item.name for item in self.wanted if getattr(item, option) and item.present]
             if len(chosen) > 1:
-                raise RuleError("only one endpoint can be %s, but %s are; keep one of them" % (option, _listed(chosen)))
+                raise RuleError(f"only one endpoint can be {option}, but {_listed(chosen)} are; keep one of them")
 
     # one endpoint
 
@@ -171,7 +171,7 @@ class _Change:
         if current is None and not self.system_known:
             raise RuleError("the global file cannot be read, so nobody knows whether it is a global endpoint, which an own one would hide; "
                             "mend that file first")
-        if current is None and item.uri is None and self.foresee and item.token and not self.is_global:
+        if current is None and item.uri is None and self.check_mode and item.token and not self.is_global:
             self._warn(item, ["it does not exist yet; a real run fails, unless an earlier task makes it"])
             return Remote(system=True, token=item.token, insecure=bool(item.insecure))
         if current is None and item.uri is None:
@@ -217,7 +217,7 @@ class _Change:
             if shared is None:
                 raise RuleError("it is a copy of a global endpoint that is gone; remove it first (state: absent)")
             raise RuleError("it is a global endpoint (%s); an own one of the same name would hide it and its exclusive setting. "
-                            "Choose another name, or change it with scope: global" % without_login(known.uri, HIDDEN))
+                            "Choose another name, or change it with scope: global" % without_login(known.uri))
         if current is None and not item.token and not item.insecure:
             return None
         # a new copy is what Apptainer's own login leaves in a user's file; for a login an old one must say what place the token is for
@@ -231,17 +231,17 @@ class _Change:
         return copy if item.token is None else copy._replace(token=item.token)
 
     def _warn(self, item: WantedRemote, warnings: Sequence[str]) -> None:
-        self.warnings.extend("endpoint %s: %s" % (quoted(item.name), warning) for warning in warnings)
+        self.warnings.extend(f"endpoint {quoted(item.name)}: {warning}" for warning in warnings)
 
     # removal
 
     def _remove(self, name: str, force: bool) -> None:
         if name not in self.remotes:
             if name in self.system.remotes:
-                self.warnings.append("endpoint %s: it is a global endpoint, which a user cannot remove" % quoted(name))
+                self.warnings.append(f"endpoint {quoted(name)}: it is a global endpoint, which a user cannot remove")
             return
         if not force:
-            self.going.add(name)
+            self.to_be_removed.add(name)
         if self.is_global and self.remotes[name].exclusive and not force:
             if self.retire:
                 self._mark(name, False)
@@ -263,7 +263,7 @@ class _Change:
             try:
                 self._remove(name, False)
             except RuleError as error:
-                raise RuleError("endpoint %s is not listed, but %s" % (quoted(name), error)) from None
+                raise RuleError(f"endpoint {quoted(name)} is not listed, but {error}") from None
 
     # the whole file
 
@@ -286,7 +286,7 @@ class _Change:
                             "Say which one it is: exclusive: true" % _listed(many))
         for name in many:
             self._mark(name, name == self.active)
-        self.warnings.append("the endpoints %s were all exclusive; only the default one, %s, still is" % (_listed(many), quoted(self.active)))
+        self.warnings.append(f"the endpoints {_listed(many)} were all exclusive; only the default one, {quoted(self.active)}, still is")
 
     def _mark(self, name: str, exclusive: bool) -> None:
         self.remotes[name] = self.remotes[name]._replace(exclusive=exclusive)
@@ -298,24 +298,23 @@ class _Change:
                 self.active = item.name
             elif item.present and item.default is False and self.active == item.name:
                 if self.is_global and self.remotes[item.name].exclusive:
-                    raise RuleError("endpoint %s: it is exclusive, and so the default; drop default: false or set exclusive: false"
-                                    % quoted(item.name))
+                    raise RuleError(f"endpoint {quoted(item.name)}: it is exclusive, and so the default; drop default: false or set exclusive: false")
                 self.active = ""
             if item.present and item.default is False and not self.active and self.system.active == item.name:
-                self.warnings.append("endpoint %s: it stays the default, because the global file says so" % quoted(item.name))
+                self.warnings.append(f"endpoint {quoted(item.name)}: it stays the default, because the global file says so")
 
     def _check_usable(self, config: RemoteConfig) -> None:
         """Warn if Apptainer would refuse to work."""
         seen = effective(None, config) if self.is_global else effective(config, self.system)
         if seen.problem:
-            missing = "the default endpoint %s does not exist" % quoted(seen.config.active) if seen.config.active else "no endpoint is the default"
-            self.warnings.append(missing + ", and Apptainer refuses to work without one; set default: true for one")
+            missing = f"the default endpoint {quoted(seen.config.active)} does not exist" if seen.config.active else "no endpoint is the default"
+            self.warnings.append(f"{missing}, and Apptainer refuses to work without one; set default: true for one")
 
     def _check_successor(self) -> None:
         """Refuse to take the default endpoint away from everyone while there are others, of which nobody says which one it should be."""
         old = self.before.active
-        others = set(self.remotes) - (self.going if self.active else set())  # one that is only released still needs a default beside it
-        if old in self.going and self.active in ("", old) and others:
+        others = set(self.remotes) - (self.to_be_removed if self.active else set())  # one that is only released still needs a default beside it
+        if old in self.to_be_removed and self.active in ("", old) and others:
             raise RuleError("endpoint %s is the default and is to go, and then Apptainer would refuse to work for users without a default "
                             "of their own; set default: true for another one" % quoted(old))
 
@@ -327,9 +326,9 @@ class _Change:
 
 
 def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver]) -> Tuple[Keyserver, ...]:
-    """The Keyservers of an endpoint whose declared keyservers, in order, are I(wanted). An empty list restores the endpoint's own one.
+    """The Keyservers of an endpoint whose declared keyservers, in order, are `wanted`. An empty list restores the endpoint's own one.
 
-    The endpoint's own keyserver, if not wanted, is kept as skipped and behind the others, where C(apptainer keyserver add) does not
+    The endpoint's own keyserver, if not wanted, is kept as skipped and behind the others, where `apptainer keyserver add` does not
     trip over it. A list already in that order is not touched. Raises RuleError for keyservers that Apptainer could not use.
     """
     if not wanted:
@@ -338,7 +337,7 @@ def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver]) -> Tuple[K
     for item in wanted:
         uri = check_keyserver(item.uri)
         if any(same_keyserver(uri, server.uri) for server in used):
-            raise RuleError("the keyserver %s is listed twice (Apptainer compares scheme and host only)" % uri)
+            raise RuleError(f"the keyserver {uri} is listed twice (Apptainer compares scheme and host only)")
         known = next((server for server in remote.keyservers if same_keyserver(uri, server.uri)), None)
         builtin = item.builtin
         if builtin is None:

@@ -13,22 +13,22 @@ keyserver_ops judge both. A whole declared list is in `_rules/endpoints.py`.
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import RuleError, quoted
-from .._values.remote_config import HIDDEN, Keyserver, Remote, RemoteConfig, with_remote
+from .._redaction import without_login
+from .._values.remote_config import Keyserver, Remote, RemoteConfig, with_remote
 from .._values.uri import (
     check_keyserver,
     fixed_keyserver,
     parse,
     same_keyserver,
-    without_login,
 )
-from .endpoints import Outcome
+from .endpoints import Desired
 
 
-class KeyserverPlace(NamedTuple):
-    """One declared keyserver. I(order) counts the keyservers in use, from 1; None: where it is, or the last one.
+class PlacedKeyserver(NamedTuple):
+    """One declared keyserver. `order` counts the keyservers in use, from 1; None: where it is, or the last one.
 
-    I(insecure) of None: as it is, else false. I(remote) is the endpoint's name, or empty for the default one of the global file.
-    I(builtin_uri) is the endpoint's own keyserver, if the user said it, so that no server need be asked.
+    `insecure` of None: as it is, else false. `remote` is the endpoint's name, or empty for the default one of the global file.
+    `builtin_uri` is the endpoint's own keyserver, if the user said it, so that no server need be asked.
     """
 
     uri: str
@@ -39,24 +39,24 @@ class KeyserverPlace(NamedTuple):
     builtin_uri: Optional[str] = None
 
 
-def owner(config: RemoteConfig, wanted: KeyserverPlace) -> str:
-    """The name of the endpoint in the global file I(config) that has the keyserver.
+def owning_endpoint(config: RemoteConfig, wanted: PlacedKeyserver) -> str:
+    """The name of the endpoint in the global file `config` that has the keyserver.
 
-    Raises RuleError where C(apptainer keyserver add) refuses too (`_apptainer/effective.py` keyserver_owner), but says what to do.
+    Raises RuleError where `apptainer keyserver add` refuses too (`_apptainer/effective.py` keyserver_owner), but says what to do.
     """
     if not wanted.remote and not config.active:
         raise RuleError("the global file has no default endpoint; name the endpoint of the keyserver, or make one the default with apptainer_remote")
     name = wanted.remote or config.active
     if name not in config.remotes:
         what = "endpoint %s" if wanted.remote else "the default endpoint %s"
-        raise RuleError((what + " is not in the global file; declare it first with apptainer_remote (scope: global)") % quoted(name))
+        raise RuleError(f"{what} is not in the global file; declare it first with apptainer_remote (scope: global)" % quoted(name))
     if not config.remotes[name].system:
         raise RuleError("endpoint %s: the global file does not mark it as a global one (System: true), so Apptainer changes no keyservers there; "
                         "declare it with apptainer_remote (scope: global), which mends that" % quoted(name))
     return name
 
 
-def needs_discovery(config: RemoteConfig, wanted: KeyserverPlace) -> Optional[Remote]:
+def needs_discovery(config: RemoteConfig, wanted: PlacedKeyserver) -> Optional[Remote]:
     """The endpoint that must be asked over the network for its own keyserver before place_keyserver(), or None.
 
     An empty list stands for the own keyserver alone, so to add another one it must be known. To remove one it need not be: nothing but the
@@ -64,7 +64,7 @@ def needs_discovery(config: RemoteConfig, wanted: KeyserverPlace) -> Optional[Re
     """
     if not wanted.present:
         return None
-    name = owner(config, wanted)
+    name = owning_endpoint(config, wanted)
     remote = config.remotes[name]
     try:
         check_keyserver(wanted.uri)
@@ -74,17 +74,17 @@ def needs_discovery(config: RemoteConfig, wanted: KeyserverPlace) -> Optional[Re
     return None if remote.keyservers or _own_keyserver(remote, wanted, None) else remote
 
 
-def place_keyserver(config: RemoteConfig, wanted: KeyserverPlace, builtin: Optional[str] = None) -> Outcome:
-    """Put the declared keyserver into the global file I(config). I(builtin) is what the endpoint asked by needs_discovery() said.
+def place_keyserver(config: RemoteConfig, wanted: PlacedKeyserver, builtin: Optional[str] = None) -> Desired:
+    """Put the declared keyserver into the global file `config`. `builtin` is what the endpoint asked by needs_discovery() said.
 
-    Keyservers in use come first, skipped ones behind them, where C(apptainer keyserver add) does not trip over them; a list in which nothing in
+    Keyservers in use come first, skipped ones behind them, where `apptainer keyserver add` does not trip over them; a list in which nothing in
     use changes is not touched. Apptainer tells keyservers apart by scheme and host: an entry with another path is rewritten,
     several entries of one keyserver become one. Where there is no endpoint there is nothing to remove.
     Raises RuleError with the endpoint's name, the reason and the way out.
     """
     if not wanted.present and (wanted.remote or config.active) not in config.remotes:
-        return Outcome(config)
-    name = owner(config, wanted)
+        return Desired(config)
+    name = owning_endpoint(config, wanted)
     remote = config.remotes[name]
     own = _own_keyserver(remote, wanted, builtin)
     try:
@@ -92,11 +92,11 @@ def place_keyserver(config: RemoteConfig, wanted: KeyserverPlace, builtin: Optio
     except RuleError as error:
         raise _at(name, error) from None
     if servers == remote.keyservers:
-        return Outcome(config)
-    return Outcome(with_remote(config, name, remote._replace(keyservers=servers)))
+        return Desired(config)
+    return Desired(with_remote(config, name, remote._replace(keyservers=servers)))
 
 
-def foreseen(config: RemoteConfig, wanted: KeyserverPlace) -> Optional[Outcome]:
+def predict_new_endpoint(config: RemoteConfig, wanted: PlacedKeyserver) -> Optional[Desired]:
     """For check mode: what becomes of the global file if an earlier task makes the named endpoint, which it has not yet; else None."""
     if not wanted.present or not wanted.remote or wanted.remote in config.remotes:
         return None
@@ -107,20 +107,20 @@ def foreseen(config: RemoteConfig, wanted: KeyserverPlace) -> Optional[Outcome]:
         servers = _with(remote, wanted, wanted.builtin_uri) if wanted.builtin_uri else (server,)
     except RuleError as error:
         raise _at(wanted.remote, error) from None
-    return Outcome(with_remote(config, wanted.remote, remote._replace(keyservers=servers)), (
-        "endpoint %s: it is not in the global file yet; a real run fails, unless an earlier task makes it" % quoted(wanted.remote),))
+    return Desired(with_remote(config, wanted.remote, remote._replace(keyservers=servers)), (
+        f"endpoint {quoted(wanted.remote)}: it is not in the global file yet; a real run fails, unless an earlier task makes it",))
 
 
 def _at(name: str, error: RuleError) -> RuleError:
-    return RuleError("endpoint %s: %s" % (quoted(name), error))
+    return RuleError(f"endpoint {quoted(name)}: {error}")
 
 
-def _own_keyserver(remote: Remote, wanted: KeyserverPlace, builtin: Optional[str]) -> Optional[str]:
+def _own_keyserver(remote: Remote, wanted: PlacedKeyserver, builtin: Optional[str]) -> Optional[str]:
     """The endpoint's own keyserver, as far as known."""
     return wanted.builtin_uri or builtin or fixed_keyserver(remote.uri) or None
 
 
-def _with(remote: Remote, wanted: KeyserverPlace, own: Optional[str]) -> Tuple[Keyserver, ...]:
+def _with(remote: Remote, wanted: PlacedKeyserver, own: Optional[str]) -> Tuple[Keyserver, ...]:
     """The list with the keyserver in use. A skipped one is restored: where nothing else is said, as the last one, as by Apptainer.
 
     Raises RuleError for a keyserver that Apptainer could not use, an order out of range, or an own keyserver that is not known.
@@ -145,7 +145,7 @@ def _with(remote: Remote, wanted: KeyserverPlace, own: Optional[str]) -> Tuple[K
     return tuple(used) + _skipped(servers, matching)
 
 
-def _without(remote: Remote, wanted: KeyserverPlace, own: Optional[str]) -> Tuple[Keyserver, ...]:
+def _without(remote: Remote, wanted: PlacedKeyserver, own: Optional[str]) -> Tuple[Keyserver, ...]:
     """The list without the keyserver: an external one goes, the endpoint's own is marked as skipped.
 
     A keyserver that Apptainer could not use (no scheme, ftp) it can never remove either; here it is removed by its exact text. So is an
@@ -158,7 +158,7 @@ def _without(remote: Remote, wanted: KeyserverPlace, own: Optional[str]) -> Tupl
     used = tuple(server for server in servers if not server.skip and server not in matching)
     if not used and not all(server.skip for server in matching):
         raise RuleError("the keyserver %s is the only one in use, and Apptainer removes no primary keyserver; declare another one first, "
-                        "or remove the endpoint" % quoted(without_login(wanted.uri, HIDDEN)))
+                        "or remove the endpoint" % quoted(without_login(wanted.uri)))
     merged = _merged(matching)._replace(skip=True)
     return used + _skipped(servers, matching) + (() if merged.external else (merged,))
 
@@ -169,13 +169,13 @@ def _check_order(order: Optional[int]) -> None:
 
 
 def _implicit(own: Optional[str]) -> Tuple[Keyserver, ...]:
-    """What an empty list stands for: the endpoint's own keyserver (C(internal/pkg/remote/endpoint/keyserver.go))."""
+    """What an empty list stands for: the endpoint's own keyserver (`internal/pkg/remote/endpoint/keyserver.go`)."""
     if own is None:
         raise RuleError("its own keyserver is not known, and would be lost when another is added; say it with builtin_uri")
     try:
         return (Keyserver(check_keyserver(own)),)
     except RuleError as error:
-        raise RuleError("its own keyserver cannot be stored: %s; say one that works with builtin_uri" % error) from None
+        raise RuleError(f"its own keyserver cannot be stored: {error}; say one that works with builtin_uri") from None
 
 
 def _is_missing_own(servers: Sequence[Keyserver], uri: str, own: Optional[str]) -> bool:

@@ -13,12 +13,11 @@ import base64
 from typing import NamedTuple, Optional, Tuple, Union
 
 from .._errors import quoted
-from .remote_config import HIDDEN
-from .uri import without_login
+from .._redaction import safe_repr, without_login
 
 
 class EndpointToken(NamedTuple):
-    """A token for an endpoint with the stored URI. C(insecure): discovery goes by plain http."""
+    """A token for an endpoint with the stored URI. `insecure`: discovery goes by plain http."""
 
     name: str
     uri: str
@@ -26,22 +25,22 @@ class EndpointToken(NamedTuple):
     token: str
 
     def __repr__(self) -> str:
-        return "EndpointToken(name=%r, uri=%r, insecure=%r, token=%s)" % (self.name, without_login(self.uri, HIDDEN), self.insecure, HIDDEN)
+        return safe_repr(self)
 
 
 class KeyserverLogin(NamedTuple):
-    """A login to a keyserver; C(auth) is the whole Authorization header. C(insecure): its certificate is not verified."""
+    """A login to a keyserver; `auth` is the whole Authorization header. `insecure`: its certificate is not verified."""
 
     uri: str
     auth: str
     insecure: bool = False
 
     def __repr__(self) -> str:
-        return "KeyserverLogin(uri=%r, auth=%s, insecure=%r)" % (without_login(self.uri, HIDDEN), HIDDEN, self.insecure)
+        return safe_repr(self)
 
 
 class RegistryLogin(NamedTuple):
-    """A login to an OCI registry at C(host), with port if it has one; C(docker.io) is Docker Hub. C(insecure): plain http may be used."""
+    """A login to an OCI registry at `host`, with port if it has one; `docker.io` is Docker Hub. `insecure`: plain http may be used."""
 
     host: str
     username: str
@@ -49,7 +48,7 @@ class RegistryLogin(NamedTuple):
     insecure: bool = False
 
     def __repr__(self) -> str:
-        return "RegistryLogin(host=%r, username=%r, password=%s, insecure=%r)" % (self.host, self.username, HIDDEN, self.insecure)
+        return safe_repr(self)
 
 
 class EndpointServices(NamedTuple):
@@ -61,31 +60,30 @@ class EndpointServices(NamedTuple):
     services: Tuple[str, ...]
 
     def __repr__(self) -> str:
-        return "EndpointServices(name=%r, uri=%r, insecure=%r, services=%r)" % (
-            self.name, without_login(self.uri, HIDDEN), self.insecure, self.services)
+        return safe_repr(self)
 
 
 class EndpointKeyserver(NamedTuple):
-    """Another such claim: there is a keyserver, and it answers. C(insecure): its certificate is not verified."""
+    """Another such claim: there is a keyserver, and it answers. `insecure`: its certificate is not verified."""
 
     uri: str
     insecure: bool = False
 
     def __repr__(self) -> str:
-        return "EndpointKeyserver(uri=%r, insecure=%r)" % (without_login(self.uri, HIDDEN), self.insecure)
+        return safe_repr(self)
 
 
 Secret = Union[EndpointToken, KeyserverLogin, RegistryLogin]
-Provable = Union[Secret, EndpointServices, EndpointKeyserver]
+Claim = Union[Secret, EndpointServices, EndpointKeyserver]
 
 
 def basic(username: str, password: str) -> str:
     """The Authorization header for a user name and password, in UTF-8 as Go sends it (RFC 7617).
 
-    It is the C(Auth) that Apptainer stores for a keyserver, too (C(internal/pkg/remote/credential/login_handler.go)). Bytes of a file that
+    It is the `Auth` that Apptainer stores for a keyserver, too (`internal/pkg/remote/credential/login_handler.go`). Bytes of a file that
     aren't UTF-8, read as surrogates, are given back.
     """
-    return "Basic " + base64.b64encode(("%s:%s" % (username, password)).encode("utf-8", "surrogateescape")).decode("ascii")
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode('utf-8', 'surrogateescape')).decode('ascii')}"
 
 
 def username_of(auth: str) -> Optional[str]:
@@ -100,12 +98,12 @@ def username_of(auth: str) -> Optional[str]:
     return username if colon else None  # without a colon it may be the secret itself
 
 
-def label(secret: Provable) -> str:
-    """What a credential is for, as messages name it: I(endpoint "site"), I(keyserver https://keys.example.org), I(registry registry.example.org)."""
+def claim_name(secret: Claim) -> str:
+    """What a credential is for, as messages name it: `endpoint "site"`, `keyserver https://keys.example.org`, `registry registry.example.org`."""
     if isinstance(secret, EndpointServices):
-        return "services of endpoint %s" % quoted(secret.name)
+        return f"services of endpoint {quoted(secret.name)}"
     if isinstance(secret, EndpointToken):
-        return "endpoint %s" % quoted(secret.name)
+        return f"endpoint {quoted(secret.name)}"
     if isinstance(secret, (KeyserverLogin, EndpointKeyserver)):
-        return "keyserver %s" % without_login(secret.uri, HIDDEN)
-    return "registry %s" % secret.host
+        return f"keyserver {without_login(secret.uri)}"
+    return f"registry {secret.host}"

@@ -6,20 +6,19 @@
 
 """The values in a remote.yaml: immutable, without rules, I/O or Ansible.
 
-The keys are those of Apptainer 1.1 to 1.5 (C(internal/pkg/remote/remote.go), C(endpoint/config.go), C(credential/config.go)).
+The keys are those of Apptainer 1.1 to 1.5 (`internal/pkg/remote/remote.go`, `endpoint/config.go`, `credential/config.go`).
 """
 
 from typing import Mapping, NamedTuple, Optional, Tuple
 
-HIDDEN = "(hidden)"
-HIDDEN_CHANGED = "(hidden, changed)"
+from .._redaction import safe_repr
 
 
 class Keyserver(NamedTuple):
-    """One entry of an endpoint's C(Keyservers) list.
+    """One entry of an endpoint's `Keyservers` list.
 
-    C(external) is false for the endpoint's own keyserver, found by service discovery: that one gets the endpoint's token, an external
-    one the login stored for it. C(skip) is how Apptainer remembers that the own keyserver was removed.
+    `external` is false for the endpoint's own keyserver, found by service discovery: that one gets the endpoint's token, an external
+    one the login stored for it. `skip` is how Apptainer remembers that the own keyserver was removed.
     """
 
     uri: str
@@ -27,9 +26,12 @@ class Keyserver(NamedTuple):
     external: bool = False
     insecure: bool = False
 
+    def __repr__(self) -> str:
+        return safe_repr(self)
+
 
 class Remote(NamedTuple):
-    """One endpoint. C(system) marks an entry of the global file, or a copy of one in a user's file."""
+    """One endpoint. `system` marks an entry of the global file, or a copy of one in a user's file."""
 
     uri: str = ""
     token: str = ""
@@ -39,23 +41,22 @@ class Remote(NamedTuple):
     keyservers: Tuple[Keyserver, ...] = ()
 
     def __repr__(self) -> str:
-        return "Remote(uri=%r, token=%s, system=%r, exclusive=%r, insecure=%r, keyservers=%r)" % (
-            self.uri, bool(self.token) and HIDDEN, self.system, self.exclusive, self.insecure, self.keyservers)
+        return safe_repr(self)
 
 
 class Credential(NamedTuple):
-    """One login of a user. C(auth) holds a keyserver's secret; it is empty for an OCI registry (that secret is in docker-config.json)."""
+    """One login of a user. `auth` holds a keyserver's secret; it is empty for an OCI registry (that secret is in docker-config.json)."""
 
     uri: str
     auth: str = ""
     insecure: bool = False
 
     def __repr__(self) -> str:
-        return "Credential(uri=%r, auth=%s, insecure=%r)" % (self.uri, bool(self.auth) and HIDDEN, self.insecure)
+        return safe_repr(self)
 
 
 class RemoteConfig(NamedTuple):
-    """A whole remote.yaml. C(active) names the default endpoint, or is empty."""
+    """A whole remote.yaml. `active` names the default endpoint, or is empty."""
 
     active: str = ""
     remotes: Mapping[str, Remote] = {}
@@ -63,7 +64,7 @@ class RemoteConfig(NamedTuple):
 
 
 def with_remote(config: RemoteConfig, name: str, remote: Optional[Remote]) -> RemoteConfig:
-    """The configuration with the endpoint I(name) added or replaced, or without it if I(remote) is None."""
+    """The configuration with the endpoint `name` added or replaced, or without it if `remote` is None."""
     remotes = {key: value for key, value in config.remotes.items() if key != name}
     if remote is not None:
         remotes[name] = remote

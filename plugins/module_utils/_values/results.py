@@ -4,63 +4,19 @@
 
 # Private to this collection: may change in any release.
 
-"""Model values as results, info output and diffs show them: the only place where they leave, and no secret passes it."""
+"""Values as results and info show them."""
 
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Dict, List, Optional
 
+from .._redaction import redacted, without_login
 from .claims import EndpointToken, KeyserverLogin, Secret, username_of
-from .remote_config import (
-    HIDDEN,
-    HIDDEN_CHANGED,
-    Credential,
-    Keyserver,
-    Remote,
-    RemoteConfig,
-)
-from .uri import without_login
-
-_Item = TypeVar("_Item", Keyserver, Credential)
-
-
-def redacted(config: RemoteConfig, before: Optional[RemoteConfig] = None) -> RemoteConfig:
-    """I(config) with words in place of its secrets; a secret that differs from the one in I(before) is said to be changed."""
-    before = before or config
-    remotes = {name: _redacted_remote(remote, before.remotes.get(name, remote)) for name, remote in config.remotes.items()}
-    return config._replace(remotes=remotes, credentials=tuple(
-        credential._replace(uri=_place(credential.uri, old.uri), auth=_word(credential.auth, old.auth))
-        for credential, old in _paired(config.credentials, before.credentials)))
-
-
-def _redacted_remote(remote: Remote, before: Remote) -> Remote:
-    keyservers = tuple(server._replace(uri=_place(server.uri, old.uri)) for server, old in _paired(remote.keyservers, before.keyservers))
-    return remote._replace(uri=_place(remote.uri, before.uri), token=_word(remote.token, before.token), keyservers=keyservers)
-
-
-def _paired(items: Sequence[_Item], before: Sequence[_Item]) -> Iterator[Tuple[_Item, _Item]]:
-    """Each item with the one of the same URI, but for a password, that was there before, in order; a new one with itself."""
-    waiting: Dict[str, List[_Item]] = {}
-    for old in reversed(before):
-        waiting.setdefault(without_login(old.uri, ""), []).append(old)
-    for item in items:
-        known = waiting.get(without_login(item.uri, ""))
-        yield item, known.pop() if known else item
-
-
-def _place(uri: str, before: str) -> str:
-    """A URI without the password that somebody may have written into it by hand."""
-    return without_login(uri, HIDDEN if uri == before or "@" not in before else HIDDEN_CHANGED)
-
-
-def _word(secret: str, before: str) -> str:
-    if not secret:
-        return ""
-    return HIDDEN if not before or secret == before else HIDDEN_CHANGED
+from .remote_config import Keyserver, Remote, RemoteConfig
 
 
 def remote_result(config: RemoteConfig, name: str) -> Optional[Dict[str, Any]]:
     """One endpoint as results and info show it, or None if there is none of that name."""
     remote = config.remotes.get(name)
-    return None if remote is None else _remote(name, _redacted_remote(remote, remote), config.active)
+    return None if remote is None else _remote(name, redacted(remote), config.active)
 
 
 def _remote(name: str, remote: Remote, active: str) -> Dict[str, Any]:
@@ -93,5 +49,5 @@ def login_result(secret: Secret) -> Dict[str, Any]:
     if isinstance(secret, EndpointToken):
         return {"kind": "endpoint", "name": secret.name, "username": None}
     if isinstance(secret, KeyserverLogin):
-        return {"kind": "keyserver", "name": without_login(secret.uri, HIDDEN), "username": username_of(secret.auth)}
+        return {"kind": "keyserver", "name": without_login(secret.uri), "username": username_of(secret.auth)}
     return {"kind": "registry", "name": secret.host, "username": secret.username}

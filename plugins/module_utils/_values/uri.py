@@ -6,7 +6,7 @@
 
 """URIs as Apptainer reads, stores and later uses them.
 
-Apptainer is written in Go and leans on net/url, whose reading differs from Python's: C(localhost:18080) is a scheme and an opaque part
+Apptainer is written in Go and leans on net/url, whose reading differs from Python's: `localhost:18080` is a scheme and an opaque part
 there. The functions marked "as Apptainer" predict what it does; those marked "safe" are what we write with.
 """
 
@@ -29,7 +29,7 @@ _KEYSERVER_SCHEMES = ("http", "https", "hkp", "hkps")
 
 
 class Url(NamedTuple):
-    """The parts of a URL as Go's net/url.Parse finds them; C(path) is unescaped."""
+    """The parts of a URL as Go's net/url.Parse finds them; `path` is unescaped."""
 
     scheme: str = ""
     opaque: str = ""
@@ -44,7 +44,7 @@ def parse(text: str) -> Url:
     """Read a URL as Go's net/url.Parse does.
 
     Raises RuleError with Go's own reason where Go refuses. Never quotes the whole text: it may hold a password.
-    Source: net/url; cases in the recorded runs of C(remote add).
+    Source: net/url; cases in the recorded runs of `remote add`.
     """
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise RuleError("invalid control character in URL")
@@ -83,7 +83,7 @@ def _split_scheme(text: str) -> Tuple[str, str]:
 def _check_escapes(text: str) -> None:
     bad = _BAD_ESCAPE.search(text)
     if bad:
-        raise RuleError('invalid URL escape "%s"' % bad.group())
+        raise RuleError(f'invalid URL escape "{bad.group()}"')
 
 
 def _unescape(text: str) -> str:
@@ -95,7 +95,7 @@ def _unescape(text: str) -> str:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             # Go would store the raw bytes, which YAML can't hold as text; no server has such a path.
-            raise RuleError("the escape %s is not UTF-8" % match.group()) from None
+            raise RuleError(f"the escape {match.group()} is not UTF-8") from None
 
     return _ESCAPES.sub(decoded, text)
 
@@ -107,13 +107,13 @@ def _host(host: str) -> str:
         raise RuleError("missing ']' in host")
     port = host[end:] if end >= 0 else ""
     if port and not _PORT.match(port):
-        raise RuleError('invalid port "%s" after host' % port)
+        raise RuleError(f'invalid port "{port}" after host')
     for character in host:
         if ord(character) < 0x80 and not _HOST_ASCII.match(character):
-            raise RuleError('invalid character "%s" in host name' % character)
+            raise RuleError(f'invalid character "{character}" in host name')
     for escape in re.findall(r"%[0-9A-Fa-f]{2}", host):
         if int(escape[1:], 16) < 0x80 and escape != "%25":
-            raise RuleError('invalid URL escape "%s"' % escape)
+            raise RuleError(f'invalid URL escape "{escape}"')
     return _unescape(host)
 
 
@@ -126,18 +126,18 @@ def clean_path(path: str) -> str:
 def requested_url(stored: str, insecure: bool) -> str:
     """The URL at which Apptainer 1.1 to 1.5 looks for the services of an endpoint with the stored URI, as Apptainer.
 
-    The stored text is parsed once more and gets a scheme by Insecure. So C(h:8443) becomes the unusable C(https:8443), and a stored
-    C(//h:8443) or C(https://h:8443) works. Raises RuleError where Apptainer fails to parse.
-    Source: C(internal/pkg/remote/endpoint/config.go) GetURL since 1.1.0 (1.0 only put C(https://) in front), recorded runs of keyserver_ops.
+    The stored text is parsed once more and gets a scheme by Insecure. So `h:8443` becomes the unusable `https:8443`, and a stored
+    `//h:8443` or `https://h:8443` works. Raises RuleError where Apptainer fails to parse.
+    Source: `internal/pkg/remote/endpoint/config.go` GetURL since 1.1.0 (1.0 only put `https://` in front), recorded runs of keyserver_ops.
     """
     url = parse(stored)
     scheme = "http" if insecure else "https"
     if url.opaque:
-        return "%s:%s" % (scheme, url.opaque)
-    login = url.userinfo + "@" if url.userinfo else ""
-    query = "?" + url.query if "?" in stored.partition("#")[0] else ""
-    fragment = "#" + url.fragment if url.fragment else ""
-    return "%s://%s%s%s%s%s" % (scheme, login, url.host, url.path, query, fragment)
+        return f"{scheme}:{url.opaque}"
+    login = f"{url.userinfo}@" if url.userinfo else ""
+    query = f"?{url.query}" if "?" in stored.partition("#")[0] else ""
+    fragment = f"#{url.fragment}" if url.fragment else ""
+    return f"{scheme}://{login}{url.host}{url.path}{query}{fragment}"
 
 
 def names_host(url: Url) -> bool:
@@ -164,22 +164,22 @@ class Endpoint(NamedTuple):
 def endpoint(uri: str, insecure: Optional[bool] = None) -> Endpoint:
     """The spelling of a declared endpoint URI that every Apptainer from 1.1 to 1.5 can use, safe.
 
-    I(insecure) of None means not said; C(https://) then says it, C(http://) needs it said. Normally that is what C(remote add) stores. With a port or
-    an IPv6 address, which no version since 1.1 can use in that form, it is the same with C(//) in front. Raises RuleError, with the
+    `insecure` of None means not said; `https://` then says it, `http://` needs it said. Normally that is what `remote add` stores. With a port or
+    an IPv6 address, which no version since 1.1 can use in that form, it is the same with `//` in front. Raises RuleError, with the
     reason, where nothing would work. The message never quotes userinfo.
     """
     text = uri.strip()
     if re.match(r"https?:(?!//)", text, re.IGNORECASE):
         raise RuleError("uri has a scheme without //; write it like https://library.example.org")
     if not re.match(r"([A-Za-z][A-Za-z0-9+.-]*:)?//", text):
-        text = "//" + text  # else Go takes the host of host:port for a scheme
+        text = f"//{text}"  # else Go takes the host of host:port for a scheme
     try:
         url = parse(text)
     except RuleError as error:
-        reason = "" if "@" in text else ": %s" % error  # what looks like a port may be a password
-        raise RuleError("uri cannot be read%s; write it like https://library.example.org" % reason) from None
+        reason = "" if "@" in text else f": {error}"  # what looks like a port may be a password
+        raise RuleError(f"uri cannot be read{reason}; write it like https://library.example.org") from None
     if url.scheme not in ("", "https", "http"):
-        raise RuleError("uri has the scheme %s; an endpoint is reached by https (or http, with insecure: true)" % url.scheme)
+        raise RuleError(f"uri has the scheme {url.scheme}; an endpoint is reached by https (or http, with insecure: true)")
     if url.scheme == "https" and insecure:
         raise RuleError("uri says https, insecure: true says http; drop one of the two")
     if url.scheme == "http" and not insecure:
@@ -190,17 +190,17 @@ def endpoint(uri: str, insecure: Optional[bool] = None) -> Endpoint:
         raise RuleError("uri has an IPv6 address without brackets, or two ports; write it like https://[2001:db8::1]:443")
     port = re.search(r":([0-9]+)\Z", url.host)
     if port and not 0 < int(port.group(1)) < 65536:
-        raise RuleError("uri has the port %s, which cannot be" % port.group(1))
+        raise RuleError(f"uri has the port {port.group(1)}, which cannot be")
     if "@" in url.path + url.query + url.fragment:
         raise RuleError("uri has an @ behind the host, so perhaps a password is in the wrong place; use one without")  # never quoted
-    stored = clean_path(url.host + clean_path("/" + url.path))
+    stored = clean_path(url.host + clean_path(f"/{url.path}"))
     return Endpoint(_working_spelling(stored, bool(insecure)), False if url.scheme == "https" else insecure, _dropped(url))
 
 
 def _working_spelling(stored: str, insecure: bool) -> str:
-    wanted = "%s://%s" % ("http" if insecure else "https", stored)
+    wanted = f"{'http' if insecure else 'https'}://{stored}"
     if not re.search(r"[?#%\s]", stored):
-        for spelling in (stored, "//" + stored):
+        for spelling in (stored, f"//{stored}"):
             try:
                 if requested_url(spelling, insecure) == wanted:
                     return spelling
@@ -213,7 +213,7 @@ def _dropped(url: Url) -> Tuple[str, ...]:
     parts: List[str] = []
     for name, value in (("user name and password", url.userinfo), ("query", url.query), ("fragment", url.fragment)):
         if value:
-            parts.append("Apptainer has no place for the %s in uri, so it is not stored" % name)
+            parts.append(f"Apptainer has no place for the {name} in uri, so it is not stored")
     return tuple(parts)
 
 
@@ -224,17 +224,10 @@ def same_place(one: str, one_insecure: bool, other: str, other_insecure: bool) -
 
 def _place(stored: str) -> Tuple[str, str]:
     try:
-        url = parse(stored if "//" in stored else "//" + stored)
+        url = parse(stored if "//" in stored else f"//{stored}")
     except RuleError:
         return "", stored
     return url.host.lower(), url.path.rstrip("/")
-
-
-def without_login(uri: str, word: str) -> str:
-    """A URI that may be shown: with I(word) in place of a user name and password, however broken the rest is."""
-    _login, at, tail = uri.rpartition("@")
-    start = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|", uri)
-    return (start.group() if start else "") + word + at + tail if at else uri
 
 
 def same_endpoint(stored: str, insecure: bool, other: str, other_insecure: bool) -> bool:
@@ -248,15 +241,15 @@ def same_endpoint(stored: str, insecure: bool, other: str, other_insecure: bool)
 def keyserver_identity(uri: str) -> Optional[Tuple[str, str]]:
     """Scheme and host by which Apptainer tells keyservers apart, or None if it can't, as Apptainer.
 
-    hkp means http on port 11371, hkps https; the path is ignored, the host's case and C(:443) count.
-    Source: C(internal/pkg/remote/util/util.go) NormalizeKeyserverURI and SameKeyserver; recorded runs of keyserver_ops.
+    hkp means http on port 11371, hkps https; the path is ignored, the host's case and `:443` count.
+    Source: `internal/pkg/remote/util/util.go` NormalizeKeyserverURI and SameKeyserver; recorded runs of keyserver_ops.
     """
     try:
         url = parse(uri)
     except RuleError:
         return None
     if url.scheme == "hkp":
-        return "http", url.host if re.search(r":[0-9]+\Z", url.host) else url.host + ":11371"
+        return "http", url.host if re.search(r":[0-9]+\Z", url.host) else f"{url.host}:11371"
     if url.scheme == "hkps":
         return "https", url.host
     return (url.scheme, url.host) if url.scheme in ("http", "https") else None
@@ -265,7 +258,7 @@ def keyserver_identity(uri: str) -> Optional[Tuple[str, str]]:
 def fixed_keyserver(endpoint_uri: str) -> str:
     """The own keyserver of an endpoint with this stored URI, if it is one that Apptainer knows without asking; else nothing.
 
-    Source: C(internal/pkg/remote/endpoint/service.go).
+    Source: `internal/pkg/remote/endpoint/service.go`.
     """
     return DEFAULT_KEYSERVER_URI if endpoint_uri == DEFAULT_ENDPOINT_URI else ""
 
@@ -287,8 +280,7 @@ def check_keyserver(uri: str) -> str:
     except RuleError:
         raise RuleError("keyserver uri cannot be read; write it like https://keys.example.org") from None
     if url.scheme not in _KEYSERVER_SCHEMES or not names_host(url):
-        raise RuleError("keyserver uri must be like https://keys.example.org (schemes: %s); Apptainer can use no other"
-                        % ", ".join(_KEYSERVER_SCHEMES))
+        raise RuleError(f"keyserver uri must be like https://keys.example.org (schemes: {', '.join(_KEYSERVER_SCHEMES)}); Apptainer can use no other")
     if not url.host.startswith("[") and url.host.count(":") > 1:
         raise RuleError("keyserver uri has an IPv6 address without brackets, or two ports; write it like https://[2001:db8::1]:443")
     if url.userinfo:

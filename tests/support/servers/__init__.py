@@ -4,6 +4,6 @@
 
 """Real servers on loopback, for tests: OCI registries, an HKP keyserver, and what speaks as a Library API service does.
 
-Each is a context manager that gives a value with what a test needs. C(tests/conftest.py) makes fixtures of them: one set per test process,
+Each is a context manager that gives a value with what a test needs. `tests/conftest.py` makes fixtures of them: one set per test process,
 started when the first test wants it. All ports are free ones; all files are in a directory of their own below /tmp, gone at the end.
 """

@@ -48,9 +48,9 @@ class Pair(NamedTuple):
 
 
 class Certificates(NamedTuple):
-    """C(server) is for localhost, 127.0.0.1 and ::1; C(expired) was, long ago; C(other_host) is for a host of another name.
+    """`server` is for localhost, 127.0.0.1 and ::1; `expired` was, long ago; `other_host` is for a host of another name.
 
-    All are signed by C(ca), as C(client) is; C(other_ca) has signed nothing.
+    All are signed by `ca`, as `client` is; `other_ca` has signed nothing.
     """
 
     ca: Path

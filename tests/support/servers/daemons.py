@@ -53,7 +53,7 @@ def run(*command: object, stdin: bytes = b"") -> bytes:
 def running(
     command: list[object], home: Path, ready: Callable[[], bool], environment: Mapping[str, str] | None = None, sockets: tuple[int, ...] = ()
 ) -> Iterator[None]:
-    """A program that listens, once it is C(ready). It is stopped at the end, with its children; and it stops if this process is killed."""
+    """A program that listens, once it is `ready`. It is stopped at the end, with its children; and it stops if this process is killed."""
     name, *arguments = map(str, command)
     log = home / f"{name}.log"
     with log.open("wb") as output:

@@ -28,8 +28,8 @@ KEY = base64.b64decode(
 class Keyserver(Server):
     """One keyserver with several URIs, without a slash at the end.
 
-    C(protected) wants the password for everything, C(plain) does so without TLS, C(half_open) wants it only below C(/pks/) (any client sees
-    the page at C(/)), C(bearer) wants the token for everything, C(open) wants nothing; C(client) wants a client's certificate and the password.
+    `protected` wants the password for everything, `plain` does so without TLS, `half_open` wants it only below `/pks/` (any client sees
+    the page at `/`), `bearer` wants the token for everything, `open` wants nothing; `client` wants a client's certificate and the password.
     """
 
     def __init__(self, uris: Mapping[str, str], ca: Path, account: Account, *recorded: Any) -> None:
@@ -46,7 +46,7 @@ class Keyserver(Server):
 
 @contextlib.contextmanager
 def keyserver(certificates: Certificates) -> Iterator[Keyserver]:
-    """It holds one key, see C(FINGERPRINT)."""
+    """It holds one key, see `FINGERPRINT`."""
     user = account()
     with directory() as home, _sks(home) as address:
         (home / "www").mkdir()

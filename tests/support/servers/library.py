@@ -23,14 +23,14 @@ USER = {"username": "alice", "email": "alice@example.org", "id": "1", "isActive"
 
 
 class Library(Server):
-    """Endpoints, one for each scenario: C(uri(scenario)) is what goes into remote.yaml. Scenarios:
+    """Endpoints, one for each scenario: `uri(scenario)` is what goes into remote.yaml. Scenarios:
 
-    * C(good);
-    * C(<service>-<fault>): all is good but for one of C(SERVICES), see C(FAULTS);
-    * C(document-<variant>): all is good but for the discovery document, see C(VARIANTS).
+    * `good`;
+    * `<service>-<fault>`: all is good but for one of `SERVICES`, see `FAULTS`;
+    * `document-<variant>`: all is good but for the discovery document, see `VARIANTS`.
 
-    The sites: C(https), C(http); C(elsewhere), where redirections lead; C(expired) and C(other_host), with such certificates; C(client), for
-    clients with a certificate. C(delay) is how long, in seconds, the slow ones take.
+    The sites: `https`, `http`; `elsewhere`, where redirections lead; `expired` and `other_host`, with such certificates; `client`, for
+    clients with a certificate. `delay` is how long, in seconds, the slow ones take.
     """
 
     def __init__(self, certificates: Certificates) -> None:
@@ -126,7 +126,7 @@ def _redirect(site: str, scenario: str = "good") -> Callable[[Library, Asked, An
 
 
 def _once(status: int) -> Callable[[Library, Asked, Answer], Answer]:
-    """An error for the first request of a kind since C(forget())."""
+    """An error for the first request of a kind since `forget()`."""
 
     def answer(library: Library, asked: Asked, good: Answer) -> Answer:
         return good if any(request.path == asked.path for request in library.seen) else _status(status, asked)
@@ -169,7 +169,7 @@ FAULTS: dict[str, Callable[[Library, Asked, Answer], Answer | None]] = {
     "empty": lambda library, asked, good: good._replace(body=b""),
     "shape": lambda library, asked, good: Answer.json(["welcome"]),
     "error": lambda library, asked, good: Answer.json({"errors": [{"code": 401, "detail": "Not Authorized"}], "status": "error"}),
-    "redirect": _redirect("https"),  # the same host, the path of C(good)
+    "redirect": _redirect("https"),  # the same host, the path of `good`
     "redirect-elsewhere": _redirect("elsewhere"),
     "redirect-http": _redirect("http"),
     "redirect-loop": _redirect("https", ""),

@@ -58,9 +58,9 @@ MARKER = "marker"
 
 
 class Site(NamedTuple):
-    """One port. C(config) is what nginx does there; it may ask for C($right) to be C(basic) or C(bearer).
+    """One port. `config` is what nginx does there; it may ask for `$right` to be `basic` or `bearer`.
 
-    With C(client_ca), clients without a certificate of that authority get an answer, as nginx does: 400.
+    With `client_ca`, clients without a certificate of that authority get an answer, as nginx does: 400.
     """
 
     config: str
@@ -74,7 +74,7 @@ class Site(NamedTuple):
 
 
 class Front:
-    """A running nginx: the C(ports) of its sites, and what it saw."""
+    """A running nginx: the `ports` of its sites, and what it saw."""
 
     def __init__(self, ports: Mapping[str, int], log: Path) -> None:
         self.ports = ports

@@ -28,13 +28,13 @@ class Asked(NamedTuple):
 
     @property
     def scheme(self) -> str:
-        """The scheme of the credential, C("") without one, and C("?") where there is only a credential."""
+        """The scheme of the credential, `""` without one, and `"?"` where there is only a credential."""
         first, space, _ = self.authorization.partition(" ")
         return first if space else "?" * bool(first)
 
 
 class Answer(NamedTuple):
-    """What is sent back. A C(body) in several pieces has no announced length, unless C(headers) have one."""
+    """What is sent back. A `body` in several pieces has no announced length, unless `headers` have one."""
 
     status: int
     body: bytes | Iterable[bytes]
@@ -119,9 +119,9 @@ def serve(
     record: Callable[[Asked, int], None],
     client_cas: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, int]]:
-    """Serve at all sites, each with its certificate or without TLS; gives their ports. An C(answer) of None closes the connection without one.
+    """Serve at all sites, each with its certificate or without TLS; gives their ports. An `answer` of None closes the connection without one.
 
-    Clients of the sites in C(client_cas) must show a certificate of that authority. What was answered is recorded before it is sent.
+    Clients of the sites in `client_cas` must show a certificate of that authority. What was answered is recorded before it is sent.
     """
     with contextlib.ExitStack() as stack:
         ports = {}

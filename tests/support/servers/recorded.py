@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """A request that was answered. C(scheme) is that of its Authorization header, C("") without one; C(right) is that it was the right one."""
+    """A request that was answered. `scheme` is that of its Authorization header, `""` without one; `right` is that it was the right one."""
 
     site: str
     method: str
@@ -45,7 +45,7 @@ def account() -> Account:
 
 
 class Server:
-    """What tests may ask of every server: what it saw since C(forget()), which each test starts with."""
+    """What tests may ask of every server: what it saw since `forget()`, which each test starts with."""
 
     def __init__(self, seen: Callable[[], list[Request]], forget: Callable[[], None]) -> None:
         self._seen = seen

@@ -23,9 +23,9 @@ SERVICE, ISSUER = "registry.example.org", "tokens.example.org"
 
 
 class Registry(Server):
-    """A registry: its C(host) as in C(docker://host), what trusts it, who may use it (C(account.token) is of no use here).
+    """A registry: its `host` as in `docker://host`, what trusts it, who may use it (`account.token` is of no use here).
 
-    At C(client_host), the same registry also wants the certificate of a client.
+    At `client_host`, the same registry also wants the certificate of a client.
     """
 
     def __init__(self, hosts: tuple[str, str], ca: Path, account: Account, *recorded: Any) -> None:
@@ -36,7 +36,7 @@ class Registry(Server):
 
 
 class TokenRegistry(Registry):
-    """A registry that sends clients to a token server. With C(anonymous), that gives tokens for nothing (and good for nothing) to all."""
+    """A registry that sends clients to a token server. With `anonymous`, that gives tokens for nothing (and good for nothing) to all."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -51,7 +51,7 @@ class TokenRegistry(Registry):
 
 @contextlib.contextmanager
 def basic(certificates: Certificates, tls: bool = True) -> Iterator[Registry]:
-    """A registry with a password; without C(tls), on 127.0.0.1."""
+    """A registry with a password; without `tls`, on 127.0.0.1."""
     user = account()
     with directory() as home:
         rule = {"htpasswd": {"realm": "registry", "path": str(htpasswd(home, user))}}
@@ -69,7 +69,7 @@ def unprotected(certificates: Certificates) -> Iterator[Registry]:
 
 @contextlib.contextmanager
 def token(certificates: Certificates) -> Iterator[TokenRegistry]:
-    """A registry that takes the tokens of a server of ours. C(requests()) has what the registry saw, C(tokens) what the token server saw."""
+    """A registry that takes the tokens of a server of ours. `requests()` has what the registry saw, `tokens` what the token server saw."""
     user = account()
     registry: TokenRegistry | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.effective import BUILT_IN, effective, endpoint_tokens, exclusives, sync
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.stored_logins import secrets
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.stored_secrets import stored_secrets
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointToken
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
@@ -137,7 +137,7 @@ def test_endpoint_tokens(mine, theirs, sent, stored, insecure):
     for as_stored, uri in ((False, sent), (True, stored)):
         tokens = [EndpointToken("a", uri, insecure, "t")]
         assert endpoint_tokens(user, system, as_stored) == tokens
-        assert secrets(user, DockerConfig(), system, as_stored) == tokens
+        assert stored_secrets(user, DockerConfig(), system, as_stored) == tokens
     assert endpoint_tokens(user, system) == endpoint_tokens(user, system, False)
 
 

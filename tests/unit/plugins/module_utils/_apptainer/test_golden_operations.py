@@ -36,7 +36,7 @@ def rulers(configs, is_global):
 
 
 def listed(stdout):
-    """The table of C(remote list): rows of name, uri, default, global, exclusive."""
+    """The table of `remote list`: rows of name, uri, default, global, exclusive."""
     lines = stdout.split("\n")
     start = next(number for number, line in enumerate(lines) if re.match(r"NAME +URI", line))
     columns = [match.start() for match in re.finditer(r"\S+", lines[start])] + [None]

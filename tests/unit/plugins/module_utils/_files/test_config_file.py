@@ -173,18 +173,18 @@ class TestResolve:
         ):
             link_of(tmp_path / name, target)
         monkeypatch.chdir(str(tmp_path))
-        assert store.resolve(path) == str(tmp_path / expected)
-        assert store.resolve(str(tmp_path) + "/" + path) == str(tmp_path / expected)
-        assert store.resolve(store.resolve(path)) == store.resolve(path)
+        assert store.real_path(path) == str(tmp_path / expected)
+        assert store.real_path(str(tmp_path) + "/" + path) == str(tmp_path / expected)
+        assert store.real_path(store.real_path(path)) == store.real_path(path)
 
     def test_the_root_directory_is_itself(self):
-        assert store.resolve("/") == store.resolve("/..") == "/"
+        assert store.real_path("/") == store.real_path("/..") == "/"
 
     @pytest.mark.parametrize("links", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b/x", "b": "a/x"}, {"a": "./b", "b": "./a"}])
     def test_a_circle_of_links(self, tmp_path, links):
         for name, target in links.items():
             link_of(tmp_path / name, target)
-        message = message_of(store.resolve, str(tmp_path / "a"))
+        message = message_of(store.real_path, str(tmp_path / "a"))
         assert message.endswith("/a: its symbolic links lead in a circle. Remove one of them.")
 
     def test_links_that_multiply_end_soon(self, tmp_path):
@@ -192,23 +192,23 @@ class TestResolve:
         for number in range(30):
             link_of(tmp_path / f"l{number}", f"l{number + 1}/../l{number + 1}")
         (tmp_path / "l30").mkdir()
-        assert "in a circle" in message_of(store.resolve, str(tmp_path / "l0"))
+        assert "in a circle" in message_of(store.real_path, str(tmp_path / "l0"))
 
     def test_forty_links_are_followed_as_linux_does(self, tmp_path):
         for number in range(40):
             link_of(tmp_path / f"l{number}", f"l{number + 1}")
         file_of(tmp_path / "l40")
         (tmp_path / "l0").read_bytes()
-        assert store.resolve(str(tmp_path / "l0")).endswith("/l40")
+        assert store.real_path(str(tmp_path / "l0")).endswith("/l40")
 
     @pytest.mark.parametrize("path", ["/a\0b", "/tmp/\ud800"])
     def test_an_impossible_path(self, path):
-        assert "not a possible path" in message_of(store.resolve, path)
+        assert "not a possible path" in message_of(store.real_path, path)
 
     def test_a_file_where_a_directory_should_be(self, tmp_path):
         file_of(tmp_path / "file")
         path = str(tmp_path / "file" / "remote.yaml")
-        assert message_of(store.resolve, path) == (
+        assert message_of(store.real_path, path) == (
             f"{path}: cannot find the file: Not a directory. A directory on the way is a file, or became a symbolic link while this task ran: "
             "look who changes it."
         )
@@ -218,7 +218,7 @@ class TestResolve:
         directory_of(place / "alice", ALICE, 0o700)
         path = str(place / "alice" / "remote.yaml")
         with acting_as(BOB):
-            assert message_of(store.resolve, path) == (
+            assert message_of(store.real_path, path) == (
                 f"{path}: cannot find the file: Permission denied. Run the task as root or as the owner (become_user)."
             )
 
@@ -254,15 +254,15 @@ class TestWhoseLinksAreFollowed:
         link = link_of(home / "remote.yaml", str(home) + target, link_owner)
         with acting_as(runs_as):
             if followed:
-                assert store.resolve(str(link)) == os.path.realpath(str(home) + target)
+                assert store.real_path(str(link)) == os.path.realpath(str(home) + target)
             else:
-                message_of(store.resolve, str(link))
+                message_of(store.real_path, str(link))
 
     def test_the_refusal_says_what_and_who(self, place, monkeypatch):
         monkeypatch.setattr(store.pwd, "getpwuid", lambda uid: {BOB: type("", (), {"pw_name": "bob"})}[uid])
         link = link_of(directory_of(place / "home", BOB) / "remote.yaml", "../shadow", BOB)
         file_of(place / "shadow", ALICE)
-        assert message_of(store.resolve, str(link)) == (
+        assert message_of(store.real_path, str(link)) == (
             "{}: is a symbolic link that belongs to bob, but {} belongs to user 54321, so it is not followed. "
             "Give both the same owner (chown -h), or name the file there as the one to manage.".format(link, place / "shadow")
         )
@@ -272,9 +272,9 @@ class TestWhoseLinksAreFollowed:
         directory_of(place / "scratch", parent_owner)
         link = link_of(directory_of(place / "home", BOB) / "remote.yaml", str(place / "scratch/a/b/remote.yaml"), BOB)
         if followed:
-            assert store.resolve(str(link)) == str(place / "scratch/a/b/remote.yaml")
+            assert store.real_path(str(link)) == str(place / "scratch/a/b/remote.yaml")
         else:
-            assert f"but {place}/scratch/a/b/remote.yaml belongs to" in message_of(store.resolve, str(link))
+            assert f"but {place}/scratch/a/b/remote.yaml belongs to" in message_of(store.real_path, str(link))
 
     def test_every_link_of_a_chain_counts(self, place):
         """Bob's link to his link to a file of root; and root's link to bob's link to a file of root."""
@@ -283,7 +283,7 @@ class TestWhoseLinksAreFollowed:
         link_of(directory_of(place / "scratch", BOB) / "second", str(shadow), BOB)
         for name, owner in (("first", BOB), ("third", ROOT)):
             link = link_of(home / name, str(place / "scratch/second"), owner)
-            assert message_of(store.resolve, str(link)).startswith(f"{place}/scratch/second: is a symbolic link that belongs to ")
+            assert message_of(store.real_path, str(link)).startswith(f"{place}/scratch/second: is a symbolic link that belongs to ")
 
     @pytest.mark.parametrize(
         "runs_as, link_owner, target_owner, followed",
@@ -302,9 +302,9 @@ class TestWhoseLinksAreFollowed:
         link = link_of(directory_of(place / "home") / ".apptainer", str(place / "target"), link_owner)
         with acting_as(runs_as):
             if followed:
-                assert store.resolve(str(link / "remote.yaml")) == str(place / "target/remote.yaml")
+                assert store.real_path(str(link / "remote.yaml")) == str(place / "target/remote.yaml")
             else:
-                message_of(store.resolve, str(link / "remote.yaml"))
+                message_of(store.real_path, str(link / "remote.yaml"))
 
 
 class TestRead:
@@ -393,7 +393,7 @@ class TestRead:
         store.read(path)
         store.read(str(tmp_path / "missing"))
         message_of(store.read, str(tmp_path))
-        store.replace(store.Change(path, b"new", nothing))
+        store.replace(store.Replacement(path, b"new", nothing))
         with store.locked(path):
             pass
         store.make_directory(str(tmp_path / "a/b"), 0o700)
@@ -407,7 +407,7 @@ class TestReplace:
         path = tmp_path / "remote.yaml"
         if exists:
             file_of(path)
-        store.replace(store.Change(str(path), data, nothing))
+        store.replace(store.Replacement(str(path), data, nothing))
         assert path.read_bytes() == data
         assert names(tmp_path) == ["remote.yaml"]
 
@@ -425,28 +425,28 @@ class TestReplace:
             os.chmod(temporary, 0o644)
 
         with umask(mask):
-            store.replace(store.Change(str(path), b"new\n", prepare))
+            store.replace(store.Replacement(str(path), b"new\n", prepare))
         assert seen[0] == (0o600, b"new\n", b"old\n" if exists else False)
         assert seen[1].startswith(f"{tmp_path}/.remote.yaml.ansible-")
         assert mode_of(path) == 0o644
 
     def test_without_a_mode_it_stays_private(self, tmp_path):
         path = file_of(tmp_path / "remote.yaml", mode=0o666)
-        store.replace(store.Change(str(path), b"new\n", nothing))
+        store.replace(store.Replacement(str(path), b"new\n", nothing))
         assert mode_of(path) == 0o600
 
     @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), ValueError("no"), StoreError("no")])
     def test_whatever_prepare_raises_changes_nothing(self, tmp_path, error):
         path = file_of(tmp_path / "remote.yaml")
         with pytest.raises(type(error)) as caught:
-            store.replace(store.Change(str(path), b"new\n", raiser(error)))
+            store.replace(store.Replacement(str(path), b"new\n", raiser(error)))
         assert caught.value is error
         assert names(tmp_path) == ["remote.yaml"]
         assert path.read_bytes() == b"old\n"
 
     def test_a_system_error_of_prepare_is_explained(self, tmp_path):
         path = file_of(tmp_path / "remote.yaml")
-        message = message_of(store.replace, store.Change(str(path), b"new\n", raiser(OSError("chown went wrong"))))
+        message = message_of(store.replace, store.Replacement(str(path), b"new\n", raiser(OSError("chown went wrong"))))
         assert message == (
             f"{path}: cannot write: chown went wrong. Run again, or look into the kernel log of this node and of its file server."
             " The file is unchanged."
@@ -465,7 +465,7 @@ class TestReplace:
     def test_system_errors_change_nothing(self, tmp_path, monkeypatch, function, number, advice):
         path = file_of(tmp_path / "remote.yaml")
         monkeypatch.setattr(store.os, function, raiser(OSError(number, os.strerror(number))))
-        message = message_of(store.replace, store.Change(str(path), b"secret\n", nothing))
+        message = message_of(store.replace, store.Replacement(str(path), b"secret\n", nothing))
         assert message == f"{path}: cannot write: {os.strerror(number)}. {advice} The file is unchanged."
         assert names(tmp_path) == ["remote.yaml"]
         assert path.read_bytes() == b"old\n"
@@ -485,7 +485,7 @@ class TestReplace:
 
         monkeypatch.setattr(store.os, "fsync", fsync)
         monkeypatch.setattr(store.os, "replace", rename)
-        store.replace(store.Change(str(path), b"new\n", lambda _: order.append("prepare")))
+        store.replace(store.Replacement(str(path), b"new\n", lambda _: order.append("prepare")))
         assert order == ["prepare", "fsync 4 bytes", "rename", "fsync directory"]
 
     @pytest.mark.parametrize("number, fails", [(errno.EINVAL, False), (errno.EBADF, False), (errno.EIO, True)])
@@ -500,24 +500,25 @@ class TestReplace:
 
         monkeypatch.setattr(store.os, "fsync", fsync)
         if fails:
-            message = message_of(store.replace, store.Change(str(path), b"new\n", nothing))
+            message = message_of(store.replace, store.Replacement(str(path), b"new\n", nothing))
             assert "cannot flush its directory to disk" in message
             assert message.endswith("The new file is in place, but a power failure may undo that.")
         else:
-            store.replace(store.Change(str(path), b"new\n", nothing))
+            store.replace(store.Replacement(str(path), b"new\n", nothing))
         assert path.read_bytes() == b"new\n"
 
     def test_a_directory_in_the_way(self, tmp_path):
         path = directory_of(tmp_path / "remote.yaml")
-        assert "cannot write: Is a directory." in message_of(store.replace, store.Change(str(path), b"new\n", nothing))
+        assert "cannot write: Is a directory." in message_of(store.replace, store.Replacement(str(path), b"new\n", nothing))
         assert names(tmp_path) == ["remote.yaml"]
 
     def test_a_missing_directory(self, tmp_path):
-        assert "cannot write: No such file or directory." in message_of(store.replace, store.Change(str(tmp_path / "a/remote.yaml"), b"", nothing))
+        missing = store.Replacement(str(tmp_path / "a/remote.yaml"), b"", nothing)
+        assert "cannot write: No such file or directory." in message_of(store.replace, missing)
 
     def test_a_name_that_leaves_no_room_for_a_temporary_one(self, tmp_path):
         path = file_of(tmp_path / ("x" * 250))
-        assert "File name too long" in message_of(store.replace, store.Change(str(path), b"", nothing))
+        assert "File name too long" in message_of(store.replace, store.Replacement(str(path), b"", nothing))
         assert path.read_bytes() == b"old\n"
 
     def test_a_temporary_file_that_was_planted(self, tmp_path, monkeypatch):
@@ -525,13 +526,13 @@ class TestReplace:
         path, victim = file_of(tmp_path / "remote.yaml"), file_of(tmp_path / "victim")
         monkeypatch.setattr(store.os, "urandom", bytes)
         os.link(str(victim), str(tmp_path / (".remote.yaml.ansible-" + "00" * 8)))
-        assert "cannot write: File exists." in message_of(store.replace, store.Change(str(path), b"new\n", nothing))
+        assert "cannot write: File exists." in message_of(store.replace, store.Replacement(str(path), b"new\n", nothing))
         assert (path.read_bytes(), victim.read_bytes()) == (b"old\n", b"old\n")
 
     def test_what_is_unchanged_since_it_was_read_is_replaced(self, tmp_path):
         path = tmp_path / "remote.yaml"
-        store.replace(store.Change(str(path), b"one\n", nothing, store.read(str(path))))
-        store.replace(store.Change(str(path), b"two\n", nothing, before=store.read(str(path))))
+        store.replace(store.Replacement(str(path), b"one\n", nothing, store.read(str(path))))
+        store.replace(store.Replacement(str(path), b"two\n", nothing, before=store.read(str(path))))
         assert path.read_bytes() == b"two\n"
 
     @pytest.mark.parametrize(
@@ -548,7 +549,7 @@ class TestReplace:
         if before is not None:
             file_of(path, data=before)
         state = store.read(str(path))
-        message = message_of(store.replace, store.Change(str(path), b"ours\n", lambda _: intruder(path), state))
+        message = message_of(store.replace, store.Replacement(str(path), b"ours\n", lambda _: intruder(path), state))
         assert message == f"{path}: was changed by someone else while this task ran, so it is left as it is now. Run again."
         assert not path.exists() or path.read_bytes() != b"ours\n"
         assert [name for name in names(tmp_path) if "ansible" in name] == []
@@ -561,13 +562,13 @@ class TestReplace:
             file_of(remains)
         for remains in (old, others):
             os.utime(str(remains), (time.time() - 3700, time.time() - 3700))
-        store.replace(store.Change(str(path), b"new\n", nothing))
+        store.replace(store.Replacement(str(path), b"new\n", nothing))
         assert names(tmp_path) == [others.name, young.name, "remote.yaml"]
 
     def test_remains_that_disappear_meanwhile_do_no_harm(self, tmp_path, monkeypatch):
         path = file_of(tmp_path / "remote.yaml")
         monkeypatch.setattr(store.os, "listdir", lambda _: [".remote.yaml.ansible-0123"])
-        store.replace(store.Change(str(path), b"new\n", nothing))
+        store.replace(store.Replacement(str(path), b"new\n", nothing))
         assert path.read_bytes() == b"new\n"
 
     def test_no_message_contains_the_data(self, tmp_path, monkeypatch):
@@ -575,7 +576,7 @@ class TestReplace:
         for number in range(1, 134):
             monkeypatch.setattr(store.os, "replace", raiser(OSError(number, os.strerror(number))))
             with pytest.raises(StoreError) as caught:
-                store.replace(store.Change(str(path), b"new-token", nothing, store.read(str(path))))
+                store.replace(store.Replacement(str(path), b"new-token", nothing, store.read(str(path))))
             assert "-token" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
@@ -584,18 +585,18 @@ class TestOwners:
     @pytest.mark.parametrize("uid, gid", [(ROOT, ROOT), (ROOT, LAB), (BOB, BOB), (BOB, LAB)])
     def test_root_keeps_those_of_the_file(self, place, uid, gid):
         path = file_of(directory_of(place / "d", ALICE) / "remote.yaml", uid, gid=gid)
-        store.replace(store.Change(str(path), b"new\n", nothing))
+        store.replace(store.Replacement(str(path), b"new\n", nothing))
         assert ids(path) == (uid, gid)
 
     def test_prepare_may_change_them(self, place):
         path = file_of(place / "remote.yaml", BOB)
-        store.replace(store.Change(str(path), b"new\n", lambda temporary: os.chown(temporary, ALICE, LAB)))
+        store.replace(store.Replacement(str(path), b"new\n", lambda temporary: os.chown(temporary, ALICE, LAB)))
         assert ids(path) == (ALICE, LAB)
 
     @pytest.mark.parametrize(("owner", "is_given"), [((ALICE, LAB), (ALICE, LAB)), ((ALICE, -1), (ALICE, BOB)), ((-1, LAB), (BOB, LAB))])
     def test_they_can_be_given(self, place, owner, is_given):
         path = file_of(place / "remote.yaml", BOB)
-        store.replace(store.Change(str(path), b"new\n", nothing, mode=0o640, owner=owner))
+        store.replace(store.Replacement(str(path), b"new\n", nothing, mode=0o640, owner=owner))
         assert (ids(path), mode_of(path)) == (is_given, 0o640)
 
     def test_nothing_is_given_to_a_file_that_was_put_in_place_of_the_temporary_one(self, place, monkeypatch):
@@ -609,31 +610,31 @@ class TestOwners:
             really(fd, *owner)
 
         monkeypatch.setattr(store.os, "fchown", exchanged)
-        store.replace(store.Change(str(home / "remote.yaml"), b"new\n", nothing, mode=0o644, owner=(BOB, BOB)))
+        store.replace(store.Replacement(str(home / "remote.yaml"), b"new\n", nothing, mode=0o644, owner=(BOB, BOB)))
         assert (ids(secret), mode_of(secret)) == before
 
     def test_prepare_sees_them(self, place):
         path = file_of(place / "remote.yaml", BOB)
         seen = []
-        store.replace(store.Change(str(path), b"new\n", lambda temporary: seen.append(ids(temporary))))
+        store.replace(store.Replacement(str(path), b"new\n", lambda temporary: seen.append(ids(temporary))))
         assert seen == [(BOB, BOB)]
 
     @pytest.mark.parametrize("uid", [ROOT, BOB])
     def test_a_new_file_of_root_belongs_to_the_owner_of_the_directory(self, place, uid):
         path = directory_of(place / "d", uid) / "remote.yaml"
-        store.replace(store.Change(str(path), b"new\n", nothing))
+        store.replace(store.Replacement(str(path), b"new\n", nothing))
         assert ids(path) == (uid, uid)
 
     def test_a_new_file_of_a_user_is_the_users(self, place):
         path = directory_of(place / "d", ALICE, 0o777) / "remote.yaml"
         with acting_as(BOB):
-            store.replace(store.Change(str(path), b"new\n", nothing))
+            store.replace(store.Replacement(str(path), b"new\n", nothing))
         assert ids(path) == (BOB, BOB)
 
     def test_a_user_cannot_take_over_a_file(self, place):
         path = file_of(directory_of(place / "d", mode=0o777) / "remote.yaml", ALICE, mode=0o666)
         with acting_as(BOB):
-            message = message_of(store.replace, store.Change(str(path), b"new\n", nothing))
+            message = message_of(store.replace, store.Replacement(str(path), b"new\n", nothing))
         assert message.startswith(f"{path}: belongs to user 54321 and group 54321, which nobody may not give to a new file.")
         assert "become_user); the file is unchanged." in message
         assert (names(place / "d"), ids(path), path.read_bytes()) == (["remote.yaml"], (ALICE, ALICE), b"old\n")
@@ -653,16 +654,16 @@ class TestOwners:
         path = file_of(directory_of(place / "d", BOB) / "remote.yaml", BOB, mode=mode, gid=LAB)
         with acting_as(BOB, groups):
             if gid is None:
-                assert "group 54399" in message_of(store.replace, store.Change(str(path), b"new\n", nothing))
+                assert "group 54399" in message_of(store.replace, store.Replacement(str(path), b"new\n", nothing))
                 assert ids(path) == (BOB, LAB)
             else:
-                store.replace(store.Change(str(path), b"new\n", nothing))
+                store.replace(store.Replacement(str(path), b"new\n", nothing))
                 assert ids(path) == (BOB, gid)
 
     def test_a_directory_that_may_not_be_written(self, place):
         path = file_of(place / "remote.yaml", BOB)
         with acting_as(BOB):
-            message = message_of(store.replace, store.Change(str(path), b"new\n", nothing))
+            message = message_of(store.replace, store.Replacement(str(path), b"new\n", nothing))
         assert message == (f"{path}: cannot write: Permission denied. Run the task as root or as the owner (become_user). The file is unchanged.")
 
 
@@ -673,7 +674,7 @@ class TestOwnersWithoutRoot:
     def test_a_link_to_a_file_of_the_system(self, tmp_path, monkeypatch, name):
         link = link_of(tmp_path / "remote.yaml", "/etc/passwd", BOB if os.geteuid() == ROOT else None)
         monkeypatch.setattr(store.pwd, "getpwuid", raiser(KeyError()) if name is None else lambda _: type("", (), {"pw_name": name}))
-        message = message_of(store.resolve, str(link))
+        message = message_of(store.real_path, str(link))
         who, root = (name, name) if name else (f"user {ids(link)[0]}", "user 0")
         assert message.startswith(f"{link}: is a symbolic link that belongs to {who}, but /etc/passwd belongs to {root}, so it is not followed.")
 
@@ -681,7 +682,7 @@ class TestOwnersWithoutRoot:
         given = []
         monkeypatch.setattr(store.os, "geteuid", lambda: ROOT)
         monkeypatch.setattr(store.os, "fchown", lambda _, uid, gid: given.append((uid, gid)))
-        store.replace(store.Change(str(tmp_path / "remote.yaml"), b"new\n", nothing))
+        store.replace(store.Replacement(str(tmp_path / "remote.yaml"), b"new\n", nothing))
         assert given == [ids(tmp_path)]
 
     @pytest.mark.parametrize("mode, fails", [(0o600, False), (0o644, False), (0o640, True), (0o660, True)])
@@ -689,9 +690,9 @@ class TestOwnersWithoutRoot:
         path = file_of(tmp_path / "remote.yaml", mode=mode)
         monkeypatch.setattr(store.os, "fchown", raiser(PermissionError()))
         if fails:
-            assert "may not give to a new file" in message_of(store.replace, store.Change(str(path), b"new\n", nothing))
+            assert "may not give to a new file" in message_of(store.replace, store.Replacement(str(path), b"new\n", nothing))
         else:
-            store.replace(store.Change(str(path), b"new\n", nothing))
+            store.replace(store.Replacement(str(path), b"new\n", nothing))
         assert (names(tmp_path), path.read_bytes()) == (["remote.yaml"], b"old\n" if fails else b"new\n")
 
 
@@ -702,7 +703,7 @@ class TestAUserWhoExchangesTheDirectory:
     @pytest.fixture
     def path(self, place):
         file_of(directory_of(place / "etc") / "remote.yaml", ROOT, b"global\n", 0o644)
-        path = store.resolve(str(file_of(directory_of(place / "home/.apptainer", BOB) / "remote.yaml", BOB)))
+        path = store.real_path(str(file_of(directory_of(place / "home/.apptainer", BOB) / "remote.yaml", BOB)))
         (place / "home/.apptainer").rename(place / "home/moved")
         link_of(place / "home/.apptainer", str(place / "etc"), BOB)
         yield path
@@ -714,7 +715,7 @@ class TestAUserWhoExchangesTheDirectory:
         assert "became a symbolic link" in message_of(store.read, path)
 
     def test_replace(self, path):
-        assert "became a symbolic link" in message_of(store.replace, store.Change(path, b"new\n", nothing))
+        assert "became a symbolic link" in message_of(store.replace, store.Replacement(path, b"new\n", nothing))
 
     def test_replace_when_it_happens_in_between(self, path, place):
         """The temporary file is in the directory that was opened, so the link leads nowhere."""
@@ -725,7 +726,7 @@ class TestAUserWhoExchangesTheDirectory:
             (place / "home/.apptainer").rename(place / "home/moved")
             link_of(place / "home/.apptainer", str(place / "etc"), BOB)
 
-        store.replace(store.Change(path, b"new\n", prepare))
+        store.replace(store.Replacement(path, b"new\n", prepare))
         assert (place / "home/moved/remote.yaml").read_bytes() == b"new\n"
 
     def test_lock(self, path):
@@ -941,7 +942,7 @@ def test_replace_keeps_the_old_file_as_a_backup(place):
     path = place / "remote.yaml"
     path.write_bytes(b"old")
     path.chmod(0o644)
-    store.replace(store.Change(str(path), b"new", lambda temporary: os.chmod(temporary, 0o640), store.read(str(path)), "remote.yaml.1~"))
+    store.replace(store.Replacement(str(path), b"new", lambda temporary: os.chmod(temporary, 0o640), store.read(str(path)), "remote.yaml.1~"))
     assert {name: (place / name).read_bytes() for name in names(place)} == {"remote.yaml": b"new", "remote.yaml.1~": b"old"}
     assert {stat.S_IMODE((place / name).stat().st_mode) for name in names(place)} == {0o640}
 
@@ -951,7 +952,7 @@ def test_replace_overwrites_nothing_with_a_backup(place):
         (place / name).write_bytes(name.encode())
     with pytest.raises(StoreError, match="File exists"):
         path = str(place / "remote.yaml")
-        store.replace(store.Change(path, b"new", lambda temporary: None, store.read(path), "remote.yaml.1~"))
+        store.replace(store.Replacement(path, b"new", lambda temporary: None, store.read(path), "remote.yaml.1~"))
     assert {path.name: path.read_bytes() for path in place.iterdir()} == {name: name.encode() for name in ("remote.yaml", "remote.yaml.1~")}
 
 
@@ -959,7 +960,7 @@ def test_a_backup_is_a_copy_as_private_as_the_new_file(place):
     """A link would keep the mode and, for whoever has the file open, the content."""
     path = file_of(place / "remote.yaml", mode=0o644)
     prepared = []
-    store.replace(store.Change(str(path), b"new\n", prepared.append, store.read(str(path)), "remote.yaml.1~"))
+    store.replace(store.Replacement(str(path), b"new\n", prepared.append, store.read(str(path)), "remote.yaml.1~"))
     assert (mode_of(path), mode_of(place / "remote.yaml.1~")) == (0o600, 0o600)
     assert {(place / name).stat().st_nlink for name in names(place)} == {1}
     assert prepared == [prepared[0], prepared[0] + "~"]
@@ -968,14 +969,14 @@ def test_a_backup_is_a_copy_as_private_as_the_new_file(place):
 @needs_root
 def test_a_backup_belongs_to_the_owner_of_the_file(place):
     path = file_of(place / "remote.yaml", BOB)
-    store.replace(store.Change(str(path), b"new\n", nothing, store.read(str(path)), "remote.yaml.1~"))
+    store.replace(store.Replacement(str(path), b"new\n", nothing, store.read(str(path)), "remote.yaml.1~"))
     assert ids(place / "remote.yaml.1~") == (BOB, BOB)
 
 
 def test_there_is_no_backup_of_nothing(place):
     path = place / "remote.yaml"
-    store.replace(store.Change(str(path), b"one\n", nothing, store.read(str(path)), "remote.yaml.1~"))
-    store.replace(store.Change(str(path), b"two\n", nothing, None, "remote.yaml.2~"))
+    store.replace(store.Replacement(str(path), b"one\n", nothing, store.read(str(path)), "remote.yaml.1~"))
+    store.replace(store.Replacement(str(path), b"two\n", nothing, None, "remote.yaml.2~"))
     assert names(place) == ["remote.yaml"]
 
 
@@ -986,7 +987,7 @@ def test_a_backup_that_cannot_be_prepared_changes_nothing(place):
         if temporary.endswith("~"):
             raise OSError(errno.ENOSPC, "full")
 
-    assert message_of(store.replace, store.Change(str(path), b"new\n", prepare, store.read(str(path)), "remote.yaml.1~")) == (
+    assert message_of(store.replace, store.Replacement(str(path), b"new\n", prepare, store.read(str(path)), "remote.yaml.1~")) == (
         f"{path}: cannot write: full. Free some space and run again. The file is unchanged.")
     assert (names(place), path.read_bytes()) == (["remote.yaml"], b"old\n")
 
@@ -1001,7 +1002,7 @@ class TestReplaceSeveral:
         return [file_of(directory_of(place / name) / "file", data=b"old " + name.encode()) for name in "abc"]
 
     def changes(self, three, prepare=nothing, backup=""):
-        return [store.Change(str(path), b"new " + path.parent.name.encode(), prepare, store.read(str(path)), backup) for path in three]
+        return [store.Replacement(str(path), b"new " + path.parent.name.encode(), prepare, store.read(str(path)), backup) for path in three]
 
     def contents(self, three):
         return [path.read_text().split() for path in three]
@@ -1017,7 +1018,7 @@ class TestReplaceSeveral:
 
     def test_in_one_directory(self, place):
         paths = [place / name for name in "ab"]
-        store.replace(*(store.Change(str(path), path.name.encode(), nothing) for path in paths))
+        store.replace(*(store.Replacement(str(path), path.name.encode(), nothing) for path in paths))
         assert [path.read_text() for path in paths] == names(place) == ["a", "b"]
 
     def test_all_are_on_disk_before_the_first_is_replaced(self, three, monkeypatch):

@@ -52,30 +52,30 @@ TREES = [  # what, what is there, where the wanted file is
 @pytest.mark.parametrize(("tree", "real"), [pytest.param(*row[1:], id=row[0]) for row in TREES])
 def test_links_of_an_image(tmp_path, monkeypatch, tree, real):
     root = make(tmp_path / "root", tree)
-    assert store.resolve(f"{root}/{WANTED}", root) == f"{root}/{real}"
-    assert store.resolve(f"{root}/{WANTED}", root + "/") == f"{root}/{real}"
-    assert store.resolve(os.path.dirname(f"{root}/{WANTED}"), root, is_file=False) == os.path.dirname(
-        store.resolve(f"{root}/etc/apptainer/other", root))
+    assert store.real_path(f"{root}/{WANTED}", root) == f"{root}/{real}"
+    assert store.real_path(f"{root}/{WANTED}", root + "/") == f"{root}/{real}"
+    assert store.real_path(os.path.dirname(f"{root}/{WANTED}"), root, is_file=False) == os.path.dirname(
+        store.real_path(f"{root}/etc/apptainer/other", root))
     monkeypatch.chdir(tmp_path)
-    assert store.resolve("root/" + WANTED, "root") == f"{root}/{real}"
+    assert store.real_path("root/" + WANTED, "root") == f"{root}/{real}"
 
 
 def test_the_root_itself_may_be_behind_a_link_of_this_machine(tmp_path):
     root = make(tmp_path / "root", {"etc": "/opt"})
     (tmp_path / "link").symlink_to(root)
-    assert store.resolve(f"{tmp_path}/link/{WANTED}", f"{tmp_path}/link") == f"{root}/opt/apptainer/remote.yaml"
+    assert store.real_path(f"{tmp_path}/link/{WANTED}", f"{tmp_path}/link") == f"{root}/opt/apptainer/remote.yaml"
 
 
 def test_the_root_of_this_machine(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    assert store.resolve(f"{tmp_path}/link", "/") == store.resolve(f"{tmp_path}/link")
+    assert store.real_path(f"{tmp_path}/link", "/") == store.real_path(f"{tmp_path}/link")
 
 
 @pytest.mark.parametrize("tree", [{"etc": "/etc"}, {"etc": "b", "b": "/etc"}, {WANTED: "remote.yaml"}, {"etc": "../../etc"}])
 def test_a_circle(tmp_path, tree):
     root = make(tmp_path / "root", tree)
     with pytest.raises(StoreError, match="in a circle"):
-        store.resolve(f"{root}/{WANTED}", root)
+        store.real_path(f"{root}/{WANTED}", root)
 
 
 @pytest.mark.parametrize("path", ["/etc/apptainer/remote.yaml", "{}", "{}/../other/x", "{}2/x", "{}/etc/../../x"])
@@ -83,10 +83,10 @@ def test_a_path_elsewhere_is_refused(tmp_path, path):
     root = make(tmp_path / "root", {})
     place = path.format(root)
     if place == root:
-        assert store.resolve(place, root) == root
+        assert store.real_path(place, root) == root
         return
     with pytest.raises(StoreError, match=f"is not below the root {root}"):
-        store.resolve(place, root)
+        store.real_path(place, root)
 
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -129,7 +129,7 @@ def test_the_kernel_agrees(links, wanted):
         root = Path(directory) / "root"
         root.mkdir()
         for place, target in links:
-            path = Path(store.resolve(str(root / place), str(root))) if in_chroot(root, "/" + place) else None
+            path = Path(store.real_path(str(root / place), str(root))) if in_chroot(root, "/" + place) else None
             if path is not None and not os.path.lexists(path):
                 try:
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +139,6 @@ def test_the_kernel_agrees(links, wanted):
         kernel = in_chroot(root, "/" + wanted)
         if not kernel:
             with pytest.raises(StoreError):
-                store.resolve(str(root / wanted), str(root))
+                store.real_path(str(root / wanted), str(root))
         else:
-            assert store.resolve(str(root / wanted), str(root)) == os.path.normpath(f"{root}/{kernel}")
+            assert store.real_path(str(root / wanted), str(root)) == os.path.normpath(f"{root}/{kernel}")

@@ -36,7 +36,7 @@ def failed(step):
 
 
 def refused_by(name):
-    """The minor versions that refuse a file, or crash on it, at C(remote list) or the C(remote add) that follows."""
+    """The minor versions that refuse a file, or crash on it, at `remote list` or the `remote add` that follows."""
     steps = 3 if name in RUINED_BY_ADD else 2
     return {version.rpartition(".")[0] for version, case in VARIANTS[name].items() if any(map(failed, case["steps"][:steps]))}
 
@@ -58,7 +58,7 @@ def test_variant(name):
 
 
 def check_content(case, config):
-    """The file after C(remote add) holds what we read from the file before, and the new endpoint."""
+    """The file after `remote add` holds what we read from the file before, and the new endpoint."""
     add = case["steps"][1]
     name, uri = add["argv"][-2:]
     ((kind, after),) = add["after"].items()

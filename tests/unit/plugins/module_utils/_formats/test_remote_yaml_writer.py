@@ -14,7 +14,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import Forma
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats import remote_yaml_writer as _go_yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats import yaml_nodes as _yaml_nodes
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import decode
-from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_writer import encode, natural_order, resolve
+from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_writer import encode, natural_order, scalar_kind
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -208,11 +208,11 @@ def test_empty_file():
     ("2024-01-01", "timestamp"), ("yes", "str"), ("12:30", "str"), ("-18446744073709551615", "float"), ("-0b1_1", "int"),
 ])
 def test_resolve(text, kind):
-    assert resolve(text) == kind
+    assert scalar_kind(text) == kind
 
 
 def test_resolve_with_another_tag():
-    assert resolve("2024-01-01", timestamps=False) == "str"
+    assert scalar_kind("2024-01-01", timestamps=False) == "str"
 
 
 # Order

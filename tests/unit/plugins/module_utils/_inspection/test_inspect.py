@@ -11,7 +11,7 @@ import stat
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.inspect import inspect, read_file
-from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.program import Answer, Listed
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.program import ListedRemote, ProgramAnswer
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Remote, RemoteConfig
 
 ME = os.geteuid()
@@ -309,7 +309,7 @@ def test_inspect_a_user_without_files(shared, user):
     assert (answer["effective"]["source"], answer["effective"]["default"]) == ("global", "lab")
 
 
-LISTED = Listed("mine", "https://u:hunter2@own.example", True, False, False, False)
+LISTED = ListedRemote("mine", "https://u:hunter2@own.example", True, False, False, False)
 
 
 def test_inspect_what_the_program_says(shared, user):
@@ -319,7 +319,7 @@ def test_inspect_what_the_program_says(shared, user):
 
     def ask(config):
         asked.append(config)
-        return Answer("/usr/bin/apptainer", remotes=(LISTED,))
+        return ProgramAnswer("/usr/bin/apptainer", remotes=(LISTED,))
 
     answer = inspect(str(shared), str(user), ask=ask)
     assert [sorted(config.remotes) for config in asked] == [["mine"]]
@@ -332,7 +332,7 @@ def test_inspect_what_the_program_says(shared, user):
 
 def test_inspect_the_exclusive_endpoint_of_the_program(shared):
     write(shared, SHARED, 0o644)
-    answer = inspect(str(shared), None, ask=lambda config: Answer("a", remotes=(Listed("lab", "lab.example", True, True, True),)))
+    answer = inspect(str(shared), None, ask=lambda config: ProgramAnswer("a", remotes=(ListedRemote("lab", "lab.example", True, True, True),)))
     assert (answer["program"]["exclusive"], ids(answer)) == ("lab", [])
 
 

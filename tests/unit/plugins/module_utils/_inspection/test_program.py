@@ -20,13 +20,20 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import Appta
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import Document, decode
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import program
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.findings import ReadFile, findings
-from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.program import Answer, Listed, ask, find_program, parse_list, who_can_exchange
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.program import (
+    ListedRemote,
+    ProgramAnswer,
+    ask,
+    find_program,
+    parse_list,
+    who_can_exchange,
+)
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.processes import output_of
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Remote, RemoteConfig
 from support.golden import cases
 
 TABLE = "\nNAME  URI                DEFAULT?  GLOBAL?  EXCLUSIVE?  SECURE?\nlab   lab.example        ✓         ✓        ✓           ✓\n"
-LAB = Listed("lab", "lab.example", True, True, True, False)
+LAB = ListedRemote("lab", "lab.example", True, True, True, False)
 
 # the recordings
 
@@ -77,7 +84,7 @@ def test_every_recorded_list():
         if case.get("nondeterministic"):  # which one is the default is chance
             expected, listed = ([(*row[:2], False, *row[3:]) for row in rows] for rows in (expected, listed))
         else:
-            assert finding_of(Answer("apptainer", remotes=listed), system, user) == [], case["id"]
+            assert finding_of(ProgramAnswer("apptainer", remotes=listed), system, user) == [], case["id"]
         if not READ_IN_ANOTHER_WAY.match(case["id"]):
             assert sorted(map(tuple, listed)) == sorted(expected), case["id"]
     assert {version: number > 100 for version, number in seen.items()} == dict.fromkeys(
@@ -118,7 +125,7 @@ RULES = [  # what the global file holds, what the program lists, the words of th
 
 @pytest.mark.parametrize(("files", "listed", "words"), RULES)
 def test_another_answer_than_the_files_is_a_finding(files, listed, words):
-    found = finding_of(Answer("/usr/bin/apptainer", remotes=listed), files)
+    found = finding_of(ProgramAnswer("/usr/bin/apptainer", remotes=listed), files)
     assert [(item.severity, item.path) for item in found] == [("error", "/etc/apptainer/remote.yaml")] * bool(words)
     if words:
         assert words in found[0].message
@@ -126,7 +133,7 @@ def test_another_answer_than_the_files_is_a_finding(files, listed, words):
 
 
 def test_a_failure_is_a_finding_but_not_what_was_not_asked():
-    failed = Answer("/usr/bin/apptainer", "it failed with exit status 255")
+    failed = ProgramAnswer("/usr/bin/apptainer", "it failed with exit status 255")
     (found,) = finding_of(failed, RULED)
     assert found.message == "/usr/bin/apptainer remote list: it failed with exit status 255; run it by hand to see why"
     assert finding_of(failed._replace(asked=False), RULED) == []
@@ -139,7 +146,7 @@ VERSIONS = {"apptainer": "apptainer version 1.4.5-1.el9", "singularity": "singul
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Make a script the installed program; anything else on this machine is not seen. It notes what it was given in the directory C(notes)."""
+    """Make a script the installed program; anything else on this machine is not seen. It notes what it was given in the directory `notes`."""
     monkeypatch.setattr(program, "_USUAL_PLACES", ())
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -168,7 +175,7 @@ def test_no_program(install):
 
 def test_the_program_is_asked(install, tmp_path):
     path = install(printing(tmp_path))
-    assert ask("apptainer", None, 5, output_of, None) == Answer(path, remotes=(LAB,))
+    assert ask("apptainer", None, 5, output_of, None) == ProgramAnswer(path, remotes=(LAB,))
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -219,7 +226,7 @@ FAILURES = [
 def test_a_program_that_fails(install, tmp_path, script, words):
     path = install(script)
     begun = time.monotonic()
-    assert ask("apptainer", None, 0.5, output_of, None) == Answer(path, words)
+    assert ask("apptainer", None, 0.5, output_of, None) == ProgramAnswer(path, words)
     assert time.monotonic() - begun < 20
     assert list((tmp_path / "tmp").iterdir()) == []
 
@@ -227,7 +234,7 @@ def test_a_program_that_fails(install, tmp_path, script, words):
 def test_a_program_that_leaves_another_behind_is_not_waited_for(install, tmp_path):
     path = install(f"setsid sleep 4 & sleep 30 & {printing(tmp_path)}")
     begun = time.monotonic()
-    assert ask("apptainer", None, 3, output_of, None) == Answer(path, remotes=(LAB,))
+    assert ask("apptainer", None, 3, output_of, None) == ProgramAnswer(path, remotes=(LAB,))
     assert time.monotonic() - begun < 2
 
 
@@ -235,7 +242,7 @@ def test_nowhere_to_ask_it(install, tmp_path, monkeypatch):
     path = install(printing(tmp_path))
     (tmp_path / "tmp").rmdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    assert ask("apptainer", None, 5, output_of, None) == Answer(path, "it cannot be asked: No such file or directory", asked=False)
+    assert ask("apptainer", None, 5, output_of, None) == ProgramAnswer(path, "it cannot be asked: No such file or directory", asked=False)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -274,7 +281,7 @@ class TestRoot:
         path = install(f"touch {tmp_path}/ran")
         shutil.chown(tmp_path / "bin", 4711)
         words = f"{tmp_path}/bin belongs to uid 4711, so root does not run it; ask as another user (become: false)"
-        assert ask("apptainer", None, 5, output_of, None) == Answer(path, words, asked=False)
+        assert ask("apptainer", None, 5, output_of, None) == ProgramAnswer(path, words, asked=False)
         assert not (tmp_path / "ran").exists()
         monkeypatch.setattr(program.os, "geteuid", lambda: 4711)
         assert ask("apptainer", None, 5, output_of, None).error != words
@@ -284,7 +291,7 @@ def test_a_program_that_cannot_be_run(install):
     path = install("")
     with open(path, "w", encoding="utf-8") as stream:
         stream.write("#!/does/not/exist\n")
-    assert ask("apptainer", None, 5, output_of, None) == Answer(path, "it failed with exit status 127")
+    assert ask("apptainer", None, 5, output_of, None) == ProgramAnswer(path, "it failed with exit status 127")
 
 
 @pytest.mark.parametrize(("flavor", "version", "asked"), [

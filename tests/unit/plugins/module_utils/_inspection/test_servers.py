@@ -11,7 +11,7 @@ import time
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
-from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.servers import check
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.servers import ask_servers
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointToken, KeyserverLogin, RegistryLogin, basic
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, Remote, RemoteConfig
@@ -37,7 +37,7 @@ def authority(tmp_path_factory):
 
 @pytest.fixture
 def endpoint():
-    """A server that is an endpoint with all its services, a keyserver and a registry; C(.silent) are the paths at which it says nothing."""
+    """A server that is an endpoint with all its services, a keyserver and a registry; `.silent` are the paths at which it says nothing."""
 
     def answers(request):
         path = request.path.partition("?")[0]
@@ -73,7 +73,7 @@ def stored(server, token=TOKEN, auth=LOGIN, password=PASSWORD):
 
 
 def test_services_with_their_versions_and_what_is_wrong_with_them(endpoint):
-    (found,) = check(["services"], site(endpoint), [], HttpOptions())["services"]
+    (found,) = ask_servers(["services"], site(endpoint), [], HttpOptions())["services"]
     assert (found["remote"], found["error"]) == ("site", None)
     assert found["services"] == [
         {"name": "keyserver", "uri": endpoint.url, "version": "v1.2.3", "error": None},
@@ -85,7 +85,7 @@ def test_services_with_their_versions_and_what_is_wrong_with_them(endpoint):
 
 def test_an_endpoint_that_is_none_is_data(endpoint):
     config = RemoteConfig(remotes={"a": Remote("//" + endpoint.host + "/nothing", insecure=True), "b": Remote("h:80"), "c": Remote("")})
-    found = check(["services", "keyservers"], config, [], HttpOptions())
+    found = ask_servers(["services", "keyservers"], config, [], HttpOptions())
     for topic in ("services", "keyservers"):
         assert [entry["remote"] for entry in found[topic]] == ["a", "b", "c"]
         assert "404 Not Found" in found[topic][0]["error"]
@@ -106,7 +106,7 @@ TOPICS = [  # what is checked: of a token, a keyserver's and a registry's login
 
 @pytest.mark.parametrize(("topics", "checked"), TOPICS)
 def test_only_the_logins_that_were_asked_about_are_checked(endpoint, topics, checked):
-    found = check(topics, site(endpoint), stored(endpoint), HttpOptions())
+    found = ask_servers(topics, site(endpoint), stored(endpoint), HttpOptions())
     assert [entry["kind"] for entry in found["logins"]] == ["endpoint", "keyserver", "registry"]
     assert ["verified" in entry for entry in found["logins"]] == checked
     assert all(entry.get("verified", True) is True for entry in found["logins"])
@@ -115,7 +115,7 @@ def test_only_the_logins_that_were_asked_about_are_checked(endpoint, topics, che
 
 def test_logins_that_are_wrong(endpoint):
     wrong = stored(endpoint, "wrong", basic("alice", "wrong"), "wrong")
-    found = check(ALL, site(endpoint), wrong, HttpOptions())["logins"]
+    found = ask_servers(ALL, site(endpoint), wrong, HttpOptions())["logins"]
     assert [entry["verified"] for entry in found] == [False] * 3
     assert ["401 Unauthorized" in entry["reason"] for entry in found] == [True] * 3
     assert [entry["name"] for entry in found] == ["site", endpoint.url, endpoint.host]
@@ -123,7 +123,7 @@ def test_logins_that_are_wrong(endpoint):
 
 def test_a_silent_service_does_not_hide_the_others(endpoint):
     endpoint.silent = ("/library/version",)
-    (found,) = check(["services"], site(endpoint), [], HttpOptions(1))["services"]
+    (found,) = ask_servers(["services"], site(endpoint), [], HttpOptions(1))["services"]
     assert found["error"] is None
     assert [(entry["name"], entry["version"]) for entry in found["services"]] == [("keyserver", "v1.2.3"), ("library", None), ("token", None)]
     assert "did not answer within 0." in found["services"][1]["error"]
@@ -134,7 +134,7 @@ def test_silent_servers_are_named_and_cost_their_time_once(endpoint):
     remotes = {f"r{number}": Remote("//" + endpoint.host, insecure=True) for number in range(8)}
     logins = [EndpointToken(name, remote.uri, True, TOKEN) for name, remote in remotes.items()] + stored(endpoint)[1:]
     begin = time.monotonic()
-    found = check(ALL, RemoteConfig("r1", remotes), logins, HttpOptions(1))
+    found = ask_servers(ALL, RemoteConfig("r1", remotes), logins, HttpOptions(1))
     assert time.monotonic() - begin < 2.5
     late = f"{endpoint.url} did not answer within 1 second: check that it runs and can be reached from here, or give it more time (timeout)"
     assert [entry["error"] for entry in found["services"] + found["keyservers"]] == [late] * 16
@@ -156,14 +156,14 @@ def test_a_keyserver_is_asked_with_what_apptainer_would_send(authority, server, 
     with serve(routes({STATS: Reply()}), authority.context()) as web:
         config = site(web, token=token, keyservers=(server._replace(uri=web.url + server.uri), Keyserver("https://skipped.invalid", skip=True)))
         logins = [KeyserverLogin(web.url, LOGIN)] if has_login else []
-        found = check(["keyservers"], config, logins, HttpOptions(ca_path=authority.ca))
+        found = ask_servers(["keyservers"], config, logins, HttpOptions(ca_path=authority.ca))
         assert found["keyservers"] == [{"remote": "site", "uri": web.url + server.uri, "error": None}]
         assert sent in [request.authorization for request in web.requests if request.path.startswith(STATS)]
         assert {request.authorization for request in web.requests} <= {sent, "", LOGIN}
 
 
 def test_the_own_keyserver_is_asked_for_and_gets_no_token_in_clear(endpoint):
-    (found,) = check(["keyservers"], site(endpoint, token=TOKEN), [], HttpOptions())["keyservers"]
+    (found,) = ask_servers(["keyservers"], site(endpoint, token=TOKEN), [], HttpOptions())["keyservers"]
     assert found == {"remote": "site", "uri": endpoint.url, "error": f"the keyserver {endpoint.url} answers 401 Unauthorized to /pks/lookup?op=stats"}
     assert endpoint.asked == [DOCUMENT, STATS + "?op=stats"]
 
@@ -172,21 +172,21 @@ def test_the_own_keyserver_is_asked_for_and_gets_no_token_in_clear(endpoint):
 def test_an_own_keyserver_with_the_scheme_of_hkp(authority, scheme, sent):
     with serve(routes({STATS: Reply()}), authority.context() if sent else None) as web:
         config = site(web, token=TOKEN, keyservers=(Keyserver(f"{scheme}://{web.host}"),))
-        check(["keyservers"], config, [], HttpOptions(ca_path=authority.ca))
+        ask_servers(["keyservers"], config, [], HttpOptions(ca_path=authority.ca))
         assert [request.authorization.partition(" ")[0] for request in web.requests] == [sent]
 
 
 def test_a_certificate_is_not_looked_at_where_the_keyserver_is_insecure(authority):
     with serve(routes({STATS: Reply()}), authority.context()) as web:
         servers = [Keyserver(web.url, external=True, insecure=insecure) for insecure in (True, False)]
-        found = check(["keyservers"], site(web, keyservers=tuple(servers)), [], HttpOptions())["keyservers"]
+        found = ask_servers(["keyservers"], site(web, keyservers=tuple(servers)), [], HttpOptions())["keyservers"]
     assert found[0]["error"] is None
     assert "an authority that is not known here" in found[1]["error"]
 
 
 @pytest.mark.parametrize("uri", ["ftp://k.example.org", "k.example.org", "https://[", "https://u:%zz@k", ""])
 def test_a_keyserver_that_cannot_be_asked_is_data(endpoint, uri):
-    (found,) = check(["keyservers"], site(endpoint, token=TOKEN, keyservers=(Keyserver(uri),)), stored(endpoint), HttpOptions())["keyservers"]
+    (found,) = ask_servers(["keyservers"], site(endpoint, token=TOKEN, keyservers=(Keyserver(uri),)), stored(endpoint), HttpOptions())["keyservers"]
     assert found["error"]
 
 
@@ -197,7 +197,7 @@ def test_what_is_stored_as_half_a_character_is_data(endpoint, word):
     config = site(endpoint, token=word, keyservers=(Keyserver(uri, external=True), Keyserver(endpoint.url, external=True)))
     config = config._replace(remotes=dict(config.remotes, odd=Remote(f"//{word}@{endpoint.host}", insecure=True)))
     logins = [*stored(endpoint, word, "Bearer " + word, word), KeyserverLogin(uri, LOGIN), RegistryLogin(endpoint.host, word, PASSWORD)]
-    found = check(ALL, config, logins, HttpOptions())
+    found = ask_servers(ALL, config, logins, HttpOptions())
     assert [entry["verified"] for entry in found["logins"]] == [False] * 5
     assert found["logins"][2]["reason"] == "what is stored has characters that cannot be sent; log in again"
     assert all(entry["error"] for entry in found["keyservers"])
@@ -207,7 +207,7 @@ def test_what_is_stored_as_half_a_character_is_data(endpoint, word):
 def test_a_token_that_nobody_checks_is_told_apart(endpoint):
     document = json_reply({"tokenAPI": {"uri": endpoint.url + "/lax"}})
     endpoint.answers = routes({DOCUMENT: document, "/lax/v1/token-status": json_reply({"status": "welcome"})})
-    (found,) = check(["tokens"], site(endpoint), stored(endpoint)[:1], HttpOptions())["logins"]
+    (found,) = ask_servers(["tokens"], site(endpoint), stored(endpoint)[:1], HttpOptions())["logins"]
     assert found["verified"] is None
     assert found["reason"].endswith("says yes to everyone, so nothing checks the token")
     assert endpoint.asked == [DOCUMENT, "/lax/v1/token-status Bearer", "/lax/v1/token-status"]
@@ -217,7 +217,7 @@ def test_no_secret_is_in_the_answer(endpoint):
     servers = (Keyserver(f"http://u:{PASSWORD}@{endpoint.host}", external=True), Keyserver(endpoint.url))
     config = site(endpoint, token=TOKEN, keyservers=servers)
     config = config._replace(remotes=dict(config.remotes, odd=Remote(f"//u:{PASSWORD}@{endpoint.host}", insecure=True)))
-    found = check(ALL, config, [*stored(endpoint), KeyserverLogin(servers[0].uri, LOGIN)], HttpOptions())
+    found = ask_servers(ALL, config, [*stored(endpoint), KeyserverLogin(servers[0].uri, LOGIN)], HttpOptions())
     text = json.dumps(found)
     assert "(hidden)" in text
     assert not any(secret in text for secret in (TOKEN, PASSWORD, LOGIN.partition(" ")[2]))
@@ -225,9 +225,9 @@ def test_no_secret_is_in_the_answer(endpoint):
 
 def test_an_option_that_cannot_be_used_is_an_error_and_no_verdict_on_logins(endpoint):
     with pytest.raises(NetworkError, match=r"^ca_path .+ cannot be read"):
-        check(ALL, site(endpoint), stored(endpoint), HttpOptions(ca_path="/does/not/exist"))
+        ask_servers(ALL, site(endpoint), stored(endpoint), HttpOptions(ca_path="/does/not/exist"))
     assert endpoint.requests == []
 
 
 def test_nothing_to_ask():
-    assert check(ALL, RemoteConfig(), [], HttpOptions()) == {"logins": [], "services": [], "keyservers": []}
+    assert ask_servers(ALL, RemoteConfig(), [], HttpOptions()) == {"logins": [], "services": [], "keyservers": []}

@@ -28,7 +28,7 @@ def database(monkeypatch, tmp_path):  # tmp_path first: pytest asks for the name
         def find(wanted):
             if "\0" in str(wanted):
                 raise ValueError("embedded null byte")
-            return next(entry for entry in entries if getattr(entry, field) == wanted)
+            return next(user_entry for user_entry in entries if getattr(user_entry, field) == wanted)
 
         def get(wanted):
             try:
@@ -95,21 +95,21 @@ def test_a_uid_that_is_none(text, monkeypatch):
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_an_answer_comes_back(answer):
-    assert users.decoded(users.encoded({"answer": answer})) == json.loads(json.dumps(answer).encode("utf-8", "replace"))
+    assert users.decode_reply(users.encode_reply({"answer": answer})) == json.loads(json.dumps(answer).encode("utf-8", "replace"))
 
 
 def test_what_is_no_unicode_comes_back_as_question_marks():
-    assert users.decoded(users.encoded({"answer": "b\udce4r"})) == "b?r"
+    assert users.decode_reply(users.encode_reply({"answer": "b\udce4r"})) == "b?r"
 
 
 def test_an_error_comes_back():
     with pytest.raises(ApptainerError, match=r"^no\. Do that\.$"):
-        users.decoded(users.encoded({"error": "no. Do that."}))
+        users.decode_reply(users.encode_reply({"error": "no. Do that."}))
 
 
 @given(st.binary() | st.recursive(
     st.none() | st.integers() | st.text() | st.just(FINDING), lambda inner: st.lists(inner) | st.dictionaries(
-        st.sampled_from(["answer", "error", *FINDING]), inner)).map(users.encoded))  # fmt: skip
+        st.sampled_from(["answer", "error", *FINDING]), inner)).map(users.encode_reply))  # fmt: skip
 @example(b"")
 @example(b"[" * 100000)
 @example(b"\xff")
@@ -119,7 +119,7 @@ def test_an_error_comes_back():
 def test_whatever_comes_back_is_findings_or_an_error(data):
     for rule in (users.own_findings, users.uids):
         try:
-            answer = rule(users.decoded(data))
+            answer = rule(users.decode_reply(data))
         except ApptainerError:
             continue
         assert type(answer) is list
@@ -129,7 +129,7 @@ def test_whatever_comes_back_is_findings_or_an_error(data):
 
 def test_an_answer_without_end():
     with pytest.raises(ApptainerError, match="more to say than fits into 1024 KiB"):
-        users.decoded(b" " * (users.MAX_ANSWER + 1))
+        users.decode_reply(b" " * (users.MAX_REPLY + 1))
 
 
 @pytest.mark.parametrize("change", [{}, {"line": 3, "remote": "site"}, {"refused_by": []}])
@@ -140,7 +140,7 @@ def test_findings(change):
 def test_what_a_terminal_would_obey_does_not_come_through():
     assert users.own_findings([{**FINDING, "message": "a\x1b[2J\x9b\u202eb\u00e4 c\n"}]) == [{**FINDING, "message": "a?[2J??b\u00e4 c?"}]
     with pytest.raises(ApptainerError, match=r"^a\?b$"):
-        users.decoded(users.encoded({"error": "a\x1bb"}))
+        users.decode_reply(users.encode_reply({"error": "a\x1bb"}))
 
 
 @pytest.mark.parametrize("change", [{"id": 1}, {"message": None}, {"line": "3"}, {"line": True}, {"remote": 1}, {"refused_by": "1.0"},
@@ -164,7 +164,7 @@ def test_uids():
 
 
 def test_an_entry_is_plain_data():
-    assert users.entry("b\udce4r", "/home/b\udce4r", [FINDING]) == {"user": "b?r", "home": "/home/b?r", "error": None, "findings": [FINDING]}
+    assert users.user_entry("b\udce4r", "/home/b\udce4r", [FINDING]) == {"user": "b?r", "home": "/home/b?r", "error": None, "findings": [FINDING]}
     unknown = users.unknown_user('x"\n')
     assert (unknown["user"], unknown["home"], unknown["findings"]) == ('x"?', None, [])
     assert unknown["error"].startswith('"x\\"?" is neither the name nor the uid')

@@ -21,12 +21,12 @@ def hang():
 
 def test_the_answers_come_in_the_order_of_the_questions():
     questions = [lambda number=number: time.sleep(0.1 * (number % 3)) or number for number in range(100)]
-    assert processes.answers(questions, 10) == list(range(100))
+    assert processes.replies(questions, 10) == list(range(100))
 
 
 def test_those_that_hang_do_not_hold_up_the_others():
     begun = time.monotonic()
-    found = processes.answers([hang, lambda: 1, hang, lambda: 2] * 20, 5)
+    found = processes.replies([hang, lambda: 1, hang, lambda: 2] * 20, 5)
     assert (found[1::4], found[3::4]) == ([1] * 20, [2] * 20)
     assert {str(error)[:35] for error in found[::2]} == {"nothing came back within 5 seconds."}
     assert time.monotonic() - begun < 30
@@ -43,7 +43,7 @@ def test_those_that_cannot_even_be_killed_are_never_more_than_a_bound(monkeypatc
     monkeypatch.setattr(processes, "_start", start)
     monkeypatch.setattr(processes, "_kill", lambda pid: None)
     try:
-        found = processes.answers([hang] * 100 + [lambda: 1], 0.2)
+        found = processes.replies([hang] * 100 + [lambda: 1], 0.2)
         assert len(started) == 64
         assert str(found[99]) == str(found[100]) == ("was not looked at, as 64 processes wait for file servers and cannot be killed. "
                                                      "Look which one does not answer.")

@@ -27,8 +27,8 @@ import urllib3
 import yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import client as _http
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Answer, Client, HttpOptions, run_all
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import DeadlineError, NotTlsError, explained, status_text
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response, run_all
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import DeadlineError, NotTlsError, explain, status_text
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import basic
 from support import web
 from support.envs import ROOT
@@ -50,15 +50,15 @@ def authority(tmp_path_factory):
     return web.Authority(tmp_path_factory.mktemp("ca"))
 
 
-def get(url, authorization="", options=None, validate_certs=None, stay=False):
+def get(url, authorization="", options=None, validate_certs=None, same_server=False):
     with Client(options or HttpOptions()) as client:
-        return client.get(url, authorization, validate_certs, stay)
+        return client.get(url, authorization, validate_certs, same_server)
 
 
-def refused(url, authorization="", options=None, stay=False):
+def refused(url, authorization="", options=None, same_server=False):
     """The error, which must be one line, with no secret and no other exception in it."""
     with pytest.raises(NetworkError) as caught:
-        get(url, authorization, options, stay=stay)
+        get(url, authorization, options, same_server=same_server)
     error = caught.value
     assert error.__cause__ is None
     assert error.__context__ is None
@@ -72,7 +72,7 @@ def refused(url, authorization="", options=None, stay=False):
 def test_the_request():
     with serve(lambda request: json_reply({}, headers=[("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")])) as server:
         answer = get(server.url + "/a?b=c", LOGIN)
-        assert answer == Answer(server.url + "/a?b=c", 200, "application/json", "Basic, Bearer", b"{}")
+        assert answer == Response(server.url + "/a?b=c", 200, "application/json", "Basic, Bearer", b"{}")
         (request,) = server.requests
     assert (request.method, request.path, request.authorization) == ("GET", "/a?b=c", LOGIN)
     assert request.headers["accept"] == "application/json, */*"
@@ -89,9 +89,9 @@ def test_content_type(sent, seen):
         assert get(server.url).content_type == seen
 
 
-def test_repr_of_an_answer_shows_only_facts():
-    answer = Answer("https://x.example/?" + ENCODED, 401, "text/html", f'Basic realm="{PASSWORD}"', PASSWORD.encode())
-    assert repr(answer) == "Answer(server='https://x.example', status=401)"
+def test_repr_of_a_response_shows_only_facts():
+    answer = Response("https://x.example/?" + ENCODED, 401, "text/html", f'Basic realm="{PASSWORD}"', PASSWORD.encode())
+    assert repr(answer) == "Response(server='https://x.example', status=401)"
 
 
 def test_connections_are_used_again():
@@ -297,10 +297,10 @@ def test_who_stays_is_not_sent_to_another_server(authority):
                                 (None, third.url), (None, f"http://127.0.0.1:{third.port}")):
             with serve(redirecting(target + "/x"), context) as server:
                 words = f"{server.url} redirects to {target}: if that is the right server, use its address"
-                assert str(refused(server.url, options=options, stay=True)) == words
-                assert "the credential was not sent there" in str(refused(server.url, LOGIN, options, stay=True))
+                assert str(refused(server.url, options=options, same_server=True)) == words
+                assert "the credential was not sent there" in str(refused(server.url, LOGIN, options, same_server=True))
         with serve(redirecting(third.url), authority.context()) as server:
-            assert "where nothing protects what is sent; nothing was sent there" in str(refused(server.url, options=options, stay=True))
+            assert "where nothing protects what is sent; nothing was sent there" in str(refused(server.url, options=options, same_server=True))
         assert not other.requests
         assert not third.requests
 
@@ -311,7 +311,7 @@ def test_who_stays_follows_on_the_same_server(target):
         return redirecting(target.format(port=server.port))(request)
 
     with serve(answers) as server:
-        assert get(server.url + "/start", stay=True).status == 200
+        assert get(server.url + "/start", same_server=True).status == 200
         assert [request.authorization for request in server.requests] == ["", ""]
 
 
@@ -452,7 +452,7 @@ def test_an_unknown_name():
 
 
 def raw_server(data):
-    """A port where C(data) is the answer to anything at all."""
+    """A port where `data` is the answer to anything at all."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def run():
@@ -549,7 +549,7 @@ def test_a_silent_server(scheme):
 def test_the_body_is_not_read_after_the_deadline():
     with serve(lambda request: json_reply({})) as server, requests.get(server.url, stream=True, timeout=10) as response, \
             pytest.raises(socket.timeout):
-        _http._outcome(response, time.monotonic() - 1)
+        _http._read_response(response, time.monotonic() - 1)
 
 
 # Proxies
@@ -654,7 +654,7 @@ class CertificateError(ValueError):
 ])
 def test_explanations(error, words):
     wrapper = requests.exceptions.ConnectionError(ValueError(PASSWORD), error)
-    problem, _again = explained(error if type(error) in (OSError, ValueError) else wrapper, "https://x.example/p", "", 10)
+    problem, _again = explain(error if type(error) in (OSError, ValueError) else wrapper, "https://x.example/p", "", 10)
     assert str(problem).startswith("https://x.example ")
     assert words in str(problem)
     assert PASSWORD not in str(problem)
@@ -667,7 +667,7 @@ def test_explanations(error, words):
     (tls_error(None, ssl.SSLEOFError), False), (tls_error("CERTIFICATE_VERIFY_FAILED"), False), (ValueError(), False),
 ])
 def test_what_is_worth_another_attempt(error, again):
-    assert explained(error, "https://x.example/p", "", 10)[1] is again
+    assert explain(error, "https://x.example/p", "", 10)[1] is again
 
 
 @pytest.mark.parametrize(("status", "text"), [(404, "404 Not Found"), (299, "299"), (799, "799")])
@@ -770,13 +770,13 @@ def test_a_line_is_not_crowded_and_holds_up_no_other():
         return run
 
     places = ["crowded"] * 50 + ["other"] * 2
-    assert run_all([check(place) for place in places], 30, workers=4, lines=places, abreast=2) == places
+    assert run_all([check(place) for place in places], 30, workers=4, groups=places, per_group=2) == places
     assert most == {"crowded": 2, "other": 2}
     assert "other" in order[:6]
 
 
 def test_time_in_the_line_does_not_count():
-    results = run_all([lambda: time.sleep(0.3)] * 6 + [threading.Event().wait, lambda: 7], 1, lines=[0] * 8, abreast=2)
+    results = run_all([lambda: time.sleep(0.3)] * 6 + [threading.Event().wait, lambda: 7], 1, groups=[0] * 8, per_group=2)
     assert results[:6] == [None] * 6
     assert isinstance(results[6], DeadlineError)
     assert results[7] == 7

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import discovery as _discovery
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Answer, Client, HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT, Services, discover, own_keyserver, read_json, service
 from hypothesis import given
 from hypothesis import strategies as st
@@ -161,7 +161,7 @@ def test_the_schema_is_of_draft_4():
 @given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
                     lambda item: st.lists(item, max_size=3) | st.dictionaries(st.text(max_size=5), item, max_size=3), max_leaves=6))
 def test_any_value_is_read_and_judged(value):
-    answer = Answer("https://x.example", 200, "", "", json.dumps(value).encode())
+    answer = Response("https://x.example", 200, "", "", json.dumps(value).encode())
     assert read_json(answer) == value
     fits = isinstance(value, dict) and all(entry is None or isinstance(entry, dict) for entry in value.values())
     assert (_discovery._problem(value) == "") == fits

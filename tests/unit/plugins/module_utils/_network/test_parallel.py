@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.parallel import FleetProver, prove_all
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.verification import Proof
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.parallel import FleetProver, verify_all
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.verification import Verdict
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import (
     EndpointKeyserver,
     EndpointServices,
@@ -44,10 +44,10 @@ def test_prove_all():
     with serve(routes({"/v2/": guarded(json_reply({}), LOGIN), "/k/": DEMANDS})) as server:
         good, bad = RegistryLogin(server.host, "alice", PASSWORD), RegistryLogin(server.host, "alice", "wrong")
         keys = KeyserverLogin(server.url + "/k/", LOGIN)
-        proofs = prove_all([good, bad, good, keys, good], HttpOptions())
+        proofs = verify_all([good, bad, good, keys, good], HttpOptions())
         assert [proof.verified for proof in proofs] == [True, False, True, True, True]
         assert len(server.requests) == 6
-    assert prove_all([], HttpOptions()) == []
+    assert verify_all([], HttpOptions()) == []
 
 
 def test_prove_all_is_bounded_for_each():
@@ -58,9 +58,9 @@ def test_prove_all_is_bounded_for_each():
 
     with serve(slow) as stuck, serve(DEMANDS) as server:
         begin = time.monotonic()
-        proofs = prove_all([KeyserverLogin(stuck.url, LOGIN), KeyserverLogin(server.url, LOGIN)], HttpOptions(timeout=2))
+        proofs = verify_all([KeyserverLogin(stuck.url, LOGIN), KeyserverLogin(server.url, LOGIN)], HttpOptions(timeout=2))
         assert time.monotonic() - begin < 8
-        assert proofs == [Proof(False, f"{stuck.url} did not answer within 2 seconds{LATE}"), Proof(True, f"{server.url} accepts the login")]
+        assert proofs == [Verdict(False, f"{stuck.url} did not answer within 2 seconds{LATE}"), Verdict(True, f"{server.url} accepts the login")]
 
 
 def test_prove_all_is_bounded_in_all():
@@ -69,20 +69,20 @@ def test_prove_all_is_bounded_in_all():
         return Reply(404)
 
     with serve(slow) as server:  # in two requests of 0.3 seconds
-        assert prove_all([KeyserverLogin(server.url, LOGIN)], HttpOptions(timeout=0.5)) == [
-            Proof(False, f"{server.url} did not answer within 0.5 seconds{LATE}")]
+        assert verify_all([KeyserverLogin(server.url, LOGIN)], HttpOptions(timeout=0.5)) == [
+            Verdict(False, f"{server.url} did not answer within 0.5 seconds{LATE}")]
 
 
 def test_prove_all_with_files_that_cannot_be_used(tmp_path):
     missing = str(tmp_path / "missing")
-    assert prove_all([KeyserverLogin("https://k.example", LOGIN)] * 2, HttpOptions(ca_path=missing)) == [
-        Proof(False, f'ca_path "{missing}" cannot be read: No such file or directory')] * 2
+    assert verify_all([KeyserverLogin("https://k.example", LOGIN)] * 2, HttpOptions(ca_path=missing)) == [
+        Verdict(False, f'ca_path "{missing}" cannot be read: No such file or directory')] * 2
 
 
 # A fleet
 
 def fleet(*claims, timeout=10.0):
-    proofs = FleetProver(HttpOptions(timeout=timeout)).prove(claims)
+    proofs = FleetProver(HttpOptions(timeout=timeout)).verify_claim(claims)
     assert set(claims) == set(proofs)
     return proofs
 
@@ -146,8 +146,8 @@ def test_a_silent_server_takes_the_time_of_few_claims():
         claims = [KeyserverLogin(server.url, basic(f"user{number}", PASSWORD)) for number in range(60)]
         proofs = fleet(*claims, RegistryLogin(other.host, "alice", PASSWORD), timeout=1)
         assert time.monotonic() - begin < 8  # not 60 / 4 seconds
-        late = Proof(False, f"{server.url} did not answer within 1 second{LATE}")
-        assert collections.Counter(proofs.values()) == {late: 60, Proof(True, f"http://{other.host} accepts the login"): 1}
+        late = Verdict(False, f"{server.url} did not answer within 1 second{LATE}")
+        assert collections.Counter(proofs.values()) == {late: 60, Verdict(True, f"http://{other.host} accepts the login"): 1}
 
 
 def test_a_document_is_read_once():
@@ -159,8 +159,8 @@ def test_a_document_is_read_once():
     with serve(answers) as server:
         uri = f"//{server.host}"
         prover = FleetProver(HttpOptions())
-        assert prover.prove([EndpointServices("a", uri, True, ("token",))]).popitem()[1].verified
-        proofs = prover.prove([EndpointToken("a", uri, True, PASSWORD), EndpointToken("a", uri, True, "wr0ng")])
+        assert prover.verify_claim([EndpointServices("a", uri, True, ("token",))]).popitem()[1].verified
+        proofs = prover.verify_claim([EndpointToken("a", uri, True, PASSWORD), EndpointToken("a", uri, True, "wr0ng")])
         assert [proof.verified for proof in proofs.values()] == [True, False]
         assert server.asked.count(DOCUMENT) == 1
         assert sum(request.authorization == "Bearer wr0ng" for request in server.requests) == 1
@@ -179,7 +179,7 @@ def test_files_that_cannot_be_used_are_an_error(tmp_path):
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc"), st.sampled_from("xyz")), max_size=12))
 def test_no_wrong_password_is_tried_twice(tried):
-    """Whatever is declared, and however often: C(x) is right everywhere, C(y) at the first server, C(z) nowhere."""
+    """Whatever is declared, and however often: `x` is right everywhere, `y` at the first server, `z` nowhere."""
     def answers(right):
         def answer(request):
             return Reply(200 if request.authorization in right else 401, b"{}", [("WWW-Authenticate", 'Basic realm="x"')])

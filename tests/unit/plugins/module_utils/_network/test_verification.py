@@ -11,7 +11,7 @@ import time
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import verification as _verification
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Answer, Client, HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT, Services
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import NotTlsError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.verification import (
@@ -19,7 +19,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._network.verificatio
     check_services,
     keyserver_problem,
     may_use_http,
-    prove,
+    verify_claim,
 )
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import (
     EndpointKeyserver,
@@ -52,7 +52,7 @@ def authority(tmp_path_factory):
 
 def proof(secret, **options):
     with Client(HttpOptions(**options)) as client:
-        verified, reason = prove(secret, client)
+        verified, reason = verify_claim(secret, client)
     assert "\n" not in reason
     assert not any(word in reason for word in SECRETS)
     return verified, reason
@@ -61,7 +61,7 @@ def proof(secret, **options):
 # Endpoint tokens
 
 def endpoint(table, uri="{url}/t"):
-    """An endpoint with a token service, and C(table) of what else there is."""
+    """An endpoint with a token service, and `table` of what else there is."""
     def answers(request):
         if request.path == DOCUMENT:
             return json_reply({"tokenAPI": {"uri": uri.format(url=server.url)}})
@@ -186,8 +186,8 @@ def test_an_endpoint_of_which_no_service_is_demanded_must_be_one():
 def test_services_of_the_default_endpoint_are_not_asked_for():
     client = Client(HttpOptions())
     client.get = None
-    assert prove(EndpointServices("site", "cloud.apptainer.org", False, ("keyserver",)), client).verified is True
-    assert prove(EndpointServices("site", "cloud.apptainer.org", False, ("library",)), client) == (
+    assert verify_claim(EndpointServices("site", "cloud.apptainer.org", False, ("keyserver",)), client).verified is True
+    assert verify_claim(EndpointServices("site", "cloud.apptainer.org", False, ("library",)), client) == (
         False, "cloud.apptainer.org has no library, whatever it answers: that is fixed in Apptainer")
 
 
@@ -549,11 +549,11 @@ def test_realm_by_plain_http_of_a_registry_by_plain_http(realm, insecure, allowe
         asked.append((url, authorization))
         if url.startswith("https://r.local"):
             raise NotTlsError("no TLS")
-        return Answer(url, 401, "", f'Bearer realm="{realm}"', b"")
+        return Response(url, 401, "", f'Bearer realm="{realm}"', b"")
 
     with Client(HttpOptions()) as client:
         client.get = get
-        verified, reason = prove(RegistryLogin("r.local", "alice", PASSWORD, insecure), client)
+        verified, reason = verify_claim(RegistryLogin("r.local", "alice", PASSWORD, insecure), client)
     assert verified is False
     assert ("by plain http, so it was not; its realm must be https" in reason) != allowed
     assert asked == [("https://r.local/v2/", ""), ("http://r.local/v2/", ""), (realm, LOGIN)][:3 if allowed else 2]
@@ -566,7 +566,7 @@ def test_no_plain_http_after_a_redirect(authority):
             Client(HttpOptions(ca_path=authority.ca)) as client:
         ask, asked = client.get, []
         client.get = lambda url, **options: asked.append(url) or ask(url)  # which follows
-        verified, reason = prove(RegistryLogin(server.host, "alice", PASSWORD, True), client)
+        verified, reason = verify_claim(RegistryLogin(server.host, "alice", PASSWORD, True), client)
     assert (verified, asked) == (False, [f"{server.url}/v2/"])
     assert reason == f"{server.url} redirects: https://localhost:{port} refuses the connection: check that the server runs, and its port"
 
@@ -585,9 +585,9 @@ def test_plain_http_only_where_allowed():
         False, f"https://localhost:{port} refuses the connection: check that the server runs, and its port")
     with Client(HttpOptions()) as client:
         client.get = lambda url, **options: (_ for _ in ()).throw(NotTlsError(f"{url} refuses"))
-        assert prove(RegistryLogin("r.example", "alice", PASSWORD), client) == (
+        assert verify_claim(RegistryLogin("r.example", "alice", PASSWORD), client) == (
             False, "https://r.example/v2/ refuses (plain http is only tried for local addresses, or with insecure: true)")
-        assert prove(RegistryLogin("r.example", "alice", PASSWORD, True), client) == (False, "https://r.example/v2/ refuses")
+        assert verify_claim(RegistryLogin("r.example", "alice", PASSWORD, True), client) == (False, "https://r.example/v2/ refuses")
 
 
 @pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
@@ -600,7 +600,7 @@ def test_docker_hub(host):
 
     with Client(HttpOptions()) as client:
         client.get = get
-        assert prove(RegistryLogin(host, "alice", PASSWORD), client) == (False, "no network")
+        assert verify_claim(RegistryLogin(host, "alice", PASSWORD), client) == (False, "no network")
     assert asked == ["https://registry-1.docker.io/v2/"]
 
 

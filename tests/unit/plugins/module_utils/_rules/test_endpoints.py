@@ -9,7 +9,13 @@ import itertools
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.effective import effective, exclusives, sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedKeyserver, WantedRemote, converge, foreseen, keyserver_list
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import (
+    WantedKeyserver,
+    WantedRemote,
+    converge,
+    keyserver_list,
+    unplaced_endpoints,
+)
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -286,13 +292,13 @@ UNCERTAIN = 'endpoint "a": it does not exist yet; a real run fails, unless an ea
 
 @pytest.mark.parametrize("before", [EMPTY, config("b", b=own("b.example", token="u"))])
 def test_a_login_to_what_an_earlier_task_makes_is_foreseen(before):
-    outcome = converge(before, [present(token="t")], SYSTEM, foresee=True)
+    outcome = converge(before, [present(token="t")], SYSTEM, check_mode=True)
     assert outcome.config == before._replace(remotes={**before.remotes, "a": Remote("", "t", system=True)})
     assert outcome.warnings == (UNCERTAIN,)
-    assert converge(outcome.config, [present(token="t")], SYSTEM, foresee=True) == (outcome.config, ())
-    assert foreseen(before, outcome.config, SYSTEM) == ["a"]
-    assert foreseen(outcome.config, outcome.config, SYSTEM) == foreseen(EMPTY, config("c", c=own("c.example")), SYSTEM) == []
-    assert converge(before, [present(token="t", insecure=True)], SYSTEM, foresee=True).config.remotes["a"].insecure
+    assert converge(outcome.config, [present(token="t")], SYSTEM, check_mode=True) == (outcome.config, ())
+    assert unplaced_endpoints(before, outcome.config, SYSTEM) == ["a"]
+    assert unplaced_endpoints(outcome.config, outcome.config, SYSTEM) == unplaced_endpoints(EMPTY, config("c", c=own("c.example")), SYSTEM) == []
+    assert converge(before, [present(token="t", insecure=True)], SYSTEM, check_mode=True).config.remotes["a"].insecure
     with pytest.raises(RuleError, match="it does not exist yet, so it needs a uri"):
         converge(before, [present(token="t")], SYSTEM)
 
@@ -308,19 +314,19 @@ def test_a_login_to_what_an_earlier_task_makes_is_foreseen(before):
 ])  # fmt: skip
 def test_nothing_else_is_foreseen(wanted, system, words):
     with pytest.raises(RuleError, match=words):
-        converge(EMPTY, [wanted], system, foresee=True)
+        converge(EMPTY, [wanted], system, check_mode=True)
 
 
 def test_a_logout_from_what_an_earlier_task_may_make_changes_nothing():
     for system in (None, EMPTY):
-        assert converge(EMPTY, [present(token="")], system, foresee=True) == (EMPTY, ())
+        assert converge(EMPTY, [present(token="")], system, check_mode=True) == (EMPTY, ())
 
 
-@pytest.mark.parametrize("foresee", [False, True])
+@pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("wanted", [present("lab"), present("lab", token="t"), present("lab", uri="lib.example", token="t")])
-def test_what_to_mend_is_said_before_what_to_declare(wanted, foresee):
+def test_what_to_mend_is_said_before_what_to_declare(wanted, check_mode):
     with pytest.raises(RuleError, match="mend that file first"):
-        converge(EMPTY, [wanted], EMPTY, system_known=False, foresee=foresee)
+        converge(EMPTY, [wanted], EMPTY, system_known=False, check_mode=check_mode)
 
 
 UNFIT_TOKENS = ["to ken", "token\n", "tok\ten", "t\x00", "tökèn", "\u2028", "\x7f"]
@@ -368,8 +374,9 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_said(token):
 
 
 def test_a_token_is_not_in_the_text_form_of_what_is_wanted():
-    assert repr(present(token="hunter2")) == "WantedRemote(name='a', present=True, uri=None, token=(hidden))"
-    assert repr(present(uri="h")) == "WantedRemote(name='a', present=True, uri='h', token=None)"
+    assert repr(present(token="hunter2")) == (
+        "WantedRemote(name='a', present=True, uri=None, insecure=None, default=None, exclusive=None, token='(hidden)', keyservers=None, force=False)")
+    assert "uri='h', insecure=None, default=None, exclusive=None, token=None" in repr(present(uri="h"))
 
 
 @pytest.mark.parametrize("system", [None, EMPTY, SYSTEM], ids=["global", "user without a global file", "user"])
@@ -723,16 +730,16 @@ def test_check_mode_foresees_nothing_but_logins_to_what_does_not_exist(run):
     """With no such login it says what the real run says."""
     config_, wanted, system, prune = run
 
-    def said(foresee):
+    def said(check_mode):
         try:
-            return converge(config_, wanted, system, prune, foresee=foresee)
+            return converge(config_, wanted, system, prune, check_mode=check_mode)
         except RuleError as error:
             return str(error)
 
-    foreseen, real = said(True), said(False)
+    unplaced_endpoints, real = said(True), said(False)
     nowhere = system is not None and any(
         item.present and item.token and item.uri is None and item.name not in {**config_.remotes, **system.remotes} for item in wanted)
-    assert foreseen == real or (nowhere and "it does not exist yet, so it needs a uri" in real)
+    assert unplaced_endpoints == real or (nowhere and "it does not exist yet, so it needs a uri" in real)
 
 
 class Name(str):

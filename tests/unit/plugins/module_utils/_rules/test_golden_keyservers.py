@@ -4,7 +4,7 @@
 
 """Our rule for one keyserver, beside every recorded keyserver command: the same keyservers in use, or a named deviation.
 
-C(--insecure) is taken as insecure: true, its absence as insecure not said. test_golden_operations.py has the commands themselves.
+`--insecure` is taken as insecure: true, its absence as insecure not said. test_golden_operations.py has the commands themselves.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from collections import Counter
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.keyservers import KeyserverPlace, needs_discovery, owner, place_keyserver
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.keyservers import (
+    PlacedKeyserver,
+    needs_discovery,
+    owning_endpoint,
+    place_keyserver,
+)
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, with_remote
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import keyserver_identity, same_keyserver
 from support.apptainer_commands import Command, DiscoveryFailed, content, own_keyserver
@@ -82,7 +87,7 @@ def commands(case):
         command = Command(step["argv"], case["version"], case.get("served"))
         if command.on_keyservers and command.verb in ("add", "remove"):
             name, uri = command.words if len(command.words) == 2 else ("", *command.words)
-            wanted = KeyserverPlace(uri, command.verb == "add", command.order, command.insecure or None, name)
+            wanted = PlacedKeyserver(uri, command.verb == "add", command.order, command.insecure or None, name)
             yield step, wanted, content(before), content(text), command.served
 
 
@@ -162,7 +167,7 @@ def answers(case):
         if isinstance(ours, str):
             yield said, ours
         elif said in ("done", "known", "not there"):
-            name = owner(before, wanted)
+            name = owning_endpoint(before, wanted)
             lists = [config.remotes[name].keyservers for config in (ours, theirs)]
             assert ours == with_remote(theirs, name, theirs.remotes[name]._replace(keyservers=lists[0]))
             found = deviations(wanted, before.remotes[name], *lists)

@@ -26,8 +26,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._rules.logins import
     WantedToken,
     converge_logins,
 )
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.stored_logins import secrets
-from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import encoded
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.stored_secrets import stored_secrets
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import encode_login
 from support.golden import cases
 
 VERSIONS = ("1.4.5", "1.5.3")
@@ -190,7 +190,7 @@ def test_deviations_are_nothing_but_what_is_named():
             assert theirs["auths"].pop("https://index.docker.io/v1/")
         if reason == OTHERS:
             assert ours["auths"].pop("hub-zgha.example") == before["auths"]["hub-zgha.example"]
-            assert theirs["auths"].pop("hub-zgha.example") == {"auth": encoded("u", "p")}
+            assert theirs["auths"].pop("hub-zgha.example") == {"auth": encode_login("u", "p")}
         assert {key: value for key, value in ours.items() if key in theirs} == theirs
         assert {key: value for key, value in ours.items() if key not in theirs}.keys() <= {"HttpHeaders", "customKey", "extra"}
 
@@ -205,11 +205,11 @@ def test_what_was_stored_is_found():
     assert len(logins) > 80
     for recorded in logins:
         user, system = content(recorded.after["user"]), content(recorded.after["system"])
-        words = {word for one in secrets(user, docker_content(recorded, recorded.after), system) for word in one}
+        words = {word for one in stored_secrets(user, docker_content(recorded, recorded.after), system) for word in one}
         (item,) = (item for items in wanted(recorded.case, recorded.step, user.active).values() for item in items)
         if isinstance(item, WantedToken):
             assert item.token in words
         elif isinstance(item, WantedRegistry):
             assert {item.username, item.password} <= words
         else:
-            assert words & {f"Basic {encoded('alice', 's3cret')}", "Bearer goodtoken", "Basic a3V3dHhjYTpyc2V4dWd2YnVp"}
+            assert words & {f"Basic {encode_login('alice', 's3cret')}", "Bearer goodtoken", "Basic a3V3dHhjYTpyc2V4dWd2YnVp"}

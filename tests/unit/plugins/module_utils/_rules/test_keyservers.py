@@ -7,7 +7,13 @@ from __future__ import annotations
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedKeyserver, keyserver_list
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.keyservers import KeyserverPlace, foreseen, needs_discovery, owner, place_keyserver
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.keyservers import (
+    PlacedKeyserver,
+    needs_discovery,
+    owning_endpoint,
+    place_keyserver,
+    predict_new_endpoint,
+)
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import keyserver_identity, same_keyserver
 from hypothesis import assume, given
@@ -34,11 +40,11 @@ def config(remote, **others):
 
 
 def present(keyserver, order=None, insecure=None, **fields):
-    return KeyserverPlace(getattr(keyserver, "uri", keyserver), True, order, insecure, **fields)
+    return PlacedKeyserver(getattr(keyserver, "uri", keyserver), True, order, insecure, **fields)
 
 
 def absent(keyserver, **fields):
-    return KeyserverPlace(getattr(keyserver, "uri", keyserver), False, **fields)
+    return PlacedKeyserver(getattr(keyserver, "uri", keyserver), False, **fields)
 
 
 def after(remote, wanted, builtin=None):
@@ -67,7 +73,7 @@ LOCAL = Remote("lib.example", keyservers=(OWN,))
     ("no default is needed for a named one", RemoteConfig("", {"b": shared()}), "b", "b"),
 ]))
 def test_owner(before, name, found):
-    assert owner(before, present(X, remote=name)) == found
+    assert owning_endpoint(before, present(X, remote=name)) == found
 
 
 @pytest.mark.parametrize(("before", "name", "words"), table([
@@ -79,7 +85,7 @@ def test_owner(before, name, found):
     ("System: false, named", config(shared(), b=LOCAL), "b", "declare it with apptainer_remote (scope: global), which mends that"),
 ]))
 def test_owner_refused(before, name, words):
-    for function in (owner, needs_discovery, place_keyserver):
+    for function in (owning_endpoint, needs_discovery, place_keyserver):
         with pytest.raises(RuleError) as caught:
             function(before, present(X, remote=name))
         assert words in str(caught.value)
@@ -97,7 +103,7 @@ def test_without_an_endpoint_there_is_nothing_to_remove(before, name, uri):
     wanted = absent(uri, remote=name, order=-7, builtin_uri="ftp://x")
     assert needs_discovery(before, wanted) is None
     assert place_keyserver(before, wanted) == (before, ())
-    assert foreseen(before, wanted) is None
+    assert predict_new_endpoint(before, wanted) is None
 
 
 @pytest.mark.parametrize("name", ["", "a"])
@@ -120,7 +126,7 @@ UNCERTAIN = 'endpoint "b": it is not in the global file yet; a real run fails, u
     ("an order that may be one", RemoteConfig(), present(N, order=2, remote="b"), N),
 ]))
 def test_an_endpoint_that_an_earlier_task_makes(before, wanted, server):
-    outcome = foreseen(before, wanted)
+    outcome = predict_new_endpoint(before, wanted)
     assert outcome == (before._replace(remotes={**before.remotes, "b": Remote("", system=True, keyservers=(server,))}), (UNCERTAIN,))
 
 
@@ -132,12 +138,12 @@ def test_an_endpoint_that_an_earlier_task_makes(before, wanted, server):
     ("removed", RemoteConfig(), absent(N, remote="b")),
 ]))
 def test_what_is_not_foreseen(before, wanted):
-    assert foreseen(before, wanted) is None
+    assert predict_new_endpoint(before, wanted) is None
 
 
 def test_an_endpoint_that_an_earlier_task_makes_with_the_own_keyserver_said():
     for order, servers in ((None, (OWN, N)), (2, (OWN, N)), (1, (N, OWN))):
-        outcome = foreseen(RemoteConfig(), present(N, order=order, remote="b", builtin_uri=OWN.uri))
+        outcome = predict_new_endpoint(RemoteConfig(), present(N, order=order, remote="b", builtin_uri=OWN.uri))
         assert outcome.config.remotes["b"].keyservers == servers
 
 
@@ -147,7 +153,7 @@ def test_an_endpoint_that_an_earlier_task_makes_with_the_own_keyserver_said():
 ])
 def test_what_fails_whatever_an_earlier_task_makes(uri, order, words):
     with pytest.raises(RuleError) as caught:
-        foreseen(RemoteConfig(), present(uri, order=order, remote="b", builtin_uri=OWN.uri if order else None))
+        predict_new_endpoint(RemoteConfig(), present(uri, order=order, remote="b", builtin_uri=OWN.uri if order else None))
     assert str(caught.value).startswith('endpoint "b": ' + words)
     assert "hunter2" not in str(caught.value)
 
@@ -363,7 +369,7 @@ ANY_LIST = st.lists(SERVERS | st.builds(Keyserver, BAD, st.booleans(), st.boolea
 NO_DOUBLES = st.lists(SERVERS, max_size=5, unique_by=lambda server: keyserver_identity(server.uri))
 ENDPOINTS = st.sampled_from(["lib.example", BUILT_IN])
 MAYBE = st.none() | st.booleans()
-WANTED = st.builds(KeyserverPlace, GOOD | BAD.map(str.strip), st.booleans(), st.none() | st.integers(0, 6), MAYBE, st.just(""), st.none() | GOOD)
+WANTED = st.builds(PlacedKeyserver, GOOD | BAD.map(str.strip), st.booleans(), st.none() | st.integers(0, 6), MAYBE, st.just(""), st.none() | GOOD)
 
 
 def key(uri):

@@ -16,11 +16,11 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._rules.logins import
     WantedRegistry,
     WantedToken,
     converge_logins,
-    credential_place,
+    credential_key,
     keyserver_login_uri,
     registry,
 )
-from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig, aliases, encoded, stored
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig, encode_login, keys_for_host, stored_logins
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -40,7 +40,7 @@ def table(rows):
 
 
 def auths(**entries):
-    return DockerConfig({"auths": {key.replace("_", "."): {"auth": encoded(*pair)} for key, pair in entries.items()}}, True)
+    return DockerConfig({"auths": {key.replace("_", "."): {"auth": encode_login(*pair)} for key, pair in entries.items()}}, True)
 
 
 def user(*credentials, **remotes):
@@ -124,7 +124,7 @@ def test_a_broken_uri_is_named_up_to_where_a_password_may_stand(uri, named):
     ("ftp://k", ("", "ftp://k")), ("docker://%zz", ("", "docker://%zz")), ("", ("", "")),
 ])  # fmt: skip
 def test_credential_place(uri, place):
-    assert credential_place(uri) == place
+    assert credential_key(uri) == place
 
 
 @pytest.mark.parametrize(("uri", "reason"), [
@@ -196,13 +196,13 @@ def test_tokens_refused(wanted, options, reason):
 
 
 def test_a_token_for_what_an_earlier_task_makes_is_foreseen():
-    found = outcome(EMPTY, [WantedToken("nope", token="t"), WantedToken("gone", False)], foresee=True)
+    found = outcome(EMPTY, [WantedToken("nope", token="t"), WantedToken("gone", False)], check_mode=True)
     assert found.files == Files(user(nope=Remote("", "t", system=True)), NO_DOCKER)
     assert found.warnings[0] == 'endpoint "nope": it does not exist yet; a real run fails, unless an earlier task makes it'
     with pytest.raises(RuleError, match="mend that file first"):
-        outcome(EMPTY, [WantedToken("nope", token="t")], foresee=True, system_known=False)
+        outcome(EMPTY, [WantedToken("nope", token="t")], check_mode=True, system_known=False)
     with pytest.raises(RuleError, match="the token is empty"):
-        outcome(EMPTY, [WantedToken("nope")], foresee=True)
+        outcome(EMPTY, [WantedToken("nope")], check_mode=True)
 
 
 def test_warnings_about_endpoints_are_passed_on():
@@ -213,13 +213,13 @@ def test_warnings_about_endpoints_are_passed_on():
 
 # keyservers
 
-BASIC = Credential(K, "Basic " + encoded("alice", SECRET))
+BASIC = Credential(K, "Basic " + encode_login("alice", SECRET))
 OTHERS = (Credential("docker://r.example"), Credential("https://other.example", "Bearer x"))
 KEYSERVERS = [  # what, Credentials before, wanted, Credentials after
     ("added at the end", OTHERS, [keyserver()], (*OTHERS, BASIC)),
     ("there already", (BASIC, *OTHERS), [keyserver()], (BASIC, *OTHERS)),
     ("there already, marked insecure", (BASIC._replace(insecure=True), *OTHERS), [keyserver()], (BASIC._replace(insecure=True), *OTHERS)),
-    ("another password", (BASIC, *OTHERS), [keyserver(password="p")], (*OTHERS, Credential(K, "Basic " + encoded("alice", "p")))),
+    ("another password", (BASIC, *OTHERS), [keyserver(password="p")], (*OTHERS, Credential(K, "Basic " + encode_login("alice", "p")))),
     ("a token", (), [keyserver(username="", password="t0ken")], (Credential(K, "Bearer t0ken"),)),
     ("in the declared spelling", (BASIC._replace(uri=K + "/x"), *OTHERS), [keyserver(f" {K}/ ")], (*OTHERS, BASIC._replace(uri=K + "/"))),
     ("duplicates removed", (BASIC, BASIC._replace(uri=K + "/x"), *OTHERS), [keyserver()], (*OTHERS, BASIC)),
@@ -320,7 +320,7 @@ REGISTRIES = [  # what, Credentials and docker-config.json before, wanted, both 
     ("both schemes", (), NO_DOCKER, [login(), login("oras://r.example")], (R, Credential("oras://r.example")), IN),
     ("the other scheme is left", (Credential("oras://r.example"),), NO_DOCKER, [login()], (Credential("oras://r.example"), R), IN),
     ("Docker Hub", (), auths(docker_io=("old", "old")), [login("docker://docker.io")], (Credential("docker://docker.io"),),
-     DockerConfig({"auths": {HUB_KEY: {"auth": encoded("alice", SECRET)}}}, True)),
+     DockerConfig({"auths": {HUB_KEY: {"auth": encode_login("alice", SECRET)}}}, True)),
     ("removed", (R, Credential("oras://r.example/x"), BASIC), IN, [WantedRegistry("docker://r.example", False)], (BASIC,), OUT),
     ("removed in both schemes", (R,), IN, [WantedRegistry("docker://r.example", False), WantedRegistry("oras://R.example", False)], (), OUT),
     ("Docker Hub removed", tuple(Credential(f"docker://{host}") for host in ("docker.io", "index.docker.io", "registry-1.docker.io")),
@@ -455,8 +455,8 @@ def test_no_text_form_shows_a_secret():
     values.append(outcome(EMPTY, registries=[login()], keyservers=[keyserver()]))
     for value in values:
         assert SECRET not in f"{value!r} {value}"
-        assert encoded("alice", SECRET) not in repr(value)
-    assert repr(values[0]) == "WantedToken(name='a', present=True, token=(hidden), keep=False)"
+        assert encode_login("alice", SECRET) not in repr(value)
+    assert repr(values[0]) == "WantedToken(name='a', present=True, token='(hidden)', keep=False)"
     assert repr(Registry("docker", "h")) == "Registry(scheme='docker', host='h')"
 
 
@@ -469,13 +469,13 @@ CREDENTIALS = st.builds(Credential, REGISTRY_URIS | KEYSERVER_URIS | st.sampled_
                         st.sampled_from(["", "Bearer t"]), st.booleans())
 AUTH_KEYS = st.builds("{}{}{}".format, st.sampled_from(["", "https://"]), st.sampled_from(HOSTS), st.sampled_from(["", "/v1/", "/org"]))
 DOCKERS = st.builds(lambda entries: DockerConfig({"auths": entries, "x": 1}, True),
-                    st.dictionaries(AUTH_KEYS, st.sampled_from([{"auth": encoded("old", "old")}, {"identitytoken": "t"}, {}]), max_size=5))
+                    st.dictionaries(AUTH_KEYS, st.sampled_from([{"auth": encode_login("old", "old")}, {"identitytoken": "t"}, {}]), max_size=5))
 FILES = st.builds(Files, st.builds(lambda credentials: user(*credentials, **MINE), st.lists(CREDENTIALS, max_size=6)), DOCKERS)
 WANTED = st.fixed_dictionaries({
     "tokens": st.lists(st.builds(WantedToken, st.sampled_from(["mine", "lab", "site"]), st.booleans(), st.just("t"), st.booleans()),
                        max_size=3, unique_by=lambda item: item.name),
     "keyservers": st.lists(st.builds(WantedKeyserverLogin, KEYSERVER_URIS, st.booleans(), st.sampled_from(["", "u"]), st.just("p"), st.booleans()),
-                           max_size=3, unique_by=lambda item: credential_place(item.uri)),
+                           max_size=3, unique_by=lambda item: credential_key(item.uri)),
     "registries": st.lists(st.builds(WantedRegistry, REGISTRY_URIS, st.booleans(), st.just("u"), st.just("p"), st.sampled_from([None, False, True]),
                                      st.booleans()),
                            max_size=3, unique_by=lambda item: registry(item.uri).host.replace("index.", "")),
@@ -487,16 +487,16 @@ def part(kind, files):
     if kind == "remotes":
         return files.remotes.remotes
     registries = kind == "registries"
-    listed = [item for item in files.remotes.credentials if (credential_place(item.uri)[0] in ("docker", "oras")) == registries]
+    listed = [item for item in files.remotes.credentials if (credential_key(item.uri)[0] in ("docker", "oras")) == registries]
     return listed, files.docker if registries else None
 
 
 @given(FILES, WANTED, st.sets(st.sampled_from(ALL)), st.booleans())
 def test_only_the_kinds_that_are_named_are_pruned(files, wanted, prune, with_credentials):
     prune = prune if any(wanted.values()) else set()
-    pruned, plain = (outcome(files, **wanted, prune=kinds, with_credentials=with_credentials).files for kinds in (prune, ()))
+    only_hosts, plain = (outcome(files, **wanted, prune=kinds, with_credentials=with_credentials).files for kinds in (prune, ()))
     for kind in ALL:
-        assert kind in prune or part(kind, pruned) == part(kind, plain)
+        assert kind in prune or part(kind, only_hosts) == part(kind, plain)
 
 
 @given(FILES, WANTED, st.booleans(), st.booleans())
@@ -504,38 +504,39 @@ def test_only_the_kinds_that_are_named_are_pruned(files, wanted, prune, with_cre
 def test_twice_is_once_and_what_is_declared_is_so(files, wanted, prune, with_credentials):
     prune = ALL if prune and any(wanted.values()) else ()
     after = outcome(files, **wanted, prune=prune, with_credentials=with_credentials).files
-    places = [credential_place(item.uri) for item in after.remotes.credentials]
+    places = [credential_key(item.uri) for item in after.remotes.credentials]
     for item in wanted["registries"]:
         place = registry(item.uri)
         if not item.keep and with_credentials:
             assert places.count(place) == item.present
         if not item.keep:
-            assert len(aliases(after.docker, place.host)) == item.present
-            assert any(login.password == "p" for login in stored(after.docker) if login.key in aliases(after.docker, place.host)) == item.present
+            assert len(keys_for_host(after.docker, place.host)) == item.present
+            keys = keys_for_host(after.docker, place.host)
+            assert any(login.password == "p" for login in stored_logins(after.docker) if login.key in keys) == item.present
         else:
-            assert aliases(after.docker, place.host) == aliases(files.docker, place.host)
+            assert keys_for_host(after.docker, place.host) == keys_for_host(files.docker, place.host)
     for item in wanted["keyservers"]:
         if not item.keep:
-            assert places.count(credential_place(item.uri)) == item.present
+            assert places.count(credential_key(item.uri)) == item.present
     for item in wanted["tokens"]:
         if not item.keep:
             assert (item.name in after.remotes.remotes and after.remotes.remotes[item.name].token == "t") == item.present
     if prune and with_credentials:
-        assert set(places) <= {credential_place(item.uri) for item in [*wanted["registries"], *wanted["keyservers"]]}
+        assert set(places) <= {credential_key(item.uri) for item in [*wanted["registries"], *wanted["keyservers"]]}
 
 
 @given(FILES, WANTED)
 def test_all_the_rest_is_left_alone(files, wanted):
     after = outcome(files, **wanted).files
-    hosts = {host for item in wanted["registries"] for host in {registry(item.uri).host}}
-    if hosts & {"docker.io", "index.docker.io"}:
-        hosts |= {"docker.io", "index.docker.io"}
-    places = {credential_place(item.uri) for item in wanted["keyservers"]}
+    login_hosts = {host for item in wanted["registries"] for host in {registry(item.uri).host}}
+    if login_hosts & {"docker.io", "index.docker.io"}:
+        login_hosts |= {"docker.io", "index.docker.io"}
+    places = {credential_key(item.uri) for item in wanted["keyservers"]}
 
     def rest(files):
-        mine = {key for host in hosts for key in aliases(files.docker, host)}
+        mine = {key for host in login_hosts for key in keys_for_host(files.docker, host)}
         return (
-            [item for item in files.remotes.credentials if credential_place(item.uri) not in places and credential_place(item.uri)[1] not in hosts],
+            [item for item in files.remotes.credentials if credential_key(item.uri) not in places and credential_key(item.uri)[1] not in login_hosts],
             {key: entry for key, entry in files.docker.tree["auths"].items() if key not in mine},
             {name: remote for name, remote in files.remotes.remotes.items() if name not in {item.name for item in wanted["tokens"]}},
             files.docker.tree["x"])

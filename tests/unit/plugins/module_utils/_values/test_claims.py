@@ -8,7 +8,7 @@ import base64
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.effective import endpoint_tokens
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.stored_logins import secrets
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.stored_secrets import stored_secrets
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import (
     EndpointKeyserver,
     EndpointServices,
@@ -16,10 +16,10 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims impor
     KeyserverLogin,
     RegistryLogin,
     basic,
-    label,
+    claim_name,
     username_of,
 )
-from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig, encoded
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig, encode_login
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 
 NONE = RemoteConfig()
@@ -27,21 +27,21 @@ NO_LOGINS = DockerConfig()
 
 
 @pytest.mark.parametrize(("secret", "name", "text"), [
-    (EndpointToken("si\nte", "h", True, "hunter2"), 'endpoint "si\\nte"', "EndpointToken(name='si\\nte', uri='h', insecure=True, token=(hidden))"),
-    (KeyserverLogin("https://k", "hunter2"), "keyserver https://k", "KeyserverLogin(uri='https://k', auth=(hidden), insecure=False)"),
+    (EndpointToken("si\nte", "h", True, "hunter2"), 'endpoint "si\\nte"', "EndpointToken(name='si\\nte', uri='h', insecure=True, token='(hidden)')"),
+    (KeyserverLogin("https://k", "hunter2"), "keyserver https://k", "KeyserverLogin(uri='https://k', auth='(hidden)', insecure=False)"),
     (RegistryLogin("r:5000", "u", "hunter2"), "registry r:5000",
-     "RegistryLogin(host='r:5000', username='u', password=(hidden), insecure=False)"),
+     "RegistryLogin(host='r:5000', username='u', password='(hidden)', insecure=False)"),
     (EndpointServices("a", "h", False, ("library",)), 'services of endpoint "a"',
      "EndpointServices(name='a', uri='h', insecure=False, services=('library',))"),
     (EndpointKeyserver("https://k"), "keyserver https://k", "EndpointKeyserver(uri='https://k', insecure=False)"),
 ])  # fmt: skip
 def test_what_is_shown(secret, name, text):
-    assert label(secret) == name
+    assert claim_name(secret) == name
     assert repr(secret) == str(secret) == text
 
 
 def test_a_password_in_a_stored_uri_is_not_shown():
-    assert label(KeyserverLogin("https://u:hunter2@k", "x")) == "keyserver https://(hidden)@k"
+    assert claim_name(KeyserverLogin("https://u:hunter2@k", "x")) == "keyserver https://(hidden)@k"
     for uri in ("https://u:hunter2@k", "//u:hunter2@k:80/p", "u:hunter2@k"):
         for secret in (EndpointToken("a", uri, False, "x"), KeyserverLogin(uri, "x"), EndpointServices("a", uri, False, ()), EndpointKeyserver(uri)):
             assert "uri='" in repr(secret)
@@ -58,7 +58,7 @@ def test_endpoint_tokens():
     tokens = [EndpointToken("own", "own.example", True, "t1"), EndpointToken("copy", "new.example", True, "t2"),
               EndpointToken("stale", "stale.example", False, "t3")]
     assert endpoint_tokens(user, system) == tokens
-    assert secrets(user, NO_LOGINS, system) == tokens
+    assert stored_secrets(user, NO_LOGINS, system) == tokens
     assert endpoint_tokens(user, NONE)[1].uri == "old.example"
 
 
@@ -82,7 +82,7 @@ def test_keyserver_logins(system, insecure):
     user = RemoteConfig(credentials=(
         Credential(K + "/x", "Basic YTpi", True), Credential("https://no-secret"), Credential("docker://r", "Basic old"),
         Credential("hkp://k.example", "Basic old"), Credential("https://%zz", "Basic old")))
-    assert secrets(user, NO_LOGINS, system) == [KeyserverLogin(K + "/x", "Basic YTpi", insecure)]
+    assert stored_secrets(user, NO_LOGINS, system) == [KeyserverLogin(K + "/x", "Basic YTpi", insecure)]
 
 
 @pytest.mark.parametrize(("credentials", "insecure"), [
@@ -94,24 +94,24 @@ def test_keyserver_logins(system, insecure):
     ([Credential("https://r.example", insecure=True), Credential("docker://x", insecure=True)], False),
 ])  # fmt: skip
 def test_registry_logins(credentials, insecure):
-    docker = DockerConfig({"auths": {"r.example": {"auth": encoded("alice", "s3cret")}, "t.example": {"identitytoken": "t"}}}, True)
-    assert secrets(RemoteConfig(credentials=tuple(credentials)), docker, NONE) == [RegistryLogin("r.example", "alice", "s3cret", insecure)]
+    docker = DockerConfig({"auths": {"r.example": {"auth": encode_login("alice", "s3cret")}, "t.example": {"identitytoken": "t"}}}, True)
+    assert stored_secrets(RemoteConfig(credentials=tuple(credentials)), docker, NONE) == [RegistryLogin("r.example", "alice", "s3cret", insecure)]
 
 
 def test_docker_hub_has_one_name():
-    docker = DockerConfig({"auths": {"https://index.docker.io/v1/": {"auth": encoded("alice", "s3cret")}}}, True)
+    docker = DockerConfig({"auths": {"https://index.docker.io/v1/": {"auth": encode_login("alice", "s3cret")}}}, True)
     user = RemoteConfig(credentials=(Credential("docker://registry-1.docker.io", insecure=True),))
-    assert secrets(user, docker, NONE) == [RegistryLogin("docker.io", "alice", "s3cret", True)]
+    assert stored_secrets(user, docker, NONE) == [RegistryLogin("docker.io", "alice", "s3cret", True)]
 
 
 def test_what_is_new_is_found_by_comparing():
-    before = DockerConfig({"auths": {"r": {"auth": encoded("a", "old")}, "s": {"auth": encoded("a", "same")}}}, True)
-    after = DockerConfig({"auths": {"r": {"auth": encoded("a", "new")}, "s": {"auth": encoded("a", "same")}}}, True)
-    assert set(secrets(NONE, after, NONE)) - set(secrets(NONE, before, NONE)) == {RegistryLogin("r", "a", "new")}
+    before = DockerConfig({"auths": {"r": {"auth": encode_login("a", "old")}, "s": {"auth": encode_login("a", "same")}}}, True)
+    after = DockerConfig({"auths": {"r": {"auth": encode_login("a", "new")}, "s": {"auth": encode_login("a", "same")}}}, True)
+    assert set(stored_secrets(NONE, after, NONE)) - set(stored_secrets(NONE, before, NONE)) == {RegistryLogin("r", "a", "new")}
 
 
 @pytest.mark.parametrize(("auth", "name"), [
-    ("Basic " + encoded("alice", "a:b"), "alice"), ("basic " + encoded("müller", "p"), "müller"),
+    ("Basic " + encode_login("alice", "a:b"), "alice"), ("basic " + encode_login("müller", "p"), "müller"),
     ("Bearer YTpi", None), ("", None), ("Basic Y", None),
 ])  # fmt: skip
 def test_username_of(auth, name):
@@ -119,7 +119,7 @@ def test_username_of(auth, name):
 
 
 def test_services_are_no_secret():
-    assert label(EndpointServices("site", "h", False, ("library",))) == 'services of endpoint "site"'
+    assert claim_name(EndpointServices("site", "h", False, ("library",))) == 'services of endpoint "site"'
 
 
 @pytest.mark.parametrize(("username", "password"), [("alice", "s3cret"), ("álice", "pä:ss"), ("", "token"), ("a", "\udc80")])

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import HIDDEN
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import (
-    HIDDEN,
     Credential,
     Keyserver,
     Remote,
@@ -23,11 +23,11 @@ SECRETS = [
 ]
 
 SHOWN = [
-    (Remote("lib.example.org", SECRET, True, False, True, (Keyserver("hkp://k"),)), "Remote(uri='lib.example.org', token=(hidden), system=True, "
+    (Remote("lib.example.org", SECRET, True, False, True, (Keyserver("hkp://k"),)), "Remote(uri='lib.example.org', token='(hidden)', system=True, "
      "exclusive=False, insecure=True, keyservers=(Keyserver(uri='hkp://k', skip=False, external=False, insecure=False),))"),
-    (Remote("lib.example.org"), "Remote(uri='lib.example.org', token=False, system=False, exclusive=False, insecure=False, keyservers=())"),
-    (Credential("docker://reg", SECRET, True), "Credential(uri='docker://reg', auth=(hidden), insecure=True)"),
-    (Credential("docker://reg"), "Credential(uri='docker://reg', auth=False, insecure=False)"),
+    (Remote("lib.example.org"), "Remote(uri='lib.example.org', token='', system=False, exclusive=False, insecure=False, keyservers=())"),
+    (Credential("docker://reg", SECRET, True), "Credential(uri='docker://reg', auth='(hidden)', insecure=True)"),
+    (Credential("docker://reg"), "Credential(uri='docker://reg', auth='', insecure=False)"),
 ]
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
+from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import without_login
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import (
     Endpoint,
     Url,
@@ -23,7 +24,6 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import (
     same_endpoint,
     same_keyserver,
     same_place,
-    without_login,
 )
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -338,7 +338,7 @@ def test_same_keyserver(one, other, same):
 DROPPED = "Apptainer has no place for the %s in uri, so it is not stored"
 
 DECLARED = [
-    # the scheme and I(insecure) together
+    # the scheme and `insecure` together
     ("h.example", None, Endpoint("h.example", None)),
     ("h.example", False, Endpoint("h.example", False)),
     ("h.example", True, Endpoint("h.example", True)),

@@ -11,25 +11,25 @@ from typing import Dict, List, Tuple
 
 from .._apptainer.effective import endpoint_tokens, sync
 from .._values.claims import KeyserverLogin, RegistryLogin, Secret
-from .._values.docker_config import DockerConfig, canonical, hostname_of, stored
+from .._values.docker_config import DockerConfig, canonical_host, hostname_of, stored_logins
 from .._values.remote_config import RemoteConfig
 from .._values.uri import keyserver_identity
 
 
-def secrets(remotes: RemoteConfig, docker: DockerConfig, system: RemoteConfig, as_stored: bool = False) -> List[Secret]:
-    """Every credential in a user's two files; I(system) is what the global file says, empty if there is none or nobody knows.
+def stored_secrets(remotes: RemoteConfig, docker: DockerConfig, system: RemoteConfig, as_stored: bool = False) -> List[Secret]:
+    """Every credential in a user's two files; `system` is what the global file says, empty if there is none or nobody knows.
 
-    I(as_stored) is as for endpoint_tokens().
+    `as_stored` is as for endpoint_tokens().
     """
     found: List[Secret] = [*endpoint_tokens(remotes, system, as_stored), *_keyserver_logins(remotes, system)]
     # Here our option insecure is remembered, under either scheme; Apptainer itself only lists it (apptainer registry list)
-    insecure = {canonical(hostname_of(item.uri)) for item in remotes.credentials
+    insecure = {canonical_host(hostname_of(item.uri)) for item in remotes.credentials
                 if item.insecure and re.match("(?:docker|oras)://", item.uri, re.IGNORECASE)}
-    return found + [RegistryLogin(item.host, item.username, item.password, item.host in insecure) for item in stored(docker)]
+    return found + [RegistryLogin(item.host, item.username, item.password, item.host in insecure) for item in stored_logins(docker)]
 
 
 def _keyserver_logins(remotes: RemoteConfig, system: RemoteConfig) -> List[KeyserverLogin]:
-    """C(insecure) is that of the keyserver; if several endpoints have it, then of the default one's, else of the first by name."""
+    """`insecure` is that of the keyserver; if several endpoints have it, then of the default one's, else of the first by name."""
     config = sync(remotes, system)
     insecure: Dict[Tuple[str, str], bool] = {}
     for name in sorted(config.remotes, key=lambda name: (name != config.active, name)):

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The only way out for values: whatever a result, diff, message, warning or repr() shows of the files passes through here.
+
+It knows both files by the names of their fields and keys alone, so it stands below the values and every layer can use it.
+"""
+
+import collections
+import re
+from typing import Any, Counter, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar
+
+HIDDEN = "(hidden)"
+HIDDEN_CHANGED = "(hidden, changed)"
+NOT_SHOWN = "(not shown)"
+
+_SECRET_FIELDS = ("token", "auth", "password")
+_URI_FIELDS = ("uri", "key")
+_SHOWN_KEYS = ("username", "email")  # of a login in docker-config.json; all others may hold a secret
+
+_Value = TypeVar("_Value")
+
+
+def without_login(uri: str, word: str = HIDDEN) -> str:
+    """A URI that may be shown: with `word` in place of a user name and password, however broken the rest is."""
+    _login, at, tail = uri.rpartition("@")
+    start = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|", uri)
+    return (start.group() if start else "") + word + at + tail if at else uri
+
+
+def redacted(value: _Value, before: Optional[_Value] = None) -> _Value:
+    """A NamedTuple of this collection, or a whole remote.yaml, with words in place of its secrets.
+
+    A secret that differs from the one in `before` is shown as changed. Entries of a list are compared with the one of the same URI.
+    """
+    shown: _Value = _redacted("", value, value if before is None else before)
+    return shown
+
+
+def _redacted(field: str, value: Any, before: Any) -> Any:
+    if isinstance(value, str):
+        if field in _SECRET_FIELDS:
+            return _secret_word(value, before)
+        return _shown_uri(value, before) if field in _URI_FIELDS else value
+    if isinstance(value, Mapping):
+        return {name: _redacted("", item, before.get(name, item)) for name, item in value.items()}
+    if not isinstance(value, tuple):
+        return value
+    fields: Tuple[str, ...] = getattr(value, "_fields", ())
+    if fields:
+        return type(value)(*map(_redacted, fields, value, before))
+    return tuple(_redacted("", item, old) for item, old in _paired(value, before))
+
+
+def _paired(items: Sequence[Any], before: Sequence[Any]) -> Iterator[Tuple[Any, Any]]:
+    """Each item with the one that had the same URI before, passwords in it aside, in order; a new one with itself."""
+    waiting: Dict[str, List[Any]] = {}
+    for old in reversed(before):
+        waiting.setdefault(without_login(getattr(old, "uri", ""), ""), []).append(old)
+    for item in items:
+        known = waiting.get(without_login(getattr(item, "uri", ""), ""))
+        yield item, known.pop() if known else item
+
+
+def _shown_uri(uri: str, before: Optional[str]) -> str:
+    """A URI without the password that somebody may have written into it by hand."""
+    return without_login(uri, HIDDEN if uri == before or "@" not in (before or "") else HIDDEN_CHANGED)
+
+
+def _secret_word(secret: str, before: Optional[str]) -> str:
+    if not secret:
+        return ""
+    return HIDDEN if not before or secret == before else HIDDEN_CHANGED
+
+
+def safe_repr(value: Any) -> str:
+    """The repr() of a NamedTuple that may hold secrets, so that a traceback or a failed assertion does not show them either."""
+    fields = ", ".join(f"{name}={item!r}" for name, item in zip(value._fields, redacted(value)))
+    return f"{type(value).__name__}({fields})"
+
+
+def redacted_docker_tree(tree: Mapping[str, Any], before: Mapping[str, Any]) -> Dict[str, Any]:
+    """The object in a docker-config.json with words in place of secrets, and of every value that we don't know: headers and proxies hold some.
+
+    A secret that differs from the one in `before` is shown as changed.
+    """
+    shown: Dict[str, Any] = {key: value if key == "credsStore" else NOT_SHOWN for key, value in tree.items()}
+    if "auths" in tree:
+        old = before.get("auths") or {}
+        entries = (tree["auths"] or {}).items()
+        shown["auths"] = _by_shown_key((key, _redacted_entry(entry or {}, old.get(key) or {})) for key, entry in entries)
+    if "credHelpers" in tree:
+        shown["credHelpers"] = _by_shown_key((tree["credHelpers"] or {}).items())
+    return shown
+
+
+def _by_shown_key(items: Iterable[Tuple[str, Any]]) -> Dict[str, Any]:
+    """Keys that differ only in a password stay apart."""
+    shown: Dict[str, Any] = {}
+    times: Counter[str] = collections.Counter()
+    for key, value in items:
+        name = without_login(key)
+        shown[name + " again" * times[name]] = value
+        times[name] += name != key
+    return shown
+
+
+def _redacted_entry(entry: Mapping[str, Any], before: Mapping[str, Any]) -> Dict[str, Any]:
+    shown: Dict[str, Any] = {}
+    for key, value in entry.items():
+        if isinstance(value, str) and value and key not in _SHOWN_KEYS:
+            value = HIDDEN if before.get(key) in (None, "", value) else HIDDEN_CHANGED
+        shown[key] = value if key in _SHOWN_KEYS or isinstance(value, str) else NOT_SHOWN
+    return shown

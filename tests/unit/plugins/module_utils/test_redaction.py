@@ -1,0 +1,175 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import base64
+import re
+
+import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import HIDDEN_CHANGED, redacted, redacted_docker_tree
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.results import config_result, remote_result
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support import docker_configs
+
+
+def config(token="", auth="", **fields):
+    return RemoteConfig("a", {"a": Remote("a.example", token=token, **fields)}, (Credential("https://k", auth),))
+
+
+NONE = RemoteConfig()
+KEPT = "(hidden)"
+CHANGED = "(hidden, changed)"
+
+REDACTED = [  # before, after, the words for token and auth
+    (None, config("t", "a"), config(KEPT, KEPT)),
+    (None, config(), config()),
+    (None, NONE, NONE),
+    (config("t", "a"), config("t", "a"), config(KEPT, KEPT)),
+    (config("t", "a"), config("u", "b"), config(CHANGED, CHANGED)),
+    (config("t", "a"), config("t", "b"), config(KEPT, CHANGED)),
+    (config("t", "a"), config(), config()),
+    (config(), config("t", "a"), config(KEPT, KEPT)),
+    (NONE, config("t", "a"), config(KEPT, KEPT)),
+    (config("t", "a"), NONE, NONE),
+    (config("t", insecure=True), config("t"), config(KEPT)),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "shown"), REDACTED)
+def test_redacted(before, after, shown):
+    assert redacted(after, before) == shown
+
+
+NAMES = st.sampled_from(["a", "b"])
+SECRETS = st.sampled_from(["", "hunter2", "hunter3", "hunter4"])
+MARK = st.booleans()
+KEYSERVERS = st.builds(Keyserver, st.sampled_from(["https://k", "https://u:hunter2@k", "https://u:hunter3@k"]), MARK, MARK, MARK)
+REMOTES = st.builds(
+    Remote, st.sampled_from(["h", "i", "//u:hunter2@h", "//u:hunter3@h"]), SECRETS, MARK, MARK, MARK, st.lists(KEYSERVERS, max_size=1).map(tuple))
+LOGIN_URIS = st.sampled_from(["https://k", "docker://r", "docker://u:hunter2@r", "docker://u:hunter3@r"])
+CREDENTIALS = st.lists(st.builds(Credential, LOGIN_URIS, SECRETS, st.booleans()), max_size=3).map(tuple)
+CONFIGS = st.builds(RemoteConfig, NAMES | st.just(""), st.dictionaries(NAMES, REMOTES), CREDENTIALS)
+
+
+def place(uri):
+    return re.sub(r"//.*@", "//", uri)
+
+
+def without_secrets(value):
+    return (
+        value.active,
+        {name: remote._replace(uri=place(remote.uri), token=bool(remote.token), keyservers=[
+            server._replace(uri=place(server.uri)) for server in remote.keyservers]) for name, remote in value.remotes.items()},
+        [credential._replace(uri=place(credential.uri), auth=bool(credential.auth)) for credential in value.credentials])
+
+
+@st.composite
+def changed(draw):
+    """A configuration, and one that differs in some of its secrets only, or in anything."""
+    before = draw(CONFIGS)
+    if draw(st.booleans()):
+        return before, draw(CONFIGS)
+    return before, before._replace(
+        remotes={name: remote._replace(token=draw(SECRETS)) for name, remote in before.remotes.items()},
+        credentials=tuple(credential._replace(auth=draw(SECRETS)) for credential in before.credentials))
+
+
+@given(changed())
+def test_no_form_of_the_output_holds_a_secret(pair):
+    before, after = pair
+    shown = [redacted(before), redacted(after, before), config_result(after), [remote_result(after, name) for name in after.remotes]]
+    for value in shown[:2]:  # repr() hides tokens by itself, so look at the fields
+        shown += [remote._asdict() for remote in value.remotes.values()] + [credential._asdict() for credential in value.credentials]
+    assert "hunter" not in repr(shown)
+
+
+@given(changed())
+def test_redacted_keeps_all_the_rest(pair):
+    before, after = pair
+    assert without_secrets(redacted(after)) == without_secrets(after)
+    assert without_secrets(redacted(after, before)) == without_secrets(after)
+
+
+def two_logins(*secrets):
+    """Files of old versions may hold several for one URI."""
+    return RemoteConfig(credentials=tuple(Credential("https://k", secret) for secret in secrets))
+
+
+@given(CONFIGS)
+@example(two_logins("hunter2", "hunter3"))
+def test_what_did_not_change_is_not_called_changed(value):
+    assert redacted(value, value) == redacted(value)
+    words = [remote.token for remote in redacted(value).remotes.values()] + [credential.auth for credential in redacted(value).credentials]
+    assert CHANGED not in words
+
+
+def one_keyserver(uri):
+    return RemoteConfig(remotes={"a": Remote("h", keyservers=(Keyserver(uri),))})
+
+
+@given(changed())
+@example((two_logins("hunter2", "hunter3"), two_logins("hunter4", "hunter3")))
+@example((one_keyserver("https://u:hunter2@k"), one_keyserver("https://u:hunter3@k")))
+def test_what_changed_and_only_that_is_in_the_diff(pair):
+    before, after = pair
+    assert (redacted(after, before) == redacted(before)) == (after == before)
+
+
+# docker-config.json
+
+AUTH = "YWxpY2U6czNjcmV0"  # alice:s3cret
+OLD = "b2xkOm9sZA=="  # old:old
+FULL = DockerConfig({
+    "credsStore": "s", "credHelpers": {"https://u:hunter2@h": "x"}, "HttpHeaders": {"Authorization": "hunter2"}, "proxies": "hunter2",
+    "auths": {
+        "https://u:hunter2@h/": {"auth": base64.b64encode(b"alice:hunter2").decode(), "email": "e"},
+        "i": {"username": "u", "password": "hunter2", "identitytoken": "hunter2i", "registrytoken": "hunter2r", "odd": "hunter2o", "n": ["hunter2"]},
+        "j": None, "k": {"auth": "", "serveraddress": "https://hunter2"},
+    },
+}, True)  # fmt: skip
+
+
+def test_redacted_docker_tree():
+    shown = redacted_docker_tree(FULL.tree, FULL.tree)
+    assert shown == {
+        "credsStore": "s", "credHelpers": {"https://(hidden)@h": "x"}, "HttpHeaders": "(not shown)", "proxies": "(not shown)",
+        "auths": {
+            "https://(hidden)@h/": {"auth": "(hidden)", "email": "e"},
+            "i": {"username": "u", **dict.fromkeys(("password", "identitytoken", "registrytoken", "odd"), "(hidden)"), "n": "(not shown)"},
+            "j": {}, "k": {"auth": "", "serveraddress": "(hidden)"},
+        },
+    }  # fmt: skip
+    assert "hunter2" not in str(shown)
+    assert list(shown) == list(FULL.tree)
+
+
+def test_keys_that_differ_in_a_password_only_stay_apart():
+    keys = ["https://u:hunter2@h", "i", "https://u:hunter3@h", "https://u:hunter4@h", "https://v:hunter2@i"]
+    shown = ["https://(hidden)@h", "i", "https://(hidden)@h again", "https://(hidden)@h again again", "https://(hidden)@i"]
+    value = docker_configs.config({key: {"auth": AUTH, "email": "e"} for key in keys}, credHelpers=dict.fromkeys(keys, "x"))
+    tree = redacted_docker_tree(value.tree, docker_configs.config({keys[2]: {"auth": OLD}}).tree)
+    assert list(tree["auths"]) == list(tree["credHelpers"]) == shown
+    assert [entry["auth"] == HIDDEN_CHANGED for entry in tree["auths"].values()] == [False, False, True, False, False]
+
+
+def test_redacted_docker_tree_shows_what_changed():
+    before = docker_configs.config({"a": {"auth": OLD}, "b": {"auth": OLD}, "c": None, "d": {"password": "x"}})
+    after = docker_configs.config({"a": {"auth": AUTH}, "b": {"auth": OLD}, "c": {"auth": AUTH}, "d": {"auth": AUTH}, "e": {"auth": AUTH}})
+    assert {key: entry["auth"] for key, entry in redacted_docker_tree(after.tree, before.tree)["auths"].items()} == {
+        "a": HIDDEN_CHANGED, "b": "(hidden)", "c": "(hidden)", "d": "(hidden)", "e": "(hidden)"}
+    assert redacted_docker_tree({}, before.tree) == {}
+    assert redacted_docker_tree({"auths": None, "credHelpers": None}, {}) == {"auths": {}, "credHelpers": {}}
+
+
+@given(docker_configs.CONFIGS, docker_configs.CONFIGS)
+def test_no_secret_is_left_after_redaction(value, before):
+    shown = redacted_docker_tree(value.tree, before.tree)["auths"]
+    assert len(shown) == len(value.tree["auths"])
+    for entry in shown.values():
+        assert {key: word for key, word in entry.items() if key not in ("username", "email")
+                and word not in ("", "(hidden)", HIDDEN_CHANGED, "(not shown)")} == {}  # fmt: skip
