@@ -32,8 +32,9 @@ fleet: programs venv ## Tests with sixteen ssh hosts
 demo: venv ## Show the collection at work on this machine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run
 
-docs: venv ## Write the reference in the role's README
+docs: venv ## Write the reference in the role's README, and the modules' shared return values
 	$(BIN)/python tests/support/role_readme.py
+	$(BIN)/python tests/support/return_docs.py
 
 build: venv ## Build the tarball for Galaxy in dist/
 	ANSIBLE_HOME=.cache/ansible $(BIN)/ansible-galaxy collection build --force --output-path dist

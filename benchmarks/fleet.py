@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long the playbooks take on sixteen ssh hosts of this machine: .venv/main/bin/python benchmarks/fleet.py [HOSTS] (as root)
+"""Measures the playbooks on sixteen ssh hosts of this machine (as root): .venv/main/bin/python benchmarks/fleet.py [HOSTS]
 
-Each row: a whole run of ansible-playbook, in seconds, and what each host costs, which is shared by the cores of one machine here: on a
-fleet the hosts bring their own. The first row is ansible.builtin.ping, the least that Ansible itself takes.
+Each row shows the time of a whole run of ansible-playbook, in seconds, and the time for each host. Here all hosts share the cores of one machine;
+in a fleet, each host has its own. The first row is ansible.builtin.ping, the minimum that Ansible itself needs.
 """
 
 import json
@@ -32,15 +32,15 @@ def main(count):
         env = processes.clean_env(home, {"ANSIBLE_FORKS": 16})
 
         def run(name, playbook):
-            begin = time.perf_counter()
+            started = time.perf_counter()
             command = [envs.core("running") / "bin" / "ansible-playbook", "-i", hosts.inventory, "-e", variables, playbook]
             done = processes.run(*command, env=env)
             assert done.returncode == 0, done.stdout + done.stderr
-            took = time.perf_counter() - begin
-            print(f"{name:24} {took:8.2f} s   {1000 * took / count:8.0f} ms a host", flush=True)
+            seconds = time.perf_counter() - started
+            print(f"{name:24} {seconds:8.2f} s   {1000 * seconds / count:8.0f} ms per host", flush=True)
 
         run("ping", home / "ping.yml")
-        for name in ("rollout, first", "rollout, again"):
+        for name in ("rollout, first", "rollout, rerun"):
             run(name, envs.ROOT / "playbooks" / "rollout.yml")
         run("drift", envs.ROOT / "playbooks" / "drift.yml")
 

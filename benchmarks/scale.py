@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long a module takes, by the number of endpoints in the file: .venv/main/bin/python benchmarks/scale.py [NUMBER ...]
+"""Measures a module by the number of endpoints in the file: .venv/main/bin/python benchmarks/scale.py [NUMBER ...]
 
-Each row: a first run that writes them all, one that finds nothing to do, and one that changes one endpoint of them, as whole processes,
-in milliseconds (the best of three). The first row, without endpoints, is the price of Python and AnsibleModule.
+Each row shows a first run that writes all endpoints, a run that has nothing to do, and a run that changes one endpoint. Each is a whole process,
+in milliseconds, and the best of three. The first row, without endpoints, shows what Python and AnsibleModule themselves need.
 """
 
 import sys
@@ -20,25 +20,25 @@ NODE = envs.Node(envs.core("running"), Path(sys.executable))
 
 
 def run(name, args, home):
-    begin = time.perf_counter()
+    started = time.perf_counter()
     done = processes.run_module(NODE, name, args, check=False, diff=False, home=home, env=None)
     assert done.rc == 0, done.stdout + done.stderr
-    return (time.perf_counter() - begin) * 1000, done.result["changed"]
+    return (time.perf_counter() - started) * 1000, done.result["changed"]
 
 
 def measure(number, scratch):
     path = scratch / "etc" / "remote.yaml"
     remotes = [{"name": f"site-{index}", "uri": f"https://library-{index}.example.org"} for index in range(number)]
-    every = {"scope": "global", "config_file": str(path), "remotes": remotes}
-    one = {"scope": "global", "config_file": str(path), "name": "site-0", "uri": "https://library-0.example.org"}
-    first, again, changed = [], [], []
+    all_endpoints = {"scope": "global", "config_file": str(path), "remotes": remotes}
+    one_endpoint = {"scope": "global", "config_file": str(path), "name": "site-0", "uri": "https://library-0.example.org"}
+    first, rerun, changed = [], [], []
     for _round in range(3):
         path.unlink(missing_ok=True)
-        first.append(run("apptainer_remotes", every, scratch))
-        again.append(run("apptainer_remotes", every, scratch))
-        changed.append(run("apptainer_remote", dict(one, default=True), scratch))
-    assert {answer for _time, answer in again} == {False}
-    return [min(time for time, _changed in runs) for runs in (first, again, changed)]
+        first.append(run("apptainer_remotes", all_endpoints, scratch))
+        rerun.append(run("apptainer_remotes", all_endpoints, scratch))
+        changed.append(run("apptainer_remote", dict(one_endpoint, default=True), scratch))
+    assert {was_changed for _time, was_changed in rerun} == {False}
+    return [min(milliseconds for milliseconds, _changed in runs) for runs in (first, rerun, changed)]
 
 
 def main():

@@ -59,14 +59,15 @@ def _node(kind: str, verify: bool) -> envs.Node:
 
 @pytest.fixture
 def run_module(tmp_path: Path) -> Callable[..., processes.Run]:
-    """`run_module(name, args, check=False, diff=False, python=None, env=None)`: run a module as a process; `python` is a `node_python`.
+    """`run_module(name, args, check=False, diff=False, python=None, env=None, fresh=False)`: run a module as a process.
 
-    The home is `tmp_path / "home"`, so nothing touches the developer's files.
+    `python` is a `node_python`; with `fresh`, the process is a new interpreter, not a fork of one. The home is `tmp_path / "home"`, so nothing
+    touches the developer's files.
     """
 
-    def run(name, args, check=False, diff=False, python=None, env=None):
+    def run(name, args, check=False, diff=False, python=None, env=None, fresh=False):
         node = python or envs.Node(envs.core("running"), Path(sys.executable))
-        return processes.run_module(node, name, args, check=check, diff=diff, home=tmp_path / "home", env=env)
+        return processes.run_module(node, name, args, check=check, diff=diff, home=tmp_path / "home", env=env, fresh=fresh)
 
     return run
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the hosts of a drift run have in their variables, made into a report, its files, and what ansible-playbook ends with."""
+"""Builds the report from the variables of the hosts, writes its files, and sets the exit status of ansible-playbook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import VARIABLES, Outcome, outcome
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import VARIABLES, HostResult, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
@@ -25,12 +25,12 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
     STATUS_UNKNOWN,
     Report,
     as_dict,
-    counts,
-    lines,
+    build_report,
+    headline,
     printable,
-    report,
-    summary,
-    untouched,
+    stop_sentence,
+    summary_counts,
+    summary_lines,
 )
 
 ARGUMENTS = {
@@ -41,12 +41,12 @@ ARGUMENTS = {
     "html": {"type": "path"},
     "prometheus": {"type": "path"},
 }
-# The page and the JSON say what is wrong with which machine: for the admins. The metrics are for the collector, which is another user.
+# The page and the JSON show the weaknesses of hosts, so they are for the admins only. The collector, which reads the metrics, is another user.
 MODES = {"json": 0o640, "html": 0o640, "prometheus": 0o644}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
-    """The action; the documentation is that of the module of this name."""
+    """The action. Its documentation is in the module of the same name."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -59,55 +59,60 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         hosts = variables["ansible_play_hosts_all"] if options["hosts"] is None else options["hosts"]
         now = datetime.datetime.now(datetime.timezone.utc)
-        made = report(options["title"], now.strftime("%Y-%m-%dT%H:%M:%SZ"), list(_outcomes(hosts, variables["hostvars"])))
+        changed = options["applied"] and not self._task.check_mode
+        results = list(_host_results(hosts, variables["hostvars"], changed))
+        report = build_report(options["title"], now.strftime("%Y-%m-%dT%H:%M:%SZ"), results)
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
-        contents = {files[kind]: (_content(kind, made, now.timestamp()), MODES[kind]) for kind in files}
-        unwritten = list(filter(None, (_written(path, text, mode) for path, (text, mode) in contents.items())))
-        differed = ("to be changed" if self._task.check_mode else "changed") if options["applied"] else ""
-        known = made.status != STATUS_UNKNOWN and not unwritten
-        said = [counts(made, differed), *unwritten]
-        if options["applied"]:  # what was changed is no drift, and what is unreachable the play may ignore
+        contents = {files[kind]: (_content(kind, report, now.timestamp()), MODES[kind]) for kind in files}
+        write_errors = list(filter(None, (_write_file(path, text, mode) for path, (text, mode) in contents.items())))
+        differed_label = "changed" if changed else "to be changed" if options["applied"] else ""
+        known = report.status != STATUS_UNKNOWN and not write_errors
+        sentences = [headline(report, differed_label), *write_errors]
+        if options["applied"]:  # what was changed is not drift; and unreachable hosts have to fail the task, because the play may ignore them
             status = STATUS_IN_STATE if known else STATUS_DRIFT
-            said += [] if known else [untouched(_not_begun(variables))]
+            sentences += [] if known else [stop_sentence(_untouched_hosts(variables))]
         else:
-            status = made.status if known else STATUS_UNKNOWN
-            result.update(counts=summary(made), status=made.status)
+            status = report.status if known else STATUS_UNKNOWN
+            result.update(counts=summary_counts(report), status=report.status)
         if status:
             result["failed" if status == STATUS_DRIFT else "unreachable"] = True
-        result.update(changed=False, files=files, summary=lines(made, differed) + said[1:], msg=". ".join(said), _ansible_verbose_always=True)
+        summary = summary_lines(report, differed_label) + sentences[1:]
+        result.update(changed=False, files=files, summary=summary, msg=". ".join(sentences), _ansible_verbose_always=True)
         return result
 
 
-def _not_begun(variables: Mapping[str, Any]) -> list[str]:
-    """The hosts of the play on which the role has not run."""
-    return [host for host in variables["ansible_play_hosts_all"] if not set(VARIABLES).intersection(variables["hostvars"].raw_get(host))]
+def _untouched_hosts(variables: Mapping[str, Any]) -> list[str]:
+    """The hosts of the play on which the role has not run in this playbook."""
+    hostvars = variables["hostvars"]
+    return [host for host in variables["ansible_play_hosts_all"] if not any(map(hostvars.raw_get(host).get, VARIABLES))]
 
 
-def _outcomes(hosts: list[str], hostvars: Any) -> Iterator[Outcome]:
-    """What became of each host. Raw variables are enough, as what is registered holds no templates; to template them costs a second more."""
+def _host_results(hosts: list[str], hostvars: Any, changed: bool) -> Iterator[HostResult]:
+    """The result of each host. Registered variables contain no templates, so raw ones are used: templating them takes a second longer."""
     for host in dict.fromkeys(map(str, hosts)):
         if host not in hostvars:
-            raise AnsibleActionFail("hosts: %s is not in the inventory" % host)
+            raise AnsibleActionFail(f"hosts: {host} is not in the inventory; use the names that the inventory has")
         variables = hostvars.raw_get(host)
         address = variables.get("ansible_host")
-        yield outcome(host, {name: variables[name] for name in VARIABLES if name in variables}, [address] if isinstance(address, str) else [])
+        addresses = [address] if isinstance(address, str) else []
+        yield host_result(host, {name: variables[name] for name in VARIABLES if name in variables}, addresses, changed)
 
 
-def _content(kind: str, made: Report, timestamp: float) -> str:
+def _content(kind: str, report: Report, timestamp: float) -> str:
     if kind == "prometheus":
-        return exposition(made, timestamp)
-    return page(made) if kind == "html" else json.dumps(as_dict(made), indent=1) + "\n"
+        return exposition(report, timestamp)
+    return page(report) if kind == "html" else f"{json.dumps(as_dict(report), indent=1)}\n"
 
 
-def _written(path: str, text: str, mode: int) -> str:
-    """Replace the file, or a symbolic link's target, in one step; the answer is what went wrong, or nothing.
+def _write_file(path: str, text: str, mode: int) -> str:
+    """Replace the file, or the target of a symbolic link, in one step. Returns an error message, or an empty string.
 
-    A link is followed if it is root's or this account's. Who else may write in the directory doesn't get to choose what is replaced.
+    A link is followed only if it belongs to root or this account. Otherwise others who can write to the directory could choose what is replaced.
     """
     temporary = ""
     try:
         if os.path.islink(path) and os.lstat(path).st_uid not in (0, os.geteuid()):
-            return _unwritten(path, "a symbolic link of another user")
+            return _write_error(path, "a symbolic link of another user")
         target = os.path.realpath(path)
         with tempfile.NamedTemporaryFile(dir=os.path.dirname(target), prefix=".apptainer-drift.", delete=False) as file:
             temporary = file.name
@@ -116,13 +121,13 @@ def _written(path: str, text: str, mode: int) -> str:
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except (OSError, ValueError) as error:  # a name with a NUL, or that the file system's encoding does not have
+    except (OSError, ValueError) as error:  # ValueError: the name has a NUL, or a character that the file system's encoding does not have
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        return _unwritten(path, getattr(error, "strerror", None) or "no name that a file can have")
+        return _write_error(path, getattr(error, "strerror", None) or "not a valid file name")
     return ""
 
 
-def _unwritten(path: str, reason: str) -> str:
-    return "The report could not be written to %s (%s): give a file in a directory that is there and can be written to" % (printable(path), reason)
+def _write_error(path: str, reason: str) -> str:
+    return f"The report could not be written to {printable(path)} ({reason}): set a path in an existing directory that is writable"

@@ -35,8 +35,8 @@ attributes:
     description: Uses Ansible's strict file operation functions to ensure proper permissions and avoid data corruption.
     support: partial
     details:
-      - Mode, owner and SELinux context are set by Ansible's functions. The file itself is replaced by functions of this collection, which
-        unlike Ansible's follow symbolic links, flush to disk, and never show a new file with another mode than the wanted one.
+      - The SELinux context is set by Ansible's functions. The file, its mode and its owner are written by functions of this collection.
+        Unlike Ansible's, these follow symbolic links, flush the file to disk, and never expose a new file with a wrong mode or owner.
 """
 
     READS = r"""

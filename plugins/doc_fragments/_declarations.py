@@ -27,8 +27,8 @@ class ModuleDocFragment:
 options:
   declarations:
     description:
-      - What is declared for the hosts of a fleet. Hosts for which the same is declared need only one element, but any number is
-        as quick, as equal elements are asked about once, and so are equal entries of different elements.
+      - What is declared for the hosts of a fleet. Hosts with the same declaration can share one element.
+      - Equal elements, and equal entries of different elements, are verified only once.
     type: list
     elements: dict
     required: true
@@ -36,20 +36,23 @@ options:
       remotes:
         description:
           - The endpoints, as in O(hpc.apptainer.apptainer_remotes#module:remotes).
-          - Of these options only O(declarations[].remotes[].name), O(declarations[].remotes[].state), O(declarations[].remotes[].uri),
-            O(declarations[].remotes[].insecure), O(declarations[].remotes[].keyservers) and O(declarations[].remotes[].services) matter here.
+          - Only O(declarations[].remotes[].name), O(declarations[].remotes[].state), O(declarations[].remotes[].uri),
+            O(declarations[].remotes[].insecure), O(declarations[].remotes[].keyservers) and O(declarations[].remotes[].services) affect what is
+            verified.
+          - An endpoint with O(declarations[].remotes[].uri) is asked for its discovery document even if O(declarations[].remotes[].services)
+            is not set.
         type: list
         elements: dict
         suboptions:
 """ + _suboptions(Remote.DOCUMENTATION, 8, "declarations[].remotes", ("token", "token_file", "logout")) + """\
       logins:
         description:
-          - The logins of accounts, as in M(hpc.apptainer.apptainer_logins). The lists may hold those of several accounts.
+          - The logins of accounts, as in M(hpc.apptainer.apptainer_logins). The lists may contain the logins of several accounts.
         type: dict
         suboptions:
           remotes:
             description:
-              - The tokens for endpoints. Each is shown to the endpoint that O(declarations[].remotes) of the same element has under the name.
+              - The tokens for endpoints. Each is verified with the endpoint of the same name in O(declarations[].remotes) of the same element.
             type: list
             elements: dict
             suboptions:
@@ -60,7 +63,7 @@ options:
                 required: true
               state:
                 description:
-                  - Whether the token should be stored. With V(absent) nothing is asked.
+                  - Whether the token should be stored. With V(absent), nothing is verified.
                 type: str
                 choices: [present, absent]
                 default: present
@@ -70,7 +73,7 @@ options:
                 type: str
               token_file:
                 description:
-                  - A file on the managed nodes. It is not read here, so the token in it is not verified here but by the nodes.
+                  - A file on the managed nodes. It is not read here. The nodes verify the token in it.
                 type: path
           keyservers:
             description:

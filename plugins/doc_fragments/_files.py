@@ -13,18 +13,19 @@ class ModuleDocFragment:
 options:
   flavor:
     description:
-      - Whose files to manage, those of Apptainer or of SingularityCE. They have the same format and different places.
-      - SingularityCE refuses to work for a user who has an endpoint of the same name as a global one, and from 4.5 it ignores a file that
-        is a symbolic link.
+      - Whether the files are those of Apptainer or of SingularityCE. The format is the same, the paths are not.
+      - SingularityCE fails for a user who has an endpoint with the same name as a global one.
+      - From version 4.5 on, SingularityCE ignores a global file that is a symbolic link, and fails if the user's file is one.
     type: str
     choices: [apptainer, singularity]
     default: apptainer
   sysconfdir:
     description:
-      - The directory above the C(apptainer) (or C(singularity)) directory that holds the global C(remote.yaml).
-      - By default C(/etc), where packages put it, or C(/usr/local/etc), where C(make install) does, whichever has such a directory.
-        For an Apptainer in another place, C(apptainer buildcfg SYSCONFDIR) tells.
-      - This also says which global file is looked at when a user's file is changed.
+      - The directory that contains the C(apptainer) (or C(singularity)) directory with the global C(remote.yaml).
+      - The default is V(/etc) (used by packages) or V(/usr/local/etc) (used by C(make install)), whichever contains such a directory,
+        or V(/etc) if both or neither do.
+      - For an Apptainer that is installed elsewhere, C(apptainer buildcfg SYSCONFDIR) prints this directory.
+      - A user's file is read together with the global file in this directory.
     type: path
 requirements:
   - Python 3.6 or newer and PyYAML 3.12 or newer on the managed node
@@ -35,11 +36,12 @@ requirements:
 options:
   root:
     description:
-      - The root of another file system to work on, for instance of an image that is being built on this machine. An absolute path of a
-        directory that exists; what is missing below it is made.
-      - The global file is looked for below it as on a node, O(sysconfdir) is below it, and the paths of other files to work on must be.
-        Symbolic links mean what they mean in the image, so that nothing outside is read or written.
-      - The image's files belong to the owner of the directories they are made in. Names of users are those of this machine.
+      - The root of another file system to work on, for example of an image that is being built on this machine.
+        It must be the absolute path of an existing directory. Directories that are missing below it are created when a file is written.
+      - The global file is searched for inside this file system, and O(sysconfdir) is a path inside it. The paths of other files to work on
+        must start with the root.
+      - Symbolic links are resolved as they are inside the image, so nothing outside of it is read or written.
+      - User and group names are those of this machine, not those of the image.
     type: path
 """
 
@@ -48,25 +50,26 @@ options:
 options:
   backup:
     description:
-      - Keep a copy of the file, with a time stamp in its name, before it is replaced.
+      - Keep a copy of the file before it is replaced. The name of the copy contains a time stamp.
     type: bool
     default: false
   owner:
     description:
-      - The user that the file should belong to.
-      - By default, if the task runs as root, the owner of its directory. A user's file of another owner makes every Apptainer command fail.
-        The owner of a user's file in a directory of root's is left alone.
+      - The user that owns the file.
+      - If this is not set and the task runs as root, the owner of the directory also owns the file. The exception is a user's file in a
+        directory of root, whose owner does not change.
+      - If a user's file belongs to somebody else, every Apptainer command of that user fails.
     type: str
   group:
     description:
-      - The group that the file should belong to.
-      - By default the group is left alone. A new file that root makes gets that of its directory.
+      - The group that owns the file.
+      - If not set, the group does not change. A new file that root creates gets the group of its directory.
     type: str
   mode:
     description:
-      - The mode of the file, as for M(ansible.builtin.file).
-      - By default C(0644) for the global file, as Apptainer ignores one that users cannot read, and C(0600) for a user's,
-        as it may hold secrets. The umask does not matter.
+      - The mode of the file, as for M(ansible.builtin.file). The umask has no effect.
+      - The default for the global file is V(0644), because Apptainer ignores a global file that users cannot read.
+      - The default for a user's files is V(0600), because they may contain secrets.
     type: raw
   seuser:
     description: The user part of the file's SELinux context.
@@ -88,14 +91,15 @@ options:
   scope:
     description:
       - Which C(remote.yaml) to change.
-      - V(user) is that of the user that the task runs as, C(~/.apptainer/remote.yaml). C(APPTAINER_CONFIGDIR) is honoured.
-      - V(global) is that of the whole node, C(/etc/apptainer/remote.yaml), usually with C(become).
+      - V(user) is the file of the user that the task runs as, C(~/.apptainer/remote.yaml), or C(remote.yaml) in the directory that
+        E(APPTAINER_CONFIGDIR) names.
+      - V(global) is the file for all users of the node, C(/etc/apptainer/remote.yaml). Changing it usually needs C(become).
     type: str
     choices: [user, global]
     default: user
   config_file:
     description:
-      - The path of the file, in place of the usual one.
-      - O(scope) still says what kind of file it is.
+      - The path of the file, if it is not the usual one.
+      - O(scope) still determines whether it is a user's file or the global one.
     type: path
 """

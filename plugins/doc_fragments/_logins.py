@@ -15,8 +15,9 @@ class ModuleDocFragment:
 options:
   uri:
     description:
-      - The keyserver, for instance C(https://keys.example.org). Apptainer compares the scheme and the host only.
-      - Apptainer cannot log in to C(hkp://) and C(hkps://). Use C(http://) with port 11371, or C(https://), which is the same server.
+      - The URI of the keyserver, for example V(https://keys.example.org). Apptainer compares only its scheme and host.
+      - Apptainer cannot log in to C(hkp://) and C(hkps://) URIs. The same servers are reached with C(http://) and port 11371 for C(hkp://),
+        and with C(https://) for C(hkps://).
     type: str
     required: true
   state:
@@ -27,11 +28,11 @@ options:
     default: present
   username:
     description:
-      - The user name. Without one, the password is a token (C(Bearer)), as for C(apptainer keyserver login).
+      - The user name. Without one, the password is a bearer token, as for C(apptainer keyserver login).
     type: str
   password:
     description:
-      - The password or token. Needed unless O(state=absent).
+      - The password or token. Required unless O(state=absent).
     type: str
 """
 
@@ -40,31 +41,32 @@ options:
 options:
   uri:
     description:
-      - The registry with a scheme, C(docker://) or C(oras://), for instance C(docker://registry.example.org:5000).
-        C(docker://docker.io) is Docker Hub.
-      - Both schemes share one credential. The scheme only says what C(apptainer registry list) shows.
+      - The registry, with the scheme C(docker://) or C(oras://), for example V(docker://registry.example.org:5000).
+        V(docker://docker.io) is Docker Hub.
+      - Both schemes share one credential. The scheme only affects what C(apptainer registry list) shows.
     type: str
     required: true
   state:
     description:
       - Whether a login should be stored.
-      - V(absent) removes it under all names that the registry has there, and for both schemes.
+      - V(absent) removes the login under every name that the file has for the registry, and for both schemes.
     type: str
     choices: [present, absent]
     default: present
   username:
     description:
-      - The user name. Needed unless O(state=absent).
+      - The user name. Required unless O(state=absent).
     type: str
   password:
     description:
-      - The password or access token. Needed unless O(state=absent).
+      - The password or access token. Required unless O(state=absent).
     type: str
   insecure:
     description:
-      - Whether plain http may be used if the registry does not speak https.
-        It is also what C(apptainer registry list) shows; nothing else in Apptainer looks at it.
-      - If not set, it is left alone. For C(localhost), C(*.local) and private addresses Apptainer tries plain http anyway.
+      - Whether plain http may be used to verify the login if the registry does not offer https.
+      - The setting is stored, and C(apptainer registry list) shows it. Apptainer does not use it for anything else.
+      - If not set, the stored setting does not change.
+      - For C(localhost), C(*.local) and private addresses, plain http is tried anyway, as Apptainer does.
     type: bool
 """
 
@@ -73,16 +75,16 @@ options:
 options:
   auth_file:
     description:
-      - Another file for registry credentials than C(docker-config.json) beside the user's C(remote.yaml),
-        for use with C(--authfile) or C(APPTAINER_AUTH_FILE) of Apptainer 1.4 and newer.
-      - As with C(apptainer registry login --authfile), C(remote.yaml) then has no entry for the registry.
+      - The path of the file for registry credentials, if it is not C(docker-config.json) in the directory of the user's C(remote.yaml).
+      - Apptainer 1.4 and newer use such a file with C(--authfile) or E(APPTAINER_AUTH_FILE).
+      - As with C(apptainer registry login --authfile), no entry for the registry is then written to C(remote.yaml).
     type: path
   config_file:
     description:
-      - The path of the user's C(remote.yaml), in place of the usual one. The C(docker-config.json) is that in the same directory.
+      - The path of the user's C(remote.yaml), if it is not the usual one. C(docker-config.json) is in the same directory.
     type: path
 notes:
-  - The options for owner, group, mode, SELinux context and backup are about both files.
+  - The options for owner, group, mode, SELinux context and backup apply to both files.
 """
 
     # Both, for the elements of lists. Annotated, because ansible-test takes only literals in plain assignments.

@@ -13,32 +13,33 @@ class ModuleDocFragment:
 options:
   timeout:
     description:
-      - How long to wait, in seconds, for all the answers about one credential or endpoint together, with name lookup and retries.
+      - The time limit, in seconds, for everything that is asked about one credential, endpoint or keyserver, including name lookups and retries.
     type: float
     default: 10
   validate_certs:
     description:
-      - Whether to verify the certificates of servers.
-        With V(false) a password may be sent to somebody else who claims to be the server.
+      - Whether to verify the TLS certificates of servers.
+      - With V(false), a password may be sent to somebody who impersonates the server.
     type: bool
     default: true
   ca_path:
     description:
-      - A file with the certificates of the authorities to trust, on the managed node, for servers with a certificate of a private one.
-        Or a directory of such files, prepared with C(openssl rehash).
-      - By default those that the Python library C(requests) trusts, or that C(REQUESTS_CA_BUNDLE) names. Proxies are taken from the
-        environment, too, as from C(https_proxy) and C(no_proxy). Use C(environment) of the task to set them.
+      - The CA certificates to trust, for servers whose certificate is issued by a private CA.
+        The path is that of a file on the managed node, or of a directory that was prepared with C(openssl rehash).
+      - By default, the certificates that the Python library C(requests) trusts, or those in E(REQUESTS_CA_BUNDLE).
     type: path
   client_cert:
     description:
-      - A file with a certificate that this node shows to servers. It may hold the key, too.
+      - A file on the managed node with the TLS client certificate to present to servers. It may also contain the key.
     type: path
   client_key:
     description:
-      - A file with the key of O(client_cert).
+      - A file on the managed node with the key for O(client_cert).
     type: path
+notes:
+  - Proxies are taken from environment variables such as E(https_proxy) and E(no_proxy). Use the C(environment) keyword of the task to set them.
 requirements:
-  - To ask servers, requests 2.20 or newer and jsonschema 2.6 or newer on the managed node
+  - requests 2.20 or newer and jsonschema 2.6 or newer on the managed node, if servers are contacted
 """
 
     # What VERIFY_SPEC has beside them
@@ -46,12 +47,12 @@ requirements:
 options:
   verify:
     description:
-      - When to ask the server whether a credential is good, before it is stored. Also in check mode.
-      - V(changed) asks about what is new or replaces something, so that a task that changes nothing needs no network.
-      - V(always) also asks about what is declared and stored already, and fails if the server rejects it now.
-      - V(never) asks nothing, for a node without a way to the server. It then needs neither requests nor jsonschema.
-      - If the server rejects a credential or cannot be asked, the task fails and nothing is changed.
-        If the server lets everyone in, nothing is proven, and a warning says so.
+      - When to verify the declared credentials and endpoints with their servers. This happens before anything is written, and in check mode too.
+      - V(changed) verifies what is new or differs from what is stored. A task that changes nothing needs no network.
+      - V(always) also verifies what is declared and stored already, and fails if the server now rejects it.
+      - V(never) verifies nothing, for nodes that cannot reach the servers. The node then needs neither requests nor jsonschema.
+      - If a server rejects a credential or cannot be asked, the task fails and changes nothing.
+      - If a server accepts everyone, its answer verifies nothing. The credential is stored, with a warning.
     type: str
     choices: [changed, always, never]
     default: changed

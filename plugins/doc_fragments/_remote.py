@@ -21,74 +21,75 @@ options:
   state:
     description:
       - Whether the endpoint should exist.
-      - Removing an exclusive endpoint from the global file is refused, as users who hold a copy would be locked out.
-        Set C(exclusive=false) first and remove it in a later run.
-      - With V(absent) the other options but C(force) are ignored.
+      - An exclusive endpoint cannot be removed from the global file, because users whose files hold a copy of it would be locked out.
+        Set O(exclusive=false) first, and remove the endpoint in a later run.
+      - With V(absent), all other options except O(force) are ignored.
     type: str
     choices: [present, absent]
     default: present
   uri:
     description:
-      - Where the endpoint is, for instance C(https://library.example.org). Needed for a new endpoint.
-      - Apptainer stores it without its scheme. With a port or an IPv6 address it is stored in the one spelling that Apptainer 1.1 to 1.5
-        can use, for instance C(//library.example.org:8443).
-      - If an endpoint moves, a token stored for its old place is removed.
+      - The URI of the endpoint, for example V(https://library.example.org). Required for a new endpoint.
+      - The URI is stored without its scheme, as Apptainer does. With a port or an IPv6 address, it is stored in a form that
+        Apptainer 1.1 to 1.5 can use, for example V(//library.example.org:8443).
+      - If the endpoint moves to another URI, a token that is stored for the old one is removed.
     type: str
   insecure:
     description:
-      - Look for the endpoint's services by plain http. Needed for C(http://) in the URI.
-      - In the global file this does not reach users who have a C(remote.yaml) of their own. They need it there, too.
-      - If not set, it is left alone, or follows from the scheme in the URI.
+      - Whether to use plain http for service discovery. A URI with C(http://) requires V(true).
+      - Users who have their own C(remote.yaml) do not get this setting from the global file. They need it in their own file too.
+      - If not set, a URI with C(https://) sets it to V(false). Otherwise the stored setting does not change.
     type: bool
   default:
     description:
-      - Whether the endpoint is the default one. V(true) makes it so, V(false) takes that away if it is.
-      - If not set, it is left alone.
+      - Whether the endpoint is the default. V(true) makes it the default. V(false) removes the default from the file if it is this endpoint.
+      - If not set, the default does not change.
     type: bool
   exclusive:
     description:
-      - Whether the endpoint is the only one that users may use. V(true) also makes it the default, and no other endpoint stays exclusive.
-      - If not set, it is left alone. If the file has several exclusive endpoints, only the default one stays exclusive.
-      - Only in the global file.
+      - Whether users may use only this endpoint. V(true) also makes it the default, and no other endpoint stays exclusive.
+      - If not set, the stored setting does not change. If the file has several exclusive endpoints, only the default one stays exclusive.
+      - This can only be set in the global file.
     type: bool
   keyservers:
     description:
-      - The keyservers of the endpoint, in the order in which they are asked. Others are removed.
-      - An empty list restores the endpoint's own keyserver. If not set, they are left alone.
-      - Only in the global file.
+      - The keyservers of the endpoint, in the order in which Apptainer asks them. Keyservers that are not listed are removed.
+      - An empty list restores the endpoint's own keyserver. If not set, the keyservers do not change.
+      - This can only be set in the global file.
     type: list
     elements: dict
     suboptions:
       uri:
-        description: Where the keyserver is. The schemes are C(https), C(http), C(hkps) and C(hkp).
+        description: The URI of the keyserver. Its scheme is C(https), C(http), C(hkps) or C(hkp).
         type: str
         required: true
       insecure:
-        description: Do not verify the keyserver's certificate.
+        description: Whether Apptainer skips the verification of the keyserver's certificate. If not set, the stored setting does not change.
         type: bool
       builtin:
         description:
-          - Whether this is the endpoint's own keyserver, which gets the endpoint's token.
-            An external one gets the login that the user stored for it.
-          - By default it is what the file says, and C(https://keys.openpgp.org) is known to be that of C(cloud.apptainer.org).
+          - Whether this is the endpoint's own keyserver. Apptainer sends it the endpoint's token.
+            To any other keyserver, Apptainer sends the login that the user has stored for it.
+          - If not set, the stored setting does not change. A new keyserver is not the endpoint's own, except that
+            C(https://keys.openpgp.org) is the own keyserver of C(cloud.apptainer.org).
         type: bool
   services:
     description:
-      - Services that the endpoint must offer. Before a new endpoint is written, or one that moves, it is asked for them.
-      - An endpoint that is asked for its library should have V(library), one that keys are searched at V(keyserver), one to log in to V(token).
-      - If not set, an endpoint is asked only when a token for it has to be verified.
+      - The services that the endpoint must offer. They are verified before a new endpoint is written, or one that moves to another URI.
+      - List V(library) if users pull images from the endpoint, V(keyserver) if they search for keys there, and V(token) if they log in to it.
+      - If not set, the endpoint is contacted only when a token for it has to be verified.
     type: list
     elements: str
     choices: [library, keyserver, token]
   token:
     description:
-      - The access token with which this user is logged in to the endpoint. A new one is verified first.
-      - Only in the user's file. For a global endpoint it is stored in the copy of it there, as Apptainer does.
+      - The access token with which this user is logged in to the endpoint. A new token is verified before it is stored.
+      - This can only be set in a user's file. The token for a global endpoint is stored in the user's copy of the endpoint, as Apptainer does.
     type: str
   token_file:
     description:
-      - A file on the managed node whose first line is the token. It should have mode C(0600).
-      - Give only one of this, C(token) and C(logout).
+      - A file on the managed node whose first line is the token. It should have mode V(0600).
+      - Only one of O(token), O(token_file) and O(logout) can be given.
     type: path
   logout:
     description:
@@ -103,4 +104,5 @@ options:
 """
 
     # The same, for each element of a list. Annotated, because ansible-test takes only literals in plain assignments.
-    LIST: str = "options:\n  remotes:\n    suboptions:\n" + indent(DOCUMENTATION.partition("options:\n")[2], "    ")
+    LIST: str = "options:\n  remotes:\n    suboptions:\n" + indent(
+        DOCUMENTATION.partition("options:\n")[2].replace("O(", "O(remotes[]."), "    ")

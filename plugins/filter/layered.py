@@ -2,33 +2,33 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lists of an inventory in layers: what a group or a host says is merged into what all say. Runs on the controller."""
+"""Merges the layers of a list in the inventory: for all hosts, for a group and for a host. Runs on the controller."""
 
 DOCUMENTATION = r"""
 name: layered
-short_description: Merge lists of dictionaries by what names their entries
+short_description: Merge lists of dictionaries by the names of their entries
 description:
-  - Merges lists of dictionaries, of which each layer may add entries and change those of the layers before it. So the variables of a
-    group or of a host need not repeat what all hosts have.
-  - Entries that have the same name are one entry, and what a later layer says of it wins, key by key. The order is that in which the
-    entries are first named.
+  - Merges several lists of dictionaries, called layers, into one. Each layer can add entries, and change entries of the layers before it.
+    So the variables of a group or a host do not have to repeat what applies to all hosts.
+  - Entries with the same name become one entry. If several layers set the same key, the value in the last of them is used. The merged entries
+    are in the order in which their names first appear.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 positional: key
 options:
   _input:
-    description: The layers, the most general one first. A layer that is null counts as empty.
+    description: The layers, the most general one first. V(null) counts as an empty layer.
     type: list
     elements: list
     required: true
   key:
-    description: The key that names an entry, for instance V(name).
+    description: The key that contains the name of an entry, for example V(name).
     type: str
     required: true
   nested:
     description:
-      - The keys of an entry that hold such lists themselves, and the key that names an entry in them. Any other list of a later layer
-        takes the place of the earlier one.
+      - The keys of an entry whose lists are merged in the same way, each with the key that contains the name in that list. Any other list
+        in a later layer replaces the earlier one.
     type: dict
     default: {}
 """
@@ -62,18 +62,21 @@ Entry = Mapping[str, Any]
 
 
 def layered(layers: list[list[Entry] | None], key: str, nested: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """The entries of all layers. Raises AnsibleFilterError for what is no list of dictionaries, and for an entry that is named twice in a layer."""
+    """The merged entries of all layers.
+
+    Raises AnsibleFilterError if a layer is not a list of dictionaries, or contains a name twice.
+    """
     merged: dict[str, dict[str, Any]] = {}
     for layer in layers:
-        named: set[str] = set()
+        names: set[str] = set()
         for entry in _entries(layer, key):
             name = entry[key]
-            if name in named:
+            if name in names:
                 raise AnsibleFilterError(f"{key} {name} is listed twice in one list; merge the two entries")
-            named.add(name)
-            known = merged.setdefault(name, {})
-            lists = {inner: layered([known.get(inner), entry[inner]], by) for inner, by in (nested or {}).items() if inner in entry}
-            known.update({**entry, **lists})
+            names.add(name)
+            earlier = merged.setdefault(name, {})
+            lists = {inner: layered([earlier.get(inner), entry[inner]], by) for inner, by in (nested or {}).items() if inner in entry}
+            earlier.update({**entry, **lists})
     return list(merged.values())
 
 
@@ -81,18 +84,18 @@ def _entries(layer: Any, key: str) -> list[Entry]:
     if layer is None:
         return []
     if not isinstance(layer, list) or not all(isinstance(entry, Mapping) for entry in layer):
-        raise AnsibleFilterError(f"a list of dictionaries is needed, each with the key {key}")
+        raise AnsibleFilterError(f"this must be a list of dictionaries, each with the key {key}")
     for number, entry in enumerate(layer, 1):
         name = entry.get(key)
-        if isinstance(name, (int, float)):  # nothing else of an entry may be shown
-            raise AnsibleFilterError("entry %d of the list has the %s %s, which YAML does not read as text; put it in quotes" % (number, key, name))
+        if isinstance(name, (int, float)):  # the rest of an entry may contain secrets, so it is not shown
+            raise AnsibleFilterError(f"entry {number} of the list has the {key} {name}, which YAML does not read as text; put it in quotes")
         if not isinstance(name, str) or not name:
-            raise AnsibleFilterError("entry %d of the list needs the key %s, a text that is not empty" % (number, key))
+            raise AnsibleFilterError(f"entry {number} of the list has no {key}; set the key {key} to a text that is not empty")
     return layer
 
 
 class FilterModule:
-    """What Ansible loads."""
+    """The filters of this file, for Ansible."""
 
     def filters(self) -> dict[str, Any]:
         return {"layered": layered}

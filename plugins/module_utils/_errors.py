@@ -23,7 +23,19 @@ class ApptainerError(Exception):
 
 
 class RuleError(ApptainerError):
-    """A rule of Apptainer, or of ours, forbids the wanted change."""
+    """A rule of Apptainer, or of ours, forbids the wanted change.
+
+    `subject` is what the error is about (`endpoint "site"`), or empty; `reason` is the rest of the message.
+    """
+
+    def __init__(self, reason: str, subject: str = "") -> None:
+        super().__init__(f"{subject}: {reason}" if subject else reason)
+        self.reason = reason
+        self.subject = subject
+
+    def about(self, subject: str) -> "RuleError":
+        """The same error, now about `subject`. A subject that it already has stays in the reason."""
+        return RuleError(str(self), subject)
 
 
 class FormatError(ApptainerError):
@@ -32,6 +44,10 @@ class FormatError(ApptainerError):
 
 class StoreError(ApptainerError):
     """A file cannot be read, locked or written."""
+
+
+class ConflictError(StoreError):
+    """A file is no longer as it was when a change to it was planned: someone else has written it. It has not been touched."""
 
 
 class NetworkError(ApptainerError):

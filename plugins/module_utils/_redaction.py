@@ -21,14 +21,21 @@ _SECRET_FIELDS = ("token", "auth", "password")
 _URI_FIELDS = ("uri", "key")
 _SHOWN_KEYS = ("username", "email")  # of a login in docker-config.json; all others may hold a secret
 
+_SAFE_PART = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:\[[0-9A-Fa-f:.]*\])?[^:/?#@\s]*(?::[0-9]{1,5}(?![^/]))?")
+
 _Value = TypeVar("_Value")
 
 
 def without_login(uri: str, word: str = HIDDEN) -> str:
-    """A URI that may be shown: with `word` in place of a user name and password, however broken the rest is."""
+    """A URI that may be shown: `word` stands in place of a user name and password, however broken the rest is."""
     _login, at, tail = uri.rpartition("@")
     start = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|", uri)
     return (start.group() if start else "") + word + at + tail if at else uri
+
+
+def safe_part(uri: str) -> str:
+    """The part of a declared URI that a message may show however broken the URI is: it ends where a password may stand."""
+    return str(_SAFE_PART.findall(without_login(uri.strip()))[0])
 
 
 def redacted(value: _Value, before: Optional[_Value] = None) -> _Value:
@@ -61,8 +68,8 @@ def _paired(items: Sequence[Any], before: Sequence[Any]) -> Iterator[Tuple[Any, 
     for old in reversed(before):
         waiting.setdefault(without_login(getattr(old, "uri", ""), ""), []).append(old)
     for item in items:
-        known = waiting.get(without_login(getattr(item, "uri", ""), ""))
-        yield item, known.pop() if known else item
+        same_uri = waiting.get(without_login(getattr(item, "uri", ""), ""))
+        yield item, same_uri.pop() if same_uri else item
 
 
 def _shown_uri(uri: str, before: Optional[str]) -> str:
@@ -83,7 +90,7 @@ def safe_repr(value: Any) -> str:
 
 
 def redacted_docker_tree(tree: Mapping[str, Any], before: Mapping[str, Any]) -> Dict[str, Any]:
-    """The object in a docker-config.json with words in place of secrets, and of every value that we don't know: headers and proxies hold some.
+    """The object in a docker-config.json with words in place of secrets and of all unknown values: headers and proxies may hold secrets.
 
     A secret that differs from the one in `before` is shown as changed.
     """
@@ -98,7 +105,7 @@ def redacted_docker_tree(tree: Mapping[str, Any], before: Mapping[str, Any]) -> 
 
 
 def _by_shown_key(items: Iterable[Tuple[str, Any]]) -> Dict[str, Any]:
-    """Keys that differ only in a password stay apart."""
+    """The items by their key as it may be shown. Keys that differ only in a password stay apart: a later one gets the word `again`."""
     shown: Dict[str, Any] = {}
     times: Counter[str] = collections.Counter()
     for key, value in items:

@@ -6,10 +6,10 @@
 
 DOCUMENTATION = r"""
 module: apptainer_keyserver
-short_description: Manage one keyserver of a global endpoint of Apptainer
+short_description: Manage one keyserver of a global Apptainer endpoint
 description:
-  - Puts one keyserver of one endpoint into the declared state in the global C(remote.yaml), where Apptainer keeps them.
-  - To declare the whole list, use O(hpc.apptainer.apptainer_remote#module:keyservers).
+  - Adds, changes or removes one keyserver of one endpoint in the global C(remote.yaml). Apptainer manages keyservers in that file only.
+  - To declare the whole list of keyservers, use O(hpc.apptainer.apptainer_remote#module:keyservers).
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -23,41 +23,43 @@ extends_documentation_fragment:
 options:
   config_file:
     description:
-      - The path of the global file, in place of the usual one.
+      - The path of the global file, if it is not the usual one.
     type: path
   remote:
     description:
-      - The name of the endpoint. By default the default one of the global file.
+      - The name of the endpoint. If not set, the default endpoint of the global file.
     type: str
   uri:
     description:
-      - Where the keyserver is. The schemes are C(https), C(http), C(hkps) and C(hkp).
-        Apptainer tells keyservers apart by scheme and host only.
+      - The URI of the keyserver. Its scheme is C(https), C(http), C(hkps) or C(hkp).
+      - Apptainer compares only the scheme and host of keyservers. Two URIs that differ only in their path are the same keyserver.
     type: str
     required: true
   state:
     description:
-      - Whether the keyserver should be used.
-      - V(absent) removes it. The endpoint's own keyserver is not removed, but marked as skipped, as Apptainer does it; V(present) restores it.
-        The last one in use cannot be removed.
+      - Whether Apptainer should use the keyserver.
+      - V(absent) removes the keyserver. The endpoint's own keyserver is marked as skipped instead, as Apptainer does, and V(present) restores it.
+      - The last keyserver in use cannot be removed.
     type: str
     choices: [present, absent]
     default: present
   order:
     description:
-      - Its position, from 1, among the keyservers in use. Keys are pushed to and searched at the first one.
-      - If not set, a new one goes to the end, and one that is there stays where it is.
+      - The position among the keyservers in use, starting from 1. Apptainer pushes keys to the first keyserver, and searches for keys there.
+      - If not set, a new keyserver is added at the end, and an existing one keeps its position.
     type: int
   insecure:
     description:
-      - Do not verify the keyserver's certificate.
-      - If not set, it is left alone.
+      - Whether Apptainer skips the verification of the keyserver's certificate.
+      - If not set, the stored setting does not change.
     type: bool
   builtin_uri:
     description:
-      - The endpoint's own keyserver. It is the only one as long as the endpoint has no list, and becomes the first one in a new list.
-      - If not set and a list is begun, the endpoint is asked over the network, as Apptainer does.
-        That of C(cloud.apptainer.org) is known. The other options about the network are for that.
+      - The URI of the endpoint's own keyserver. As long as the endpoint has no list of keyservers, this is the only one.
+        When the module creates a list, it becomes the first entry.
+      - If not set, the module asks the endpoint for it when it creates a list, as Apptainer does. The own keyserver of
+        C(cloud.apptainer.org) is known, so that endpoint is not asked.
+      - The options for TLS and O(timeout) are used only for this request.
     type: str
 seealso:
   - module: hpc.apptainer.apptainer_remote
@@ -65,21 +67,21 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Keys are looked for on the site's keyserver first
+- name: Make the site's keyserver the first one
   hpc.apptainer.apptainer_keyserver:
     remote: DefaultRemote
     uri: https://keys.example.org
     order: 1
   become: true
 
-- name: Begin the list of the site's endpoint without asking it for its own keyserver
+- name: Add a keyserver to the site's endpoint without asking the endpoint for its own keyserver
   hpc.apptainer.apptainer_keyserver:
     remote: site
     uri: https://keys.openpgp.org
     builtin_uri: https://library.example.org/keystore
   become: true
 
-- name: The endpoint's own keyserver is not used any more
+- name: Stop using the endpoint's own keyserver
   hpc.apptainer.apptainer_keyserver:
     remote: DefaultRemote
     uri: https://keys.openpgp.org
@@ -89,52 +91,52 @@ EXAMPLES = r"""
 
 RETURN = r"""
 config_file:
-  description: The path of the file.
+  description: The path of the C(remote.yaml).
   returned: success
   type: str
   sample: /etc/apptainer/remote.yaml
 remote:
-  description: The endpoint as it now stands.
+  description: The endpoint after the task, or V(null) if it does not exist. The token is never shown.
   returned: success
   type: dict
   contains:
     name:
-      description: Its name.
+      description: The name of the endpoint.
       type: str
     uri:
-      description: The URI as it is stored.
+      description: The URI, as it is stored.
       type: str
     insecure:
-      description: Whether its services are looked for by plain http.
+      description: Whether service discovery uses plain http.
       type: bool
     default:
-      description: Whether this file makes it the default.
+      description: Whether this file makes the endpoint the default.
       type: bool
     exclusive:
-      description: Whether it is the only one that users may use.
+      description: Whether users may use only this endpoint.
       type: bool
     system:
-      description: Whether it is a global endpoint (or a user's copy of one).
+      description: Whether the endpoint is a global one, or a user's copy of a global one.
       type: bool
     logged_in:
       description: Whether a token is stored.
       type: bool
     keyservers:
-      description: Its list of keyservers. If empty, its own keyserver is used.
+      description: The keyservers of the endpoint. If the list is empty, the endpoint's own keyserver is used.
       type: list
       elements: dict
       contains:
         uri:
-          description: Where it is.
+          description: The URI of the keyserver.
           type: str
         insecure:
-          description: Whether its certificate is not verified.
+          description: Whether Apptainer skips the verification of the keyserver's certificate.
           type: bool
         builtin:
-          description: Whether it is the endpoint's own one.
+          description: Whether this is the endpoint's own keyserver.
           type: bool
         skip:
-          description: Whether it is not used. This is how Apptainer notes that the endpoint's own keyserver was removed.
+          description: Whether the keyserver is not used. Apptainer marks the endpoint's own keyserver like this when it is removed.
           type: bool
   sample:
     name: site
@@ -147,22 +149,22 @@ remote:
     keyservers: []
 backup_file:
   description: The path of the copy.
-  returned: if O(backup=true) and the file was replaced
+  returned: when O(backup=true) and the file was replaced
   type: str
   sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, NETWORK_SPEC, ROOT_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.keyserver import KEYSERVER_PLACE_SPEC, converge_keyserver
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.keyserver import PLACED_KEYSERVER_SPEC, converge_keyserver
 
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(FILE_SPEC, **ROOT_SPEC, **NETWORK_SPEC, **KEYSERVER_PLACE_SPEC),
+        argument_spec=dict(FILE_SPEC, **ROOT_SPEC, **NETWORK_SPEC, **PLACED_KEYSERVER_SPEC),
         supports_check_mode=True,
     )
-    run(module, lambda: converge_keyserver(module))
+    run(module, converge_keyserver)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@
 
 DOCUMENTATION = r"""
 module: apptainer_keyserver_login
-short_description: Manage a user's login to a keyserver in Apptainer
+short_description: Manage a user's Apptainer login for a keyserver
 description:
-  - Stores or removes the credential with which the user that the task runs as reaches a keyserver, in this user's C(remote.yaml).
-  - Apptainer sends it to keyservers that were added to an endpoint, with M(hpc.apptainer.apptainer_keyserver) for instance.
+  - Stores or removes a keyserver credential in the C(remote.yaml) of the user that the task runs as.
+  - Apptainer sends the credential to keyservers that were added to an endpoint, for example with M(hpc.apptainer.apptainer_keyserver).
     The endpoint's own keyserver gets the endpoint's token instead.
-  - A new credential is proven before it replaces another one. The server is asked without and with it, at the very URI and for its
-    statistics, so that a server that lets everyone in is not taken for a proof.
+  - A new credential is verified before it replaces an old one. The server is asked for the URI itself and for its statistics, both without
+    and with the credential, so a server that accepts everyone does not pass as a successful verification.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -27,7 +27,7 @@ extends_documentation_fragment:
 options:
   config_file:
     description:
-      - The path of the user's C(remote.yaml), in place of the usual one.
+      - The path of the user's C(remote.yaml), if it is not the usual one.
     type: path
 seealso:
   - module: hpc.apptainer.apptainer_keyserver
@@ -43,14 +43,14 @@ EXAMPLES = r"""
   become: true
   become_user: ci
 
-- name: The same with a token
+- name: Log the service account in with a token
   hpc.apptainer.apptainer_keyserver_login:
     uri: https://keys.example.org
     password: "{{ vault_keys_token }}"
   become: true
   become_user: ci
 
-- name: Log out
+- name: Log the service account out
   hpc.apptainer.apptainer_keyserver_login:
     uri: https://keys.example.org
     state: absent
@@ -65,14 +65,17 @@ config_file:
   type: str
   sample: /home/ci/.apptainer/remote.yaml
 login:
-  description: The login as it now stands, or V(null) if there is none. The secret is never shown.
+  description: The login after the task, or V(null) if there is none. The secret is never shown.
   returned: success
   type: dict
   contains:
     kind:
-      description: What it is for.
+      description: What the login is for.
       type: str
-      choices: [endpoint, keyserver, registry]
+      choices:
+        - endpoint
+        - keyserver
+        - registry
     name:
       description: The name of the endpoint, the URI of the keyserver, or the host of the registry.
       type: str
@@ -81,29 +84,30 @@ login:
       type: str
 verified:
   description:
-    - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
+    - Whether the servers confirmed everything that was verified.
+    - V(null) if nothing was verified, or if a server accepts everyone.
     - V(false) only if the task failed.
-  returned: success, or if a credential did not pass
+  returned: success, or when verification failed
   type: bool
 verification:
-  description: What was, or was not, verified.
-  returned: success, or if a credential did not pass
+  description: What was verified, what was not, and why.
+  returned: success, or when verification failed
   type: list
   elements: dict
   contains:
     name:
-      description: What it is about.
+      description: What the entry is about.
       type: str
       sample: endpoint "site"
     verified:
-      description: Whether the server confirmed it, or V(null) if it was not asked or confirms everything.
+      description: Whether the server confirmed it. V(null) if the server was not asked, or if it accepts everyone.
       type: bool
     reason:
       description: What the server answered, or why it was not asked.
       type: str
 backup_files:
   description: The paths of the copies.
-  returned: if O(backup=true) and a file was replaced
+  returned: when O(backup=true) and a file was replaced
   type: list
   elements: str
 """
@@ -113,7 +117,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.common impor
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
     KEYSERVER_LOGIN_REQUIRED,
     KEYSERVER_LOGIN_SPEC,
-    converge_one_login,
+    converge_keyserver_login,
 )
 
 
@@ -123,7 +127,7 @@ def main():
         required_if=KEYSERVER_LOGIN_REQUIRED,
         supports_check_mode=True,
     )
-    run(module, lambda: converge_one_login(module, "keyservers"))
+    run(module, converge_keyserver_login)
 
 
 if __name__ == "__main__":

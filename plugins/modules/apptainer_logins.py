@@ -6,12 +6,12 @@
 
 DOCUMENTATION = r"""
 module: apptainer_logins
-short_description: Manage all logins of a user in Apptainer in one task
+short_description: Manage all Apptainer logins of a user in one task
 description:
-  - Puts the endpoint tokens, keyserver logins and registry logins of the user that the task runs as into the declared state.
-  - It does for the lists what M(hpc.apptainer.apptainer_remote), M(hpc.apptainer.apptainer_keyserver_login) and
-    M(hpc.apptainer.apptainer_registry_login) do for one login, in one step. What is new is verified at the same time, each file is
-    written once, and if one credential does not pass, none is written.
+  - Stores or removes endpoint tokens, keyserver logins and registry logins of the user that the task runs as.
+  - The module does for lists what M(hpc.apptainer.apptainer_remote), M(hpc.apptainer.apptainer_keyserver_login) and
+    M(hpc.apptainer.apptainer_registry_login) do for one login. New credentials are verified in parallel, and each file is written once.
+  - If one credential fails verification, nothing is written, unless O(keep_verified=true).
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -27,7 +27,7 @@ extends_documentation_fragment:
 options:
   remotes:
     description:
-      - The endpoints to be logged in to. They must exist already, in the user's or the global file.
+      - The endpoints to log in to. They must already exist in the user's file or in the global file.
     type: list
     elements: dict
     suboptions:
@@ -38,38 +38,39 @@ options:
         required: true
       state:
         description:
-          - Whether a token should be stored. The endpoint stays in any case.
+          - Whether a token should be stored. The endpoint itself is never removed.
         type: str
         choices: [present, absent]
         default: present
       token:
         description:
-          - The access token. Give this or C(token_file) unless O(remotes[].state=absent).
+          - The access token. Either this or O(remotes[].token_file) is required unless O(remotes[].state=absent).
         type: str
       token_file:
         description:
-          - A file on the managed node whose first line is the token. It should have mode C(0600).
+          - A file on the managed node whose first line is the token. It should have mode V(0600).
         type: path
   keyservers:
     description:
-      - The keyservers to be logged in to.
+      - The keyservers to log in to.
     type: list
     elements: dict
   registries:
     description:
-      - The OCI registries to be logged in to.
+      - The OCI registries to log in to.
     type: list
     elements: dict
   prune:
     description:
-      - Remove the logins that are not listed, of the kinds for which a list is given. Of a kind with an empty list, all are removed.
-      - Refused if nothing at all is listed.
+      - Remove the logins that are not listed. This applies only to the kinds (O(remotes), O(keyservers), O(registries)) that are given.
+        An empty list removes all logins of its kind.
+      - The module fails if no login at all is listed.
     type: bool
     default: false
   keep_verified:
     description:
-      - If some credentials do not pass, write the others nevertheless, and leave the logins they are for as they are. The task fails in any case.
-      - Ansible shows no diff for a task that failed. C(changed) in the result tells whether something was written.
+      - If some credentials fail verification, store the others anyway. The logins that failed do not change. The task still fails.
+      - Ansible shows no diff for a failed task. C(changed) in the result shows whether anything was written.
     type: bool
     default: false
 seealso:
@@ -79,7 +80,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The service account has these logins and no others
+- name: Declare all logins of the service account, and remove any others
   hpc.apptainer.apptainer_logins:
     prune: true
     remotes:
@@ -103,24 +104,27 @@ EXAMPLES = r"""
 RETURN = r"""
 config_file:
   description: The path of the user's C(remote.yaml).
-  returned: success, or if O(keep_verified=true)
+  returned: success, or when O(keep_verified=true) and verification failed
   type: str
   sample: /home/ci/.apptainer/remote.yaml
 auth_file:
   description: The path of the file with the registry credentials.
-  returned: success, or if O(keep_verified=true)
+  returned: success, or when O(keep_verified=true) and verification failed
   type: str
   sample: /home/ci/.apptainer/docker-config.json
 logins:
-  description: All logins in the two files as they now stand. A secret is never shown.
-  returned: success, or if O(keep_verified=true)
+  description: All logins in the two files after the task. Secrets are never shown.
+  returned: success, or when O(keep_verified=true) and verification failed
   type: list
   elements: dict
   contains:
     kind:
-      description: What it is for.
+      description: What the login is for.
       type: str
-      choices: [endpoint, keyserver, registry]
+      choices:
+        - endpoint
+        - keyserver
+        - registry
     name:
       description: The name of the endpoint, the URI of the keyserver, or the host of the registry.
       type: str
@@ -129,29 +133,30 @@ logins:
       type: str
 verified:
   description:
-    - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
+    - Whether the servers confirmed everything that was verified.
+    - V(null) if nothing was verified, or if a server accepts everyone.
     - V(false) only if the task failed.
-  returned: success, or if a credential did not pass
+  returned: success, or when verification failed
   type: bool
 verification:
-  description: What was, or was not, verified.
-  returned: success, or if a credential did not pass
+  description: What was verified, what was not, and why.
+  returned: success, or when verification failed
   type: list
   elements: dict
   contains:
     name:
-      description: What it is about.
+      description: What the entry is about.
       type: str
       sample: endpoint "site"
     verified:
-      description: Whether the server confirmed it, or V(null) if it was not asked or confirms everything.
+      description: Whether the server confirmed it. V(null) if the server was not asked, or if it accepts everyone.
       type: bool
     reason:
       description: What the server answered, or why it was not asked.
       type: str
 backup_files:
   description: The paths of the copies.
-  returned: if O(backup=true) and a file was replaced
+  returned: when O(backup=true) and a file was replaced
   type: list
   elements: str
 """
@@ -166,7 +171,7 @@ def main():
         argument_spec=dict(FILE_SPEC, **VERIFY_SPEC, **AUTH_FILE_SPEC, **LOGINS_SPEC),
         supports_check_mode=True,
     )
-    run(module, lambda: converge_account(module))
+    run(module, converge_account)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@
 
 DOCUMENTATION = r"""
 module: apptainer_registry_login
-short_description: Manage a user's login to an OCI registry in Apptainer
+short_description: Manage a user's Apptainer login for an OCI registry
 description:
   - Stores or removes the credential with which the user that the task runs as pulls and pushes C(docker://) and C(oras://) images.
-  - It is stored in the user's C(docker-config.json), in the form that all versions of Apptainer read, and C(remote.yaml) gets the entry
-    that C(apptainer registry list) shows. Whatever else is in these files stays.
-  - A new credential is proven before it replaces another one, also where Apptainer itself would not look at the password.
+  - The credential is stored in the user's C(docker-config.json), in the form that all versions of Apptainer can read.
+    C(remote.yaml) gets the entry that C(apptainer registry list) shows. All other content of these files is kept.
+  - A new credential is verified before it replaces an old one, even where Apptainer itself would not check the password.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -26,8 +26,9 @@ extends_documentation_fragment:
   - hpc.apptainer._logins.files
 notes:
   - Apptainer 1.4 and newer read C(~/.docker/config.json) for users who have no C(~/.apptainer/docker-config.json). This module always
-    writes the latter, and warns if that hides logins in the former.
-  - Credential helpers are not called. A registry that the file leaves to one (C(credHelpers), C(credsStore)) is refused.
+    writes C(docker-config.json), and warns if logins in C(~/.docker/config.json) are no longer used because of that.
+  - The module does not call credential helpers. If the file assigns a registry to one (C(credHelpers), C(credsStore)), the module refuses
+    to store a login for that registry.
 seealso:
   - module: hpc.apptainer.apptainer_logins
 """
@@ -49,7 +50,7 @@ EXAMPLES = r"""
   become: true
   become_user: ci
 
-- name: Log out
+- name: Log the service account out
   hpc.apptainer.apptainer_registry_login:
     uri: docker://registry.example.org
     state: absent
@@ -69,14 +70,17 @@ auth_file:
   type: str
   sample: /home/ci/.apptainer/docker-config.json
 login:
-  description: The login as it now stands, or V(null) if there is none. The secret is never shown.
+  description: The login after the task, or V(null) if there is none. The secret is never shown.
   returned: success
   type: dict
   contains:
     kind:
-      description: What it is for.
+      description: What the login is for.
       type: str
-      choices: [endpoint, keyserver, registry]
+      choices:
+        - endpoint
+        - keyserver
+        - registry
     name:
       description: The name of the endpoint, the URI of the keyserver, or the host of the registry.
       type: str
@@ -85,29 +89,30 @@ login:
       type: str
 verified:
   description:
-    - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
+    - Whether the servers confirmed everything that was verified.
+    - V(null) if nothing was verified, or if a server accepts everyone.
     - V(false) only if the task failed.
-  returned: success, or if a credential did not pass
+  returned: success, or when verification failed
   type: bool
 verification:
-  description: What was, or was not, verified.
-  returned: success, or if a credential did not pass
+  description: What was verified, what was not, and why.
+  returned: success, or when verification failed
   type: list
   elements: dict
   contains:
     name:
-      description: What it is about.
+      description: What the entry is about.
       type: str
       sample: endpoint "site"
     verified:
-      description: Whether the server confirmed it, or V(null) if it was not asked or confirms everything.
+      description: Whether the server confirmed it. V(null) if the server was not asked, or if it accepts everyone.
       type: bool
     reason:
       description: What the server answered, or why it was not asked.
       type: str
 backup_files:
   description: The paths of the copies.
-  returned: if O(backup=true) and a file was replaced
+  returned: when O(backup=true) and a file was replaced
   type: list
   elements: str
 """
@@ -118,7 +123,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins impor
     AUTH_FILE_SPEC,
     REGISTRY_LOGIN_REQUIRED,
     REGISTRY_LOGIN_SPEC,
-    converge_one_login,
+    converge_registry_login,
 )
 
 
@@ -128,7 +133,7 @@ def main():
         required_if=REGISTRY_LOGIN_REQUIRED,
         supports_check_mode=True,
     )
-    run(module, lambda: converge_one_login(module, "registries"))
+    run(module, converge_registry_login)
 
 
 if __name__ == "__main__":

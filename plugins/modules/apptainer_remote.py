@@ -6,12 +6,12 @@
 
 DOCUMENTATION = r"""
 module: apptainer_remote
-short_description: Manage one remote endpoint of Apptainer
+short_description: Manage one Apptainer remote endpoint
 description:
-  - Puts one remote endpoint into the declared state in a C(remote.yaml), the file that C(apptainer remote) works on.
-  - Neither Apptainer nor a network is needed on the node, but for a token, which is verified before it is stored.
-    What is written is what Apptainer 1.3 to 1.5 itself would write.
-  - What is not declared is left alone. In particular nothing becomes the default by being added.
+  - Adds, changes or removes one remote endpoint in a C(remote.yaml), the file that C(apptainer remote) manages.
+  - Apptainer need not be installed on the node. The module writes the file itself, byte for byte as Apptainer 1.3 to 1.5 would.
+  - The network is used only to verify a token, or the services that O(services) demands, before anything is written.
+  - Settings that are not declared do not change. In particular, adding an endpoint does not make it the default.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -31,7 +31,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: All users of the node use the site's library, and nothing else
+- name: Restrict all users of the node to the site's library
   hpc.apptainer.apptainer_remote:
     scope: global
     name: site
@@ -39,14 +39,14 @@ EXAMPLES = r"""
     exclusive: true
   become: true
 
-- name: Users may use other endpoints again
+- name: Allow other endpoints again
   hpc.apptainer.apptainer_remote:
     scope: global
     name: site
     exclusive: false
   become: true
 
-- name: Log the service account in to the site's library, after the token was verified there
+- name: Log the service account in to the site's library, if the library accepts the token
   hpc.apptainer.apptainer_remote:
     name: site
     token: "{{ vault_site_token }}"
@@ -63,54 +63,54 @@ EXAMPLES = r"""
 
 RETURN = r"""
 config_file:
-  description: The path of the file.
+  description: The path of the C(remote.yaml).
   returned: success
   type: str
   sample: /etc/apptainer/remote.yaml
 remote:
   description:
-    - The endpoint as it now stands, or V(null) if it was removed. A token is never shown.
-    - In a user's file, a global endpoint is shown also if the file has no copy of it.
+    - The endpoint after the task, or V(null) if it does not exist then. The token is never shown.
+    - With O(scope=user), a global endpoint is also shown if the user's file contains no copy of it.
   returned: success
   type: dict
   contains:
     name:
-      description: Its name.
+      description: The name of the endpoint.
       type: str
     uri:
-      description: The URI as it is stored.
+      description: The URI, as it is stored.
       type: str
     insecure:
-      description: Whether its services are looked for by plain http.
+      description: Whether service discovery uses plain http.
       type: bool
     default:
-      description: Whether this file makes it the default.
+      description: Whether this file makes the endpoint the default.
       type: bool
     exclusive:
-      description: Whether it is the only one that users may use.
+      description: Whether users may use only this endpoint.
       type: bool
     system:
-      description: Whether it is a global endpoint (or a user's copy of one).
+      description: Whether the endpoint is a global one, or a user's copy of a global one.
       type: bool
     logged_in:
       description: Whether a token is stored.
       type: bool
     keyservers:
-      description: Its list of keyservers. If empty, its own keyserver is used.
+      description: The keyservers of the endpoint. If the list is empty, the endpoint's own keyserver is used.
       type: list
       elements: dict
       contains:
         uri:
-          description: Where it is.
+          description: The URI of the keyserver.
           type: str
         insecure:
-          description: Whether its certificate is not verified.
+          description: Whether Apptainer skips the verification of the keyserver's certificate.
           type: bool
         builtin:
-          description: Whether it is the endpoint's own one.
+          description: Whether this is the endpoint's own keyserver.
           type: bool
         skip:
-          description: Whether it is not used. This is how Apptainer notes that the endpoint's own keyserver was removed.
+          description: Whether the keyserver is not used. Apptainer marks the endpoint's own keyserver like this when it is removed.
           type: bool
   sample:
     name: site
@@ -123,29 +123,30 @@ remote:
     keyservers: []
 verified:
   description:
-    - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
+    - Whether the servers confirmed everything that was verified.
+    - V(null) if nothing was verified, or if a server accepts everyone.
     - V(false) only if the task failed.
-  returned: success, or if a credential did not pass
+  returned: success, or when verification failed
   type: bool
 verification:
-  description: What was, or was not, verified.
-  returned: success, or if a credential did not pass
+  description: What was verified, what was not, and why.
+  returned: success, or when verification failed
   type: list
   elements: dict
   contains:
     name:
-      description: What it is about.
+      description: What the entry is about.
       type: str
       sample: endpoint "site"
     verified:
-      description: Whether the server confirmed it, or V(null) if it was not asked or confirms everything.
+      description: Whether the server confirmed it. V(null) if the server was not asked, or if it accepts everyone.
       type: bool
     reason:
       description: What the server answered, or why it was not asked.
       type: str
 backup_file:
   description: The path of the copy.
-  returned: if O(backup=true) and the file was replaced
+  returned: when O(backup=true) and the file was replaced
   type: str
   sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
 """
@@ -156,7 +157,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints im
     REMOTE_MUTUALLY_EXCLUSIVE,
     REMOTE_SPEC,
     SCOPED_FILE_SPEC,
-    converge_remotes,
+    converge_remote,
 )
 
 
@@ -166,7 +167,7 @@ def main():
         mutually_exclusive=REMOTE_MUTUALLY_EXCLUSIVE,
         supports_check_mode=True,
     )
-    run(module, lambda: converge_remotes(module, [module.params]))
+    run(module, converge_remote)
 
 
 if __name__ == "__main__":

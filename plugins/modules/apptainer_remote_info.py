@@ -6,12 +6,13 @@
 
 DOCUMENTATION = r"""
 module: apptainer_remote_info
-short_description: Show the remote endpoints and logins of Apptainer and what is wrong with them
+short_description: Show Apptainer's remote endpoints and logins, and find problems with them
 description:
-  - Reads the global C(remote.yaml) and that of the user the task runs as, with this user's C(docker-config.json), computes what Apptainer
-    makes of them, and lists what is wrong.
-  - Asks the servers in them whether they work and know the stored logins, if O(check) says so.
-  - A file that Apptainer cannot read is a finding, not a failure of the task. Apptainer itself ignores such a file without a message.
+  - Reads the global C(remote.yaml), and the C(remote.yaml) and C(docker-config.json) of the user that the task runs as.
+    Returns their content, the configuration that Apptainer computes from them, and the problems in them.
+  - With O(check), also asks the servers whether they work and whether they accept the stored logins.
+  - A file that cannot be read or parsed is a finding. It does not make the task fail. Apptainer itself ignores a C(remote.yaml) that it
+    cannot parse, without a message.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -29,45 +30,46 @@ attributes:
 options:
   scope:
     description:
-      - Whom to look at. V(user) is the user that the task runs as.
-      - V(global) is any user without files. No user's files are read, so RV(user) and RV(auth_file) say that they do not exist,
-        and RV(logins) is empty.
+      - Whose configuration to show. V(user) is the user that the task runs as.
+      - V(global) is any user who has no files. No user's files are read, so RV(user) and RV(auth_file) are shown as not existing, and
+        RV(logins) is empty.
     type: str
     choices: [user, global]
     default: user
   program:
     description:
-      - Ask also the installed program (C(apptainer remote list), or C(singularity), by O(flavor)), and compare what it says with the files.
-        It is looked for beside O(sysconfdir), in the C(PATH), and in the usual places.
-      - Root does not run it if another user than root can exchange it, or everybody can, on any directory of the way.
-        Then ask as another user.
-      - It runs in a home of its own, with a copy of the user's file without the secrets, as it would leave files in the user's home.
-        Apptainer 1.0 and SingularityCE before 4.0 cannot be told so, and are not asked.
-      - It is not asked if one of the files cannot be read, nor with O(root), as a program of another system cannot answer here.
-      - It may take O(timeout) seconds.
+      - Also run C(apptainer remote list) (C(singularity remote list) with O(flavor=singularity)), and compare its output with the files.
+      - The program is searched for in the C(bin) directory next to O(sysconfdir), in E(PATH), and in the usual directories.
+      - As root, the program is not run if it, or a directory on its path, belongs to another user or is writable for everyone.
+        Run the task as another user in that case.
+      - The program runs in a temporary home directory with a copy of the user's file without secrets, because it would leave files in the
+        user's home. Apptainer 1.0 and SingularityCE before 4.0 always use the user's home, so they are not run.
+      - The program is not run if one of the C(remote.yaml) files cannot be read, or if O(root) is set.
+      - The program is run twice, each time for at most O(timeout) seconds.
     type: bool
     default: false
   config_file:
     description:
-      - The path of the user's file, in place of the usual one.
+      - The path of the user's C(remote.yaml), if it is not the usual one.
     type: path
   global_config_file:
     description:
-      - The path of the global file, in place of the one that O(sysconfdir) and O(flavor) give.
+      - The path of the global C(remote.yaml), if it is not the one that O(sysconfdir) and O(flavor) determine.
     type: path
   auth_file:
     description:
-      - The path of the file with the user's registry logins, in place of C(docker-config.json) beside the user's C(remote.yaml),
-        or of C(~/.docker/config.json), which Apptainer 1.4 and newer use as long as that does not exist.
+      - The path of the file with the user's registry logins.
+      - The default is C(docker-config.json) in the directory of the user's C(remote.yaml). If that does not exist, it is
+        C(~/.docker/config.json), which Apptainer 1.4 and newer use then.
     type: path
   check:
     description:
-      - What to ask of servers, all at the same time, so that it takes little more than O(timeout).
-      - A server that does not answer, or not in time, is in the result. It does not make the task fail.
-      - V(services) asks every endpoint for its services, and these for their versions.
-      - V(tokens) asks the endpoints whether the stored tokens are good.
-      - V(keyservers) asks every keyserver in use for its statistics, and whether the stored logins are good.
-      - V(registries) asks the registries whether the stored logins are good.
+      - What to check with the servers. All servers are asked in parallel, so this takes little longer than O(timeout).
+      - A server that does not answer in time is reported in the result. It does not make the task fail.
+      - V(services) asks every endpoint for its services, and every service for its version.
+      - V(tokens) verifies the stored tokens with the endpoints.
+      - V(keyservers) asks every keyserver in use for its statistics, and verifies the stored keyserver logins.
+      - V(registries) verifies the stored registry logins.
     type: list
     elements: str
     choices: [services, tokens, keyservers, registries]
@@ -79,23 +81,23 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See what Apptainer would use for this user
+- name: Show which configuration Apptainer uses for this user
   hpc.apptainer.apptainer_remote_info:
   register: remotes
 
-- name: See whether the servers are there and know this user's logins
+- name: Check whether the servers work and accept this user's logins
   hpc.apptainer.apptainer_remote_info:
     check: [services, tokens, keyservers, registries]
     timeout: 5
   register: remotes
 
-- name: See whether the installed Apptainer does what the global file says
+- name: Check whether the installed Apptainer uses the global file
   hpc.apptainer.apptainer_remote_info:
     scope: global
     program: true
   register: remotes
 
-- name: Fail if something needs mending
+- name: Fail if there are errors to fix
   ansible.builtin.assert:
     that: remotes.findings | selectattr('severity', 'eq', 'error') | length == 0
     fail_msg: "{{ remotes.findings | map(attribute='message') | join(', ') }}"
@@ -103,65 +105,67 @@ EXAMPLES = r"""
 
 RETURN = r"""
 global:
-  description: The global file.
+  description: The global C(remote.yaml).
   returned: success
   type: dict
   contains: &file
     path:
-      description: Its path, or V(null) if none was looked for.
+      description: The path of the file, or V(null) if no file was read.
       type: str
     exists:
-      description: Whether it exists.
+      description: Whether the file exists.
       type: bool
     error:
-      description: Why it cannot be read or understood, or V(null).
+      description: Why the file cannot be read or parsed, or V(null).
       type: str
     mode:
-      description: Its mode, or V(null) if it does not exist.
+      description: The mode of the file, or V(null) if it is not known, for example because the file does not exist.
       type: str
     owner:
-      description: The user it belongs to, or V(null) if it does not exist.
+      description: The user that owns the file, or V(null) if it is not known, for example because the file does not exist.
       type: str
     default:
       description: The name of the default endpoint. Empty if there is none.
       type: str
     remotes:
-      description: Its endpoints, in the shape of RV(hpc.apptainer.apptainer_remote#module:remote). Empty if it cannot be read.
+      description: The endpoints in the file, in the format of RV(hpc.apptainer.apptainer_remote#module:remote). Empty if it cannot be read.
       type: list
       elements: dict
     credentials:
-      description: Its logins, in the shape of RV(hpc.apptainer.apptainer_remotes#module:credentials).
+      description: The logins in the file, in the format of RV(hpc.apptainer.apptainer_remotes#module:credentials).
       type: list
       elements: dict
 user:
-  description: The user's file.
+  description: The user's C(remote.yaml).
   returned: success
   type: dict
   contains: *file
 effective:
-  description: What Apptainer works with for this user.
+  description: The configuration that Apptainer computes from these files for this user.
   returned: success
   type: dict
   contains:
     source:
-      description: Which files count.
+      description: Where the configuration comes from.
       type: str
       choices: [user and global, user, global, built-in]
     problem:
-      description: Why Apptainer would refuse to work, or V(null).
+      description: Why Apptainer commands that need an endpoint fail, or V(null).
       type: str
     exclusive:
-      description: The name of the exclusive endpoint, or V(null). If several are exclusive, Apptainer obeys any of them.
+      description:
+        - The name of the exclusive endpoint, or V(null).
+        - If several endpoints are exclusive, Apptainer picks one of them at random. This is the first one by name.
       type: str
     default:
-      description: The name of the endpoint in use. Empty if there is none, which is a problem.
+      description: The name of the endpoint that Apptainer uses. Empty if there is none. RV(effective.problem) is set then.
       type: str
     remotes:
-      description: The endpoints, in the shape of RV(hpc.apptainer.apptainer_remote#module:remote).
+      description: The endpoints, in the format of RV(hpc.apptainer.apptainer_remote#module:remote).
       type: list
       elements: dict
     credentials:
-      description: The logins, in the shape of RV(hpc.apptainer.apptainer_remotes#module:credentials).
+      description: The logins, in the format of RV(hpc.apptainer.apptainer_remotes#module:credentials).
       type: list
       elements: dict
 auth_file:
@@ -170,34 +174,37 @@ auth_file:
   type: dict
   contains:
     path:
-      description: Its path, or V(null) if none was looked for.
+      description: The path of the file, or V(null) if no file was read.
       type: str
     exists:
-      description: Whether it exists.
+      description: Whether the file exists.
       type: bool
     error:
-      description: Why it cannot be read or understood, or V(null).
+      description: Why the file cannot be read or parsed, or V(null).
       type: str
     mode:
-      description: Its mode, or V(null) if it does not exist.
+      description: The mode of the file, or V(null) if it is not known, for example because the file does not exist.
       type: str
     owner:
-      description: The user it belongs to, or V(null) if it does not exist.
+      description: The user that owns the file, or V(null) if it is not known, for example because the file does not exist.
       type: str
     registries:
-      description: The hosts that it has logins for, of any kind.
+      description: The hosts for which the file has a login of any kind.
       type: list
       elements: str
 logins:
-  description: The user's logins. A secret is never shown.
+  description: The user's logins. Secrets are never shown.
   returned: success
   type: list
   elements: dict
   contains:
     kind:
-      description: What it is for.
+      description: What the login is for.
       type: str
-      choices: [endpoint, keyserver, registry]
+      choices:
+        - endpoint
+        - keyserver
+        - registry
     name:
       description: The name of the endpoint, the URI of the keyserver, or the host of the registry.
       type: str
@@ -205,15 +212,16 @@ logins:
       description: The user name, or V(null) if the secret is a token.
       type: str
     verified:
-      description: With O(check), whether the server confirms it. V(false) also if it cannot be asked, V(null) if it confirms everything.
-      returned: if it was checked
+      description:
+        - Whether the server accepts the login. V(false) also if the server cannot be asked. V(null) if the server accepts everyone.
+      returned: if O(check) includes this kind of login
       type: bool
     reason:
-      description: With O(check), what the server answered.
-      returned: if it was checked
+      description: What the server answered, or why it could not be asked.
+      returned: if O(check) includes this kind of login
       type: str
 services:
-  description: What the endpoints offer.
+  description: The services that the endpoints offer.
   returned: if O(check) has V(services)
   type: list
   elements: dict
@@ -222,24 +230,24 @@ services:
       description: The name of the endpoint.
       type: str
     error:
-      description: Why it does not say what it offers, or V(null).
+      description: Why the services of the endpoint cannot be determined, or V(null).
       type: str
     services:
-      description: Its services, by name.
+      description: The services of the endpoint, sorted by name.
       type: list
       elements: dict
       contains:
         name:
-          description: Which one it is, for instance V(library), V(keyserver) or V(token).
+          description: The name of the service, for example V(library), V(keyserver) or V(token).
           type: str
         uri:
-          description: Where it is.
+          description: The URI of the service.
           type: str
         version:
-          description: The version that it says it has, or V(null).
+          description: The version that the service reports, or V(null).
           type: str
         error:
-          description: Why it does not say its version, or V(null).
+          description: Why the version cannot be determined, or V(null).
           type: str
 keyservers:
   description: The keyservers in use.
@@ -251,79 +259,83 @@ keyservers:
       description: The name of the endpoint.
       type: str
     uri:
-      description: Where the keyserver is. V(null) if it is the endpoint's own one, and the endpoint does not say.
+      description: The URI of the keyserver. V(null) if it is the endpoint's own keyserver, and the endpoint cannot be asked for it.
       type: str
     error:
-      description: Why it cannot be used, or V(null).
+      description: Why the keyserver cannot be used, or V(null).
       type: str
 program:
-  description: What the installed program says. V(null) if it is not to be asked, or if there is none.
+  description: What the installed program lists. V(null) if O(program) does not ask it, or if it is not installed.
   returned: success
   type: dict
   contains:
     path:
-      description: Its path.
+      description: The path of the program.
       type: str
     error:
-      description: Why it does not list its endpoints, or V(null).
+      description: Why the program was not run, or why its output cannot be used, or V(null).
       type: str
     active:
-      description: The name of its default endpoint. Empty if there is none.
+      description: The name of the default endpoint. Empty if there is none.
       type: str
     exclusive:
-      description: The name of its exclusive endpoint, or V(null).
+      description: The name of the exclusive endpoint, or V(null).
       type: str
     remotes:
-      description: What it lists.
+      description: The endpoints that the program lists.
       type: list
       elements: dict
       contains:
         name:
-          description: The name of the endpoint, but for spaces at its end, which the list cannot show.
+          description: The name of the endpoint, without trailing spaces, which the list cannot show.
           type: str
         uri:
-          description: Its URI.
+          description: The URI of the endpoint.
           type: str
         default:
-          description: Whether it is the default one.
+          description: Whether the endpoint is the default.
           type: bool
         global:
-          description: Whether it is from the global file.
+          description: Whether the endpoint is a global one.
           type: bool
         exclusive:
-          description: Whether it is the only one that users may use.
+          description: Whether users may use only this endpoint.
           type: bool
         insecure:
-          description: Whether its services are looked for by plain http.
+          description: Whether service discovery uses plain http. V(null) if the program does not show that.
           type: bool
 findings:
-  description: What is wrong, the worst first. Empty if all is well.
+  description: The problems in the files, the most severe first. Empty if there are none.
   returned: success
   type: list
   elements: dict
   contains:
     id:
-      description: A short name for the kind of finding.
+      description: A short name for the kind of problem.
       type: str
       sample: two-exclusives
     severity:
-      description: V(error) breaks something or opens a hole now, V(warning) will for some users or versions.
+      description:
+        - V(error) means that something is broken or insecure now.
+        - V(warning) means that it will be for some users or some versions of Apptainer.
       type: str
-      choices: [error, warning]
+      choices:
+        - error
+        - warning
     path:
-      description: The file it is about.
+      description: The file or directory with the problem.
       type: str
     line:
-      description: The line in it, or V(null).
+      description: The line of the file, or V(null).
       type: int
     remote:
-      description: The endpoint it is about, or V(null).
+      description: The name of the endpoint with the problem, or V(null).
       type: str
     message:
-      description: What is wrong, and what to do.
+      description: What is wrong, and how to fix it.
       type: str
     refused_by:
-      description: The versions of Apptainer that refuse the file for this reason.
+      description: The versions of Apptainer that refuse the file because of this problem.
       type: list
       elements: str
 """
@@ -338,7 +350,7 @@ def main():
         argument_spec=dict(LOCATION_SPEC, **NETWORK_SPEC, **INFO_SPEC),
         supports_check_mode=True,
     )
-    run(module, lambda: inspect_files(module))
+    run(module, inspect_files)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@
 
 DOCUMENTATION = r"""
 module: apptainer_remotes
-short_description: Manage all remote endpoints of Apptainer in one task
+short_description: Manage all Apptainer remote endpoints in one task
 description:
-  - Puts a list of remote endpoints, with their keyservers, the default and the exclusive one, into the declared state in a C(remote.yaml).
-  - It does for the list what M(hpc.apptainer.apptainer_remote) does for one endpoint, in one step. The file is written once, or, if
-    anything in the list is refused, not at all.
-  - The default endpoint of the global file is not removed while there are others, unless one of them becomes the default (or C(force)
-    is set). Apptainer refuses to work without one.
+  - Adds, changes or removes remote endpoints in a C(remote.yaml), including their keyservers, the default and the exclusive endpoint.
+  - The module does for a list what M(hpc.apptainer.apptainer_remote) does for one endpoint. The file is written once, or not at all if
+    anything in the list is refused.
+  - The module refuses to remove the default endpoint of the global file while other endpoints remain, because Apptainer would fail for all
+    users who have no default of their own. Make another endpoint the default in the same task, or set O(remotes[].force=true).
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -35,18 +35,20 @@ options:
     required: true
   prune:
     description:
-      - Remove the endpoints that are not listed. For an exclusive one the module fails and changes nothing, unless O(retire=true).
-      - In a user's file, copies of global endpoints stay. Apptainer would make them anew.
-      - Refused with an empty list.
+      - Remove the endpoints that are not listed. If one of them is exclusive, the module fails and changes nothing, unless O(retire=true).
+      - Copies of global endpoints in a user's file are not removed, because Apptainer would create them again.
+      - The module fails if the list is empty.
     type: bool
     default: false
   retire:
     description:
-      - What to do with an exclusive endpoint of the global file that is to go, as it has O(remotes[].state=absent), or is not listed
-        with O(prune=true). V(true) releases and keeps it, with a warning, and a later run removes it. V(false) refuses to remove it.
-      - Apptainer notes C(Exclusive) in the files of users. Who has not used it since the release would be locked out by the removal;
-        RV(hpc.apptainer.apptainer_remote_info#module:findings) has C(unreleased-copy) for a user who still would be.
-      - O(remotes[].force=true) removes it at once nevertheless. In a user's file nothing has to be retired.
+      - How to remove an exclusive endpoint from the global file, if it has O(remotes[].state=absent), or is not listed and O(prune=true).
+      - V(true) removes it in two runs. The first run makes it non-exclusive and keeps it, with a warning. A later run removes it.
+      - V(false) makes the module fail.
+      - Apptainer copies the exclusive setting to users' files. A user whose copy Apptainer has not updated since the first run would be
+        locked out by the removal. The finding C(unreleased-copy) in RV(hpc.apptainer.apptainer_users_info#module:users[].findings) names
+        these users.
+      - O(remotes[].force=true) removes the endpoint at once. In a user's file, endpoints are always removed at once.
     type: bool
     default: false
 seealso:
@@ -55,7 +57,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The node has these endpoints and no others
+- name: Declare all endpoints of the node, and remove any others
   hpc.apptainer.apptainer_remotes:
     scope: global
     prune: true
@@ -70,7 +72,7 @@ EXAMPLES = r"""
         uri: https://cloud.apptainer.org
   become: true
 
-- name: Another endpoint takes its place; the next run of this task removes the old one
+- name: Replace the exclusive endpoint, and remove the old one in the next run of this task
   hpc.apptainer.apptainer_remotes:
     scope: global
     prune: true
@@ -81,7 +83,7 @@ EXAMPLES = r"""
         exclusive: true
   become: true
 
-- name: The same for an image that is being built
+- name: Manage an endpoint in an image that is being built
   hpc.apptainer.apptainer_remotes:
     scope: global
     root: /srv/images/compute
@@ -94,7 +96,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 config_file:
-  description: The path of the file.
+  description: The path of the C(remote.yaml).
   returned: success
   type: str
   sample: /etc/apptainer/remote.yaml
@@ -104,50 +106,53 @@ default:
   type: str
   sample: site
 remotes:
-  description: All endpoints in the file, as they now stand, in the shape of RV(hpc.apptainer.apptainer_remote#module:remote).
+  description: All endpoints in the file after the task, in the format of RV(hpc.apptainer.apptainer_remote#module:remote).
   returned: success
   type: list
   elements: dict
 credentials:
-  description: The logins that the file knows. A secret is never shown.
+  description: The logins that the file lists. Secrets are never shown.
   returned: success
   type: list
   elements: dict
   contains:
     uri:
-      description: What the login is for.
+      description: The URI of the keyserver or registry.
       type: str
     insecure:
-      description: Whether it was made without verification of the certificate.
+      description:
+        - Whether the login is marked as insecure.
+        - For a keyserver, this means that its certificate is not verified. For a registry, it means that plain http may be used.
       type: bool
     has_secret:
-      description: Whether the file holds the secret itself, as for keyservers.
+      description: Whether the file contains the secret itself, as it does for keyservers.
       type: bool
 verified:
   description:
-    - Whether servers confirmed all that was to be verified. V(null) if nothing was, or if a server lets everyone in.
+    - Whether the servers confirmed everything that was verified.
+    - V(null) if nothing was verified, or if a server accepts everyone.
     - V(false) only if the task failed.
-  returned: success, or if a credential did not pass
+  returned: success, or when verification failed
   type: bool
 verification:
-  description: What was, or was not, verified.
-  returned: success, or if a credential did not pass
+  description: What was verified, what was not, and why.
+  returned: success, or when verification failed
   type: list
   elements: dict
   contains:
     name:
-      description: What it is about.
+      description: What the entry is about.
       type: str
       sample: endpoint "site"
     verified:
-      description: Whether the server confirmed it, or V(null) if it was not asked or confirms everything.
+      description: Whether the server confirmed it. V(null) if the server was not asked, or if it accepts everyone.
       type: bool
     reason:
       description: What the server answered, or why it was not asked.
       type: str
 backup_file:
   description: The path of the copy.
-  returned: if O(backup=true) and the file was replaced
+  returned: when O(backup=true) and the file was replaced
   type: str
   sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
 """
@@ -159,7 +164,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints im
 
 def main():
     module = AnsibleModule(argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **WHOLE_LIST_SPEC), supports_check_mode=True)
-    run(module, lambda: converge_remotes(module, module.params["remotes"]))
+    run(module, converge_remotes)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@
 
 DOCUMENTATION = r"""
 module: apptainer_users_info
-short_description: Show what is wrong with the files that users have for Apptainer
+short_description: Find problems in users' Apptainer files
 description:
-  - Reads the C(remote.yaml), the C(docker-config.json) and the discovery cache of each of many users, as
-    M(hpc.apptainer.apptainer_remote_info) does if it runs as that user, and lists what is wrong with them.
-  - Each user's files are read by a process with the rights of this user and no others. So homes may be on NFS with C(root_squash), and a
-    user who links a file to one that only root may read gets no more than that said.
-  - What is wrong with the global file is not in the result. M(hpc.apptainer.apptainer_remote_info) as root shows it, once.
+  - Reads the C(remote.yaml), the C(docker-config.json) and the discovery cache of each user, as M(hpc.apptainer.apptainer_remote_info)
+    does when it runs as that user, and reports the problems in them.
+  - The files of each user are read by a process that has only this user's rights. This works for homes on NFS with C(root_squash).
+    If a user links one of these files to a file that only root can read, the module reports only that it cannot be read.
+  - Problems with the global file are not reported. Run M(hpc.apptainer.apptainer_remote_info) as root to find them.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -27,50 +27,50 @@ attributes:
 options:
   users:
     description:
-      - The users to look at, by name or uid. One whom the node does not know is in the result, with an error.
-      - By default everybody in the node's user database whose uid is from C(UID_MIN) to C(UID_MAX) of C(/etc/login.defs).
-        Many directory services do not list their users there. Then give O(homes).
+      - The users to check, by name or UID. A user that the node does not know is returned with an error.
+      - By default, all users in the node's user database with a UID from C(UID_MIN) to C(UID_MAX) of C(/etc/login.defs).
+        Many directory services do not list their users in it. Use O(homes) in that case.
     type: list
     elements: str
   homes:
     description:
-      - Directories of homes, for instance V(/home). The owners of the directories in them are looked at as well, from C(UID_MIN) on, in
-        the homes that the user database gives them.
-      - One that does not exist has no homes in it. Owners whom the user database does not know are left out.
+      - Directories that contain home directories, for example V(/home). The owners of these home directories are checked too, if their UID
+        is at least C(UID_MIN). Their files are read in the home that the user database has for them.
+      - A directory that does not exist is ignored. Owners that are not in the user database are ignored too.
     type: list
     elements: path
     default: []
   global_config_file:
     description:
-      - The path of the global file, in place of the one that O(sysconfdir) and O(flavor) give. Users' files are compared with it.
+      - The path of the global file, if it is not the one that O(sysconfdir) and O(flavor) determine. Users' files are compared with it.
     type: path
   timeout:
     description:
-      - How many seconds to wait for one user's files, or for one of O(homes). Many users are looked at at the same time.
-      - A user whose files cannot be read in time, as the file server does not answer, is in the result, with an error.
+      - The time limit, in seconds, for reading the files of one user or one directory of O(homes). Many users are checked in parallel.
+      - A user whose files cannot be read in time, for example because a file server does not answer, is returned with an error.
     type: float
     default: 10
 notes:
-  - Run it as root (C(become)). Another user can only look at the own files; all others are in the result, with an error.
-  - On NFS with Kerberos, a user who has no ticket on the node cannot read the own home there, which is a finding.
+  - Run the module as root (with C(become)). Any other user can only read their own files, and all other users are returned with an error.
+  - On NFS with Kerberos, the home of a user who has no ticket on the node cannot be read. This is reported as a finding.
 seealso:
   - module: hpc.apptainer.apptainer_remote_info
 """
 
 EXAMPLES = r"""
-- name: Look at the files of all users of the node
+- name: Check the files of all users of the node
   hpc.apptainer.apptainer_users_info:
   become: true
   register: audit
 
-- name: Look also at those whom the directory service does not list
+- name: Also check users that the directory service does not list
   hpc.apptainer.apptainer_users_info:
     homes: [/home]
     timeout: 30
   become: true
   register: audit
 
-- name: Fail if a user has something to mend
+- name: Fail if a user's files have errors to fix
   ansible.builtin.assert:
     that: audit.users | map(attribute='findings') | flatten | selectattr('severity', 'eq', 'error') | length == 0
     fail_msg: "{{ audit.users | map(attribute='findings') | flatten | map(attribute='message') | join(', ') }}"
@@ -78,12 +78,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checked:
-  description: How many users were looked at.
+  description: How many users were checked.
   returned: success
   type: int
   sample: 1204
 users:
-  description: The users with findings and those who could not be looked at, by name. Empty if all is well.
+  description: The users whose files have problems or cannot be checked, by name. Empty if there are none.
   returned: success
   type: list
   elements: dict
@@ -92,38 +92,42 @@ users:
       description: The name of the user.
       type: str
     home:
-      description: The home, as the user database has it, or V(null) for a user who is not in it.
+      description: The home directory in the user database, or V(null) for a user who is not in it.
       type: str
     error:
-      description: Why nothing could be found out about this user, or V(null).
+      description: Why the files of this user cannot be checked, or V(null).
       type: str
     findings:
-      description: What is wrong with the user's own files, the worst first. Empty if there is an error.
+      description: The problems in the user's own files, the most severe first. Empty if there is an error.
       type: list
       elements: dict
       contains:
         id:
-          description: A short name for the kind of finding.
+          description: A short name for the kind of problem.
           type: str
-          sample: stale-copy
+          sample: two-exclusives
         severity:
-          description: V(error) breaks something or opens a hole now, V(warning) will for some users or versions.
+          description:
+            - V(error) means that something is broken or insecure now.
+            - V(warning) means that it will be for some users or some versions of Apptainer.
           type: str
-          choices: [error, warning]
+          choices:
+            - error
+            - warning
         path:
-          description: The file it is about.
+          description: The file or directory with the problem.
           type: str
         line:
-          description: The line in it, or V(null).
+          description: The line of the file, or V(null).
           type: int
         remote:
-          description: The endpoint it is about, or V(null).
+          description: The name of the endpoint with the problem, or V(null).
           type: str
         message:
-          description: What is wrong, and what to do.
+          description: What is wrong, and how to fix it.
           type: str
         refused_by:
-          description: The versions of Apptainer that refuse the file for this reason.
+          description: The versions of Apptainer that refuse the file because of this problem.
           type: list
           elements: str
 """
@@ -135,7 +139,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.users import
 
 def main():
     module = AnsibleModule(argument_spec=USERS_SPEC, supports_check_mode=True)
-    run(module, lambda: audit(module.params))
+    run(module, audit)
 
 
 if __name__ == "__main__":

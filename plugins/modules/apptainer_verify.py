@@ -8,12 +8,12 @@ DOCUMENTATION = r"""
 module: apptainer_verify
 short_description: Verify what is declared for a whole fleet, from one machine
 description:
-  - Asks servers whether the endpoints, keyservers and logins that are declared for the hosts of a fleet are there and good, before anything
-    is written on the first host. The hosts need not ask again. A thousand hosts cause as many requests as one.
-  - An endpoint must have a discovery document, with the services that are demanded of it. C(cloud.apptainer.org) is not asked for it, as
-    Apptainer does not ask either. A keyserver of an endpoint must answer, or accept a login that is declared for it.
-    Tokens and logins must be accepted.
-  - Nothing is written anywhere. In check mode the module does the same.
+  - Verifies the endpoints, keyservers and logins that are declared for the hosts of a fleet with the servers, before anything is written on
+    the first host. The hosts need not verify them again, so a thousand hosts cause as many requests as one.
+  - An endpoint must have a discovery document that offers the declared services. An endpoint at C(cloud.apptainer.org) is not asked for its
+    library and keyserver, because these are fixed in Apptainer.
+  - A keyserver of an endpoint must answer, or accept a login that is declared for it. Tokens and logins must be accepted.
+  - The module writes nothing. It does the same in check mode.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -26,21 +26,23 @@ attributes:
     support: N/A
     details:
       - This module never changes anything.
+requirements:
+  - Python 3.6 or newer and PyYAML 3.12 or newer on the managed node
 notes:
-  - At most 32 questions are asked at a time, and at most 4 of the same server. O(timeout) is for each and does not count the time in which it
-    waits for its turn.
-  - What is asked without a login (a discovery document, what a registry demands) is asked once per server, and a server that cannot be
-    reached is not tried for each login.
-  - A password or token that one server rejects is not sent to any other server, as they may have the same accounts, and lock an account
-    after some wrong passwords. The rest of the logins with it are then not asked about, and said to be so.
-  - A token is not sent to an endpoint that fails.
+  - At most 32 endpoints, keyservers and logins are verified at a time, and at most 4 of them with the same server. O(timeout) applies to each
+    of them. The time that it waits for its turn does not count.
+  - What is asked without a login (the discovery document of an endpoint, the kind of login that a registry wants) is asked once per server.
+    A server that cannot be reached is not tried again for each login.
+  - A password or token that one server rejects is not sent to any other server, because servers may share their accounts, and lock an
+    account after several wrong passwords. The other logins with this password or token are reported as not verified.
+  - A token is not sent to an endpoint that failed its own verification.
 seealso:
   - module: hpc.apptainer.apptainer_remotes
   - module: hpc.apptainer.apptainer_logins
 """
 
 EXAMPLES = r"""
-- name: Verify once what all hosts of the play shall get
+- name: Verify once what is declared for all hosts of the play
   hpc.apptainer.apptainer_verify:
     declarations:
       - remotes:
@@ -64,23 +66,23 @@ EXAMPLES = r"""
 RETURN = r"""
 verified:
   description:
-    - Whether servers confirmed all that was to be verified. V(null) if there was nothing to ask, or if of something nobody can say, which a
-      warning tells.
+    - Whether the servers confirmed everything that was verified.
+    - V(null) if nothing was verified, or if something cannot be verified. In the second case a warning says what.
     - V(false) only if the task failed.
-  returned: success, or if something did not pass
+  returned: success, or when verification failed
   type: bool
 verification:
-  description: What was, or was not, verified; each thing once, however many hosts it is declared for.
-  returned: success, or if something did not pass
+  description: What was verified, what was not, and why. Each item is listed once, however many hosts it is declared for.
+  returned: success, or when verification failed
   type: list
   elements: dict
   contains:
     name:
-      description: What it is about.
+      description: What the entry is about.
       type: str
       sample: registry registry.example.org as user ci
     verified:
-      description: Whether the server confirmed it, or V(null) if it was not asked or confirms everything.
+      description: Whether the server confirmed it. V(null) if the server was not asked, or if it accepts everyone.
       type: bool
     reason:
       description: What the server answered, or why it was not asked.
@@ -89,12 +91,12 @@ verification:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import NETWORK_SPEC, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet_verify import DECLARATIONS_SPEC, verify
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet_verify import DECLARATIONS_SPEC, verify_declarations
 
 
 def main():
     module = AnsibleModule(argument_spec=dict(NETWORK_SPEC, **DECLARATIONS_SPEC), supports_check_mode=True)
-    run(module, lambda: verify(module))
+    run(module, verify_declarations)
 
 
 if __name__ == "__main__":

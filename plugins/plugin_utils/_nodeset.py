@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""Many host names in few words, as pdsh, Slurm and ClusterShell write them: node[1-3,7]."""
+"""Lists of host names in the short form of pdsh, Slurm and ClusterShell: node[1-3,7]."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from collections.abc import Iterable
 _NUMBER = re.compile("[0-9]+")
 
 
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """A key that sorts node2 before node10."""
+def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
+    """A sort key that puts `node2` before `node10`."""
     return tuple((0, int(part)) if part.isdigit() and part.isascii() else (1, part) for part in re.split(r"([0-9]+)", name) if part)
 
 
 def folded(names: Iterable[str]) -> str:
     """The names, sorted, with runs of numbers as ranges: `node[1-3,7],login`.
 
-    Only one number of a name becomes a range: the last one before the first dot (`node17` of `node17.cluster2`), or of all, if there is
-    none before it or the name is an IPv4 address. Leading zeros are part of the name, as in `node[08-12]`.
+    Only one number in a name becomes a range: the last one before the first dot (17 in `node17.cluster2`), or the last one in the whole name if
+    there is none before the dot or the name is an IPv4 address. Leading zeros are kept, as in `node[08-12]`.
     """
     families: dict[tuple[str, str], dict[str, None]] = {}
-    for name in sorted(set(names), key=lambda name: (natural(name), name)):
-        start, end = _number_of(name)
+    for name in sorted(set(names), key=lambda name: (natural_key(name), name)):
+        start, end = _number_span(name)
         families.setdefault((name[:start], name[end:]), {})[name[start:end]] = None
-    return ",".join(_family(prefix, suffix, list(numbers)) for (prefix, suffix), numbers in families.items())
+    return ",".join(_folded_family(prefix, suffix, list(numbers)) for (prefix, suffix), numbers in families.items())
 
 
 def shortened(names: Iterable[str], width: int = 60) -> str:
-    """The same for one line of text: cut off behind a whole name or range, with dots; but never within the first one."""
+    """Like `folded()`, but cut to `width` characters after a whole name or range, with dots. The first name or range is never cut."""
     text = folded(names)
     if len(text) <= width:
         return text
@@ -46,15 +46,16 @@ def shortened(names: Iterable[str], width: int = 60) -> str:
     return kept + (",...]" if kept.count("[") > kept.count("]") else ",...")
 
 
-def _number_of(name: str) -> tuple[int, int]:
-    """Where the number is that becomes a range; two equal positions at the end if there is none, or the name could be misread."""
-    label = name.partition(".")[0]
-    found = [] if label.isdigit() else list(_NUMBER.finditer(label))
-    found = found or list(_NUMBER.finditer(name))
-    return found[-1].span() if found and not set(name) & set("[],") else (len(name), len(name))
+def _number_span(name: str) -> tuple[int, int]:
+    """The start and the end of the number that becomes a range. Both are the end of the name if it has no number or contains brackets or commas."""
+    short_name = name.partition(".")[0]
+    numbers = [] if short_name.isdigit() else list(_NUMBER.finditer(short_name))
+    numbers = numbers or list(_NUMBER.finditer(name))
+    return numbers[-1].span() if numbers and not set(name) & set("[],") else (len(name), len(name))
 
 
-def _family(prefix: str, suffix: str, numbers: list[str]) -> str:
+def _folded_family(prefix: str, suffix: str, numbers: list[str]) -> str:
+    """Names that differ only in the number between `prefix` and `suffix`."""
     widths = {len(number) for number in numbers if number.startswith("0") and len(number) > 1}
     ranges: list[list[str]] = []
     for number in sorted(numbers, key=lambda text: (len(text) if len(text) in widths else 0, int(text or 0))):
@@ -65,4 +66,4 @@ def _family(prefix: str, suffix: str, numbers: list[str]) -> str:
             ranges.append([number])
     if len(numbers) == 1:
         return prefix + numbers[0] + suffix
-    return f"{prefix}[{','.join(('-'.join(ends) for ends in ranges))}]{suffix}"
+    return f"{prefix}[{','.join('-'.join(ends) for ends in ranges)}]{suffix}"

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""The report for Prometheus, as a file for the textfile collector of its node exporter."""
+"""The report as metrics for Prometheus: a file for the textfile collector of the node exporter."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import Repor
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
-def exposition(made: Report, timestamp: float) -> str:
-    """The metrics in the text format, version 0.0.4. `timestamp`: seconds since 1970.
+def exposition(report: Report, timestamp: float) -> str:
+    """The metrics in Prometheus' text exposition format, version 0.0.4. `timestamp` is in seconds since 1970.
 
-    A host has a series of its own only while it is not in state, so that a healthy fleet of thousands costs no more than one of ten.
+    A host has a series of its own only while it is not in state. So a healthy fleet of thousands costs no more than one of ten.
     """
     return "".join((
-        _metric("apptainer_fleet_hosts", "How many hosts are in which state.", [({"state": state}, made.count(state)) for state in STATES]),
-        _metric("apptainer_fleet_host_state", "1 for each host that is not in state; no series for the others.",
-                [({"host": outcome.host, "state": outcome.state}, 1) for outcome in made.outcomes if outcome.state != IN_STATE]),
-        _metric("apptainer_fleet_drift_groups", "How many different kinds of drift there are.", [({}, len(made.groups))]),
-        _metric("apptainer_fleet_user_findings", "What the audit of users' files found.",
-                [({"finding": audit.id, "severity": audit.severity}, len(audit.places)) for audit in made.findings]),
-        _metric("apptainer_fleet_report_timestamp_seconds", "When the report was made.", [({}, round(timestamp, 3))]),
+        _metric("apptainer_fleet_hosts", "Number of hosts in each state.", [({"state": state}, report.count(state)) for state in STATES]),
+        _metric("apptainer_fleet_host_state", "1 for each host that is not in state. Other hosts have no series.",
+                [({"host": result.host, "state": result.state}, 1) for result in report.results if result.state != IN_STATE]),
+        _metric("apptainer_fleet_drift_groups", "Number of different kinds of drift.", [({}, len(report.groups))]),
+        _metric("apptainer_fleet_user_findings", "Number of findings of the audit of users' files.",
+                [({"finding": group.id, "severity": group.severity}, len(group.places)) for group in report.findings]),
+        _metric("apptainer_fleet_report_timestamp_seconds", "Time at which the report was made.", [({}, round(timestamp, 3))]),
     ))
 
 
@@ -38,5 +38,5 @@ def _metric(name: str, text: str, samples: Iterable[tuple[Mapping[str, str], flo
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    shown = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
-    return "{%s}" % shown if shown else ""
+    pairs = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
+    return f"{{{pairs}}}" if pairs else ""

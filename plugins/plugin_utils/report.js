@@ -7,7 +7,7 @@
   const byId = (id) => document.getElementById(id);
   document.documentElement.classList.add("scripted");
 
-  // Paper has no triangles to click on; but a long tail of differences is a list there, too. What was closed before is closed afterwards.
+  // On paper nothing can be opened, so everything is printed open, except the rows in the long list of differences. Afterwards it is closed again.
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")].filter((details) => !details.closest(".more .row"));
@@ -17,11 +17,11 @@
 
   const copy = async (button, names) => {
     const text = names.join(",");
-    const before = button.dataset.words || button.textContent;
-    button.dataset.words = before;
+    const before = button.dataset.label || button.textContent;
+    button.dataset.label = before;
     try {
       await navigator.clipboard.writeText(text);
-    } catch {  // not allowed, or a page that was fetched by plain http
+    } catch {  // not allowed, or the page was fetched by plain http
       const area = document.createElement("textarea");
       area.value = text;
       document.body.append(area);
@@ -33,46 +33,46 @@
     button.textContent = `Copied ${names.length.toLocaleString("en")}`;
     setTimeout(() => { button.textContent = before; }, 2000);
   };
-  const lot = (key) => data.hosts.filter((host) => host.lots.includes(key));
+  const hostsWith = (key) => data.hosts.filter((host) => host.keys.includes(key));
   if (!byId("hosts")) return;
 
-  // All that is searched, in lower case, once.
-  data.hosts = data.hosts.map(([name, state, lots], order) => {
-    const said = lots.map((key) => data.said[key]);
-    return {name, state, lots, order, said, text: [name, data.words[state], ...said].join("\n").toLowerCase()};
+  // The text to search in, converted to lower case only once.
+  data.hosts = data.hosts.map(([name, state, keys], order) => {
+    const texts = keys.map((key) => data.texts[key]);
+    return {name, state, keys, order, texts, searched: [name, data.labels[state], ...texts].join("\n").toLowerCase()};
   });
   const PAGE = 100;
   const search = byId("search");
-  const rank = Object.keys(data.words);
-  const view = {states: new Set(), lot: "", column: 0, down: false, all: false, found: []};
+  const rank = Object.keys(data.labels);
+  const view = {states: new Set(), key: "", column: 0, down: false, all: false, found: []};
 
   const compare = [
     (a, b) => a.order - b.order,
     (a, b) => rank.indexOf(a.state) - rank.indexOf(b.state) || a.order - b.order,
-    (a, b) => a.said.join().localeCompare(b.said.join(), "en", {numeric: true}) || a.order - b.order,
+    (a, b) => a.texts.join().localeCompare(b.texts.join(), "en", {numeric: true}) || a.order - b.order,
   ];
   const element = (tag, text, name, role) => {
-    const made = document.createElement(tag);
-    if (role) made.setAttribute("role", role);  // on a narrow screen the table is none to the browser
-    if (text) made.textContent = text;
-    if (name) made.className = name;
-    return made;
+    const node = document.createElement(tag);
+    if (role) node.setAttribute("role", role);  // on a narrow screen, the browser no longer treats the table as one
+    if (text) node.textContent = text;
+    if (name) node.className = name;
+    return node;
   };
   const row = (host) => {
     const tr = element("tr", "", "", "row");
     const state = element("td", "", host.state, "cell");
     const mark = element("span", "", `mark ${host.state}`);
     mark.setAttribute("aria-hidden", "true");
-    state.append(mark, data.words[host.state]);
-    const said = element("td", "", "", "cell");
-    said.append(...host.said.map((text) => element("p", text)));
-    tr.append(element("td", host.name, "", "rowheader"), state, said);
+    state.append(mark, data.labels[host.state]);
+    const texts = element("td", "", "", "cell");
+    texts.append(...host.texts.map((text) => element("p", text)));
+    tr.append(element("td", host.name, "", "rowheader"), state, texts);
     return tr;
   };
   const render = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     view.found = data.hosts.filter((host) => (!view.states.size || view.states.has(host.state))
-      && (!view.lot || host.lots.includes(view.lot)) && words.every((word) => host.text.includes(word)));
+      && (!view.key || host.keys.includes(view.key)) && words.every((word) => host.searched.includes(word)));
     view.found.sort(compare[view.column]);
     if (view.down) view.found.reverse();
     const shown = view.all ? view.found : view.found.slice(0, PAGE);
@@ -80,11 +80,11 @@
     const number = (count) => count.toLocaleString("en");
     const of = view.found.length === data.hosts.length ? "" : ` of ${number(data.hosts.length)}`;
     byId("shown").textContent = `${number(view.found.length)}${of} host${data.hosts.length === 1 ? "" : "s"}`
-      + (view.lot ? ` with: ${data.said[view.lot]}` : "");
+      + (view.key ? ` with: ${data.texts[view.key]}` : "");
     byId("all").hidden = shown.length === view.found.length;
     byId("all").textContent = `Show the other ${number(view.found.length - shown.length)}`;
     byId("copy").disabled = !view.found.length;
-    byId("reset").hidden = !words.length && !view.states.size && !view.lot;
+    byId("reset").hidden = !words.length && !view.states.size && !view.key;
     document.querySelectorAll("[data-state]").forEach((button) => button.setAttribute("aria-pressed", view.states.has(button.dataset.state)));
     document.querySelectorAll("[data-sort]").forEach((button) => {
       const th = button.parentElement;
@@ -94,7 +94,7 @@
   };
   const reset = () => {
     search.value = "";
-    Object.assign(view, {states: new Set(), lot: "", all: false});
+    Object.assign(view, {states: new Set(), key: "", all: false});
     render();
   };
 
@@ -118,12 +118,12 @@
       view.column = +sort;
       render();
     } else if (show) {
-      Object.assign(view, {lot: show, states: new Set(), all: false});
+      Object.assign(view, {key: show, states: new Set(), all: false});
       search.value = "";
       render();
       byId("hosts").scrollIntoView();
       search.focus({preventScroll: true});
-    } else if (copied) copy(button, lot(copied).map((host) => host.name));
+    } else if (copied) copy(button, hostsWith(copied).map((host) => host.name));
     else if (button.id === "copy") copy(button, view.found.map((host) => host.name));
     else if (button.id === "reset") { reset(); search.focus(); }
     else if (button.id === "all") { view.all = true; render(); }

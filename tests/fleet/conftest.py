@@ -23,9 +23,9 @@ ROLE = [{"hosts": "all", "gather_facts": False, "roles": ["hpc.apptainer.apptain
 class Played(NamedTuple):
     """What a playbook did.
 
-    C(output) is all that it printed; C(recap) the counts of each host, as C({"ok": 1, "changed": 0, "failures": 0, "unreachable": 0 ...});
-    C(records) what each task gave, in the order of time: C(host), C(task), C(action), C(status) (ok, failed, ignored, skipped, unreachable)
-    and C(result).
+    `output` is all that it printed; `recap` the counts of each host, as `{"ok": 1, "changed": 0, "failures": 0, "unreachable": 0 ...}`;
+    `records` what each task gave, in the order of time: `host`, `task`, `action`, `status` (ok, failed, ignored, skipped, unreachable)
+    and `result`.
     """
 
     rc: int
@@ -35,11 +35,11 @@ class Played(NamedTuple):
     records: list[dict[str, Any]]
 
     def results(self, action: str) -> dict[str, dict[str, Any]]:
-        """What this action (C(hpc.apptainer.apptainer_remotes)) gave last on each host, with its C(status)."""
+        """What this action (`hpc.apptainer.apptainer_remotes`) gave last on each host, with its `status`."""
         return {record["host"]: {**record["result"], "status": record["status"]} for record in self.records if record["action"] == action}
 
     def hosts(self, count: str) -> set[str]:
-        """The hosts whose count of this (C(changed), C(failures), C(unreachable)) is not 0."""
+        """The hosts whose count of this (`changed`, `failures`, `unreachable`) is not 0."""
         return {host for host, counts in self.recap.items() if counts[count]}
 
 
@@ -63,9 +63,9 @@ def fleet(_started: fleets.Fleet) -> fleets.Fleet:
 
 @pytest.fixture
 def play(fleet: fleets.Fleet, tmp_path: Path) -> Callable[..., Played]:
-    """C(play(*arguments, plays=ROLE, node=None, env=None, **variables)): run C(ansible-playbook) on the hosts, from the checkout.
+    """`play(*arguments, plays=ROLE, node=None, env=None, **variables)`: run `ansible-playbook` on the hosts, from the checkout.
 
-    C(plays) are plays or the file of a playbook, the role of the fleet if they aren't given; C(node) is a C(node_python). Variables go
+    `plays` are plays or the file of a playbook, the role of the fleet if they aren't given; `node` is a `node_python`. Variables go
     through a file, as their secrets must not be in arguments. A failure is the caller's to judge.
     """
     playbook, variables_file, recorded = (tmp_path / name for name in ("play.yml", "variables.json", "recorded"))

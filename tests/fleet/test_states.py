@@ -50,9 +50,9 @@ def edited(old, new):
 
 
 class State(NamedTuple):
-    """A host at the start: the text of its file, and what else is done to it; C(attributes) is what a diff then shows of mode and owner.
+    """A host at the start: the text of its file, and what else is done to it; `attributes` is what a diff then shows of mode and owner.
 
-    C(fails) is how the sentence begins with which it fails, in the real run only if C(unforeseen), as check mode can't know.
+    `fails` is how the sentence begins with which it fails, in the real run only if `unforeseen`, as check mode can't know.
     """
 
     text: str | None

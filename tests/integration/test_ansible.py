@@ -107,7 +107,7 @@ def test_an_exclusive_endpoint_is_released_before_it_is_removed(rollout, tmp_pat
               "apptainer_fleet_retire": False}
     changed, output = rollout(check=False, **pruned)
     assert changed == {"n1": 0, "n2": 0}
-    assert "users who hold a copy would be locked out" in output
+    assert "would lock out users who have a copy" in output
     released = [dict(SITE, exclusive=False), *pruned["apptainer_fleet_remotes"]]
     assert rollout(apptainer_fleet_remotes=released)[0] == {"n1": 1, "n2": 1}
     assert rollout(**pruned)[0] == {"n1": 1, "n2": 1}
@@ -120,8 +120,8 @@ def test_an_exclusive_endpoint_is_released_before_it_is_removed(rollout, tmp_pat
     ({"apptainer_fleet_prune": "perhaps"}, "is not a valid boolean"),
     ({"apptainer_fleet_flavor": "docker"}, "must be one of"),
     ({"apptainer_fleet_prune": True, "apptainer_fleet_remote": [SITE]}, "would remove every endpoint"),
-    ({"apptainer_fleet_remotes": [SITE], "apptainer_fleet_config_root": ""}, "root must be an absolute path"),
-    ({"apptainer_fleet_remotes": [SITE], "apptainer_fleet_config_root": "images/n1"}, "root must be an absolute path"),
+    ({"apptainer_fleet_remotes": [SITE], "apptainer_fleet_config_root": ""}, "must be an absolute path"),
+    ({"apptainer_fleet_remotes": [SITE], "apptainer_fleet_config_root": "images/n1"}, "must be an absolute path"),
 ])
 def test_role_refuses_a_slip_before_it_does_anything(rollout, tmp_path, variables, words):
     changed, output = rollout(check=False, **variables)

@@ -157,9 +157,9 @@ def test_login_to_an_endpoint_that_an_earlier_task_may_make(run_module, user, tm
     args = {"name": "site", "sysconfdir": str(tmp_path / "etc"), "token": TOKEN, "verify": "never"}
     foreseen = run_module("apptainer_remote", args, check=True, diff=True)
     assert foreseen.rc == 0 and foreseen.result["changed"] and foreseen.result["remote"]["logged_in"]
-    assert 'endpoint "site": it does not exist yet; a real run fails, unless an earlier task makes it' in foreseen.result["warnings"]
+    assert 'endpoint "site": it does not exist yet; a real run fails unless an earlier task adds it' in foreseen.result["warnings"]
     assert TOKEN not in foreseen.stdout
-    assert 'endpoint "site": it does not exist yet, so it needs a uri' in run_module("apptainer_remote", args).result["msg"]
+    assert 'endpoint "site": it does not exist yet; set uri to add it' in run_module("apptainer_remote", args).result["msg"]
     for refused in ({"scope": "global"}, {"token": None, "default": True}):
         assert run_module("apptainer_remote", {**args, **refused}, check=True).rc != 0
     assert not user.exists()
@@ -191,7 +191,8 @@ def test_the_global_file_is_no_user_s(run_module, etc, user, tmp_path, link):
     args = {"name": "mine", "uri": "h.example.org", "sysconfdir": str(tmp_path / "etc"), "config_file": str(user if link else etc)}
     for check in (True, False):
         refused = run_module("apptainer_remote", args, check=check).result["msg"]
-        assert refused.startswith(f"{args['config_file']} is the global file, and ") and refused.endswith("; correct config_file")
+        assert refused.startswith(f"{args['config_file']} is the global file, which everyone can read, so ")
+        assert refused.endswith("; correct config_file, or set scope: global")
     assert snapshot(etc) == state
 
 
@@ -201,7 +202,7 @@ def test_token_file_of_the_node(four_times, user, tmp_path):
     args = {"name": "mine", "uri": "h.example.org", "token_file": str(tmp_path / "token"), "sysconfdir": str(tmp_path), "verify": "never"}
     result = four_times("apptainer_remote", args, user)
     assert f"Token: {TOKEN}\n" in user.read_text()
-    assert "it should be 0600" in result["warnings"][0]
+    assert "set its mode to 0600" in result["warnings"][0]
 
 
 def test_a_token_is_not_sent_to_another_place(run_module, user, tmp_path):
@@ -322,7 +323,7 @@ def test_a_broken_global_file(run_module, etc, user, tmp_path):
     assert str(etc) in done.result["warnings"][0]
     assert [remote["name"] for remote in done.result["remotes"]] == ["DefaultRemote", "mine", "site"]
     refused = run_module("apptainer_remote", {"name": "new", "uri": "h.example.org", "sysconfdir": str(tmp_path / "etc")})
-    assert "mend that file first" in refused.result["msg"]
+    assert "fix the global file first" in refused.result["msg"]
 
 
 def test_a_symbolic_mode_is_that_of_the_file(four_times, etc):
@@ -362,19 +363,19 @@ def test_a_dozen_processes_lose_nothing(run_module, etc):
 GLOBAL = {"scope": "global", "name": "site"}
 REFUSED_OPTIONS = [
     (dict(GLOBAL, state="absent"), 'endpoint "site": it is exclusive'),
-    (dict(GLOBAL, default=False, exclusive=True), "an exclusive endpoint is the default"),
+    (dict(GLOBAL, default=False, exclusive=True), "an exclusive endpoint is always the default"),
     (dict(GLOBAL, token=TOKEN), "log in with scope: user"),
-    (dict(GLOBAL, uri="http://h.example.org"), "needs insecure: true"),
-    (dict(GLOBAL, uri="https://h.example.org", insecure=True), "drop one of the two"),
-    (dict(GLOBAL, uri="https://"), "uri names no host"),
+    (dict(GLOBAL, uri="http://h.example.org"), "or set insecure: true"),
+    (dict(GLOBAL, uri="https://h.example.org", insecure=True), "remove one of the two"),
+    (dict(GLOBAL, uri="https://"), "uri has no host name"),
     (dict(GLOBAL, uri="ftp://h.example.org"), "has the scheme ftp"),
     (dict(GLOBAL, uri="https://h.example.org:port"), 'invalid port ":port"'),
-    (dict(GLOBAL, uri="https://h.example.org/%25"), "Apptainer would read differently"),
-    (dict(GLOBAL, name=" ", uri="h.example.org"), "must not be blank"),
+    (dict(GLOBAL, uri="https://h.example.org/%25"), "Apptainer would change when it reads it back"),
+    (dict(GLOBAL, name=" ", uri="h.example.org"), "the name is blank"),
     (dict(GLOBAL, name="<<", uri="h.example.org"), "choose another"),
-    (dict(GLOBAL, name="new"), "does not exist yet, so it needs a uri"),
-    (dict(GLOBAL, name="new", uri="h.example.org", default=True), 'cannot be the default: "site" is exclusive'),
-    (dict(GLOBAL, keyservers=[{"uri": "ftp://k.example.org"}]), "keyserver uri must be like"),
+    (dict(GLOBAL, name="new"), "does not exist yet; set uri to add it"),
+    (dict(GLOBAL, name="new", uri="h.example.org", default=True), 'cannot be the default, because "site" is exclusive'),
+    (dict(GLOBAL, keyservers=[{"uri": "ftp://k.example.org"}]), "a scheme that Apptainer cannot use"),
     (dict(GLOBAL, keyservers=[{"uri": "https://k.example.org"}, {"uri": "https://k.example.org/2"}]), "listed twice"),
     (dict(GLOBAL, token=TOKEN, token_file="/x"), "mutually exclusive"),
     (dict(GLOBAL, scope="user", exclusive=True), "use scope: global"),
@@ -415,10 +416,12 @@ def test_refused_options_make_nothing(run_module, tmp_path, args, check):
 
 REFUSED_LISTS = [
     ({"remotes": [{"name": "a", "uri": "a"}, {"name": "a"}]}, "listed twice"),
-    ({"remotes": [{"name": "a", "uri": "a", "exclusive": True}, {"name": "b", "uri": "b", "exclusive": True}]}, "only one endpoint can be exclusive"),
-    ({"remotes": [{"name": "a", "uri": "a", "default": True}, {"name": "b", "uri": "b", "default": True}]}, "only one endpoint can be default"),
-    ({"remotes": [{"name": "DefaultRemote"}], "prune": True}, 'endpoint "site" is not listed, but it is exclusive'),
-    ({"remotes": [{"name": "a", "uri": "a"}, {"name": "b", "uri": "//"}]}, 'endpoint "b": uri names no host'),
+    ({"remotes": [{"name": "a", "uri": "a", "exclusive": True}, {"name": "b", "uri": "b", "exclusive": True}]},
+     "only one endpoint can have exclusive: true"),
+    ({"remotes": [{"name": "a", "uri": "a", "default": True}, {"name": "b", "uri": "b", "default": True}]},
+     "only one endpoint can have default: true"),
+    ({"remotes": [{"name": "DefaultRemote"}], "prune": True}, 'endpoint "site": it is not listed, so prune would remove it, but it is exclusive'),
+    ({"remotes": [{"name": "a", "uri": "a"}, {"name": "b", "uri": "//"}]}, 'endpoint "b": uri has no host name'),
     ({"remotes": [], "prune": True}, "would remove every endpoint"),
     ({"remotes": [{"uri": "a"}]}, "missing required arguments: name found in remotes"),
 ]
@@ -437,13 +440,13 @@ def test_refused_lists(run_module, etc, args, words):
 MALFORMED = [
     ("Active: [\n", "line 2, column 1: "),
     ("Active: a\nColour: red\n", 'line 2, column 1: key "Colour"'),
-    ("Active: a\nActive: b\n", 'line 2, column 1: key "Active" stands twice'),
+    ("Active: a\nActive: b\n", 'line 2, column 1: key "Active" is used twice'),
     ("Remotes:\n  a:\n", 'line 2, column 3: endpoint "a" has no value'),
     ("Remotes:\n", "line 1, column 1: Remotes has no value"),
     ('Remotes:\n  a: {System: "true"}\n', "line 2, column 15: the value of System must be true or false"),
     ("- a\n", "line 1, column 1: the file must be a mapping"),
     ("\tActive: a\n", "line 1, column 1: "),
-    ("Active: \x07\n", "line 1, column 9: the character U+0007"),
+    ("Active: \x07\n", "line 1, column 9: there is a character U+0007"),
     (b"Active: \xff\n", "line 1, column 9: the file is not UTF-8 text"),
     ("Remotes: {a: {Token: " + OLD_TOKEN + ", Bogus: 1}}\n", "Bogus"),
     ("Remotes: {a: {Token: [" + OLD_TOKEN + "]}}\n", "Token"),
@@ -520,10 +523,10 @@ def test_check_mode_predicts_the_real_run(run_module, etc, user, tmp_path, args,
     assert (snapshot(path) if path.exists() else None) == before
     done = run_module("apptainer_remotes", args, diff=True)
     after = snapshot(path) if path.exists() else None
-    nowhere = re.fullmatch(r'endpoint "(\w+)": it does not exist yet, so it needs a uri', done.result.get("msg", ""))
+    nowhere = re.fullmatch(r'endpoint "(\w+)": it does not exist yet; set uri to add it', done.result.get("msg", ""))
     declared = {entry["name"]: entry for entry in args["remotes"]}
-    if nowhere and args["scope"] == "user" and declared[nowhere.group(1)]["token"]:  # the one thing that an earlier task may mend
-        said = f"{nowhere.group()[:-len(', so it needs a uri')]}; a real run fails, unless an earlier task makes it"
+    if nowhere and args["scope"] == "user" and declared[nowhere.group(1)]["token"]:  # the one thing that an earlier task may change
+        said = f"{nowhere.group()[:-len('; set uri to add it')]}; a real run fails unless an earlier task adds it"
         assert said in foreseen.result["warnings"] if foreseen.rc == 0 else foreseen.result["msg"] != done.result["msg"]
         assert (done.rc, after) == (1, before)
         return

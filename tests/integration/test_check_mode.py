@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A whole playbook on a clean node, first in check mode: what its tasks make for each other is not there then, and is foreseen."""
+"""The tasks of a playbook on a clean node, first in check mode: what they make for each other is not there then, and is foreseen."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import stat
 
 import pytest
 import yaml
-from support import processes
+from support import envs, processes
 
 TOKEN = "tok-" + "s3cretS3CRET" * 20
 PASSWORD = "pa55-of-alice"
-UNCERTAIN = "a real run fails, unless an earlier task makes it"
+UNCERTAIN = "a real run fails unless an earlier task adds it"
 LOGIN = {"username": "alice", "password": PASSWORD}
 TASKS = {
     "endpoints": ("apptainer_remotes", {"scope": "global", "remotes": [{"name": "site", "uri": "https://library.example.org", "default": True}]}),
@@ -31,42 +31,71 @@ ORDER = ["endpoints", "keyserver", "token", "keyserver login", "registry login"]
 
 
 @pytest.fixture
-def play(tmp_path, node_python):
-    """Run tasks by their names: the answer is what each was (ok, changed or failed), how the play ended, and its output."""
+def tasks(tmp_path):
+    """Tasks by their names: each a module and its options."""
 
-    def run(names, *arguments):
-        tasks = []
+    def tasks(names):
         for name in names:
             module, args = TASKS[name]
-            verify = {"verify": "never"} if name in VERIFIED else {}
-            tasks.append({"name": name, f"hpc.apptainer.{module}": {"sysconfdir": str(tmp_path / "etc"), **verify, **args}})
-        (tmp_path / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-        done = processes.run(node_python.core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "--diff", *arguments,
-                             "-e", f"ansible_python_interpreter={node_python.python}", tmp_path / "play.json",
-                             env=processes.clean_env(tmp_path / "home"))
-        for secret in (TOKEN, TOKEN[::-1], PASSWORD):
-            assert secret not in done.stdout + done.stderr
-        said = re.findall(r"^TASK \[(.*?)\] .*?^(ok|changed|fatal): \[localhost\]", done.stdout, re.MULTILINE | re.DOTALL)
-        return dict(said), done.returncode, done.stdout + done.stderr
+            yield name, module, {"sysconfdir": str(tmp_path / "etc"), **({"verify": "never"} if name in VERIFIED else {}), **args}
+
+    return tasks
+
+
+@pytest.fixture
+def run(tasks, run_module, node_python):
+    """Run tasks as their modules, until one fails: what each was (ok, changed or failed), and their messages."""
+
+    def run(names, check=False):
+        outcomes, messages = {}, []
+        for name, module, args in tasks(names):
+            done = run_module(module, args, check=check, diff=True, python=node_python)
+            assert_no_secret(done.stdout + done.stderr)
+            outcomes[name] = "failed" if done.rc else "changed" if done.result["changed"] else "ok"
+            messages += [*done.result["warnings"], done.result.get("msg", "")]
+            if done.rc:
+                break
+        return outcomes, " ".join(messages)
 
     return run
 
 
-@pytest.mark.parametrize("login", ["token", "logins"])
-def test_a_clean_node(play, tmp_path, login):
-    names = [login if name == "token" else name for name in ORDER]
-    everything = dict.fromkeys(names, "changed"), 0
-    said, rc, output = play(names, "--check")
-    assert (said, rc) == everything, output
-    words = " ".join(output.split())
-    assert f'endpoint "site": it is not in the global file yet; {UNCERTAIN}' in words
-    assert f'endpoint "site": it does not exist yet; {UNCERTAIN}' in words
+@pytest.fixture
+def play(tasks, tmp_path):
+    """The same as a playbook of the newest ansible; the messages are all that it says."""
+
+    def play(names, check=False):
+        listed = [{"name": name, f"hpc.apptainer.{module}": args} for name, module, args in tasks(names)]
+        (tmp_path / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": listed}]))
+        node = envs.node("newest")
+        done = processes.run(node.core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "--diff", *["--check"] * check,
+                             "-e", f"ansible_python_interpreter={node.python}", tmp_path / "play.json",
+                             env=processes.clean_env(tmp_path / "home"))
+        output = done.stdout + done.stderr
+        assert_no_secret(output)
+        said = re.findall(r"^TASK \[(.*?)\] .*?^(ok|changed|fatal): \[localhost\]", done.stdout, re.MULTILINE | re.DOTALL)
+        return {name: "failed" if outcome == "fatal" else outcome for name, outcome in said}, " ".join(output.split())
+
+    return play
+
+
+def assert_no_secret(output):
+    for secret in (TOKEN, TOKEN[::-1], PASSWORD):
+        assert secret not in output
+
+
+def assert_clean_node(run, names, tmp_path):
+    """Check mode on a clean node foresees all and makes nothing; a real run does that, and there is nothing to do after it."""
+    said, messages = run(names, check=True)
+    assert said == dict.fromkeys(names, "changed"), messages
+    assert f'endpoint "site": it is not in the global file yet; {UNCERTAIN}' in messages
+    assert f'endpoint "site": it does not exist yet; {UNCERTAIN}' in messages
     user = tmp_path / "home" / ".apptainer"
     assert not (tmp_path / "etc").exists()
     assert not user.exists()
-    said, rc, output = play(names)
-    assert (said, rc) == everything, output
-    assert UNCERTAIN not in output
+    said, messages = run(names)
+    assert said == dict.fromkeys(names, "changed"), messages
+    assert UNCERTAIN not in messages
     files = [tmp_path / "etc" / "apptainer" / "remote.yaml", user / "remote.yaml", user / "docker-config.json"]
     shared, mine = [yaml.safe_load(path.read_text()) for path in files[:2]]
     assert json.loads(files[2].read_text())["auths"].keys() == {"registry.example.org"}
@@ -74,19 +103,28 @@ def test_a_clean_node(play, tmp_path, login):
     assert mine["Remotes"]["site"]["Token"] in (TOKEN, TOKEN[::-1])
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o644, 0o600, 0o600]
     state = [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in files]
-    for arguments in ((), ("--check",)):
-        said, rc, output = play(names, *arguments)
-        assert (said, rc) == (dict.fromkeys(names, "ok"), 0), output
-        assert UNCERTAIN not in output
+    for check in (False, True):
+        said, messages = run(names, check)
+        assert said == dict.fromkeys(names, "ok"), messages
+        assert UNCERTAIN not in messages
     assert [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in files] == state
 
 
+@pytest.mark.parametrize("login", ["token", "logins"])
+def test_a_clean_node(run, tmp_path, login):
+    assert_clean_node(run, [login if name == "token" else name for name in ORDER], tmp_path)
+
+
+def test_a_clean_node_and_a_playbook(play, tmp_path):
+    assert_clean_node(play, ORDER, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["keyserver", "token", "logins"])
-def test_without_the_earlier_task_only_check_mode_believes_in_it(play, tmp_path, name):
-    said, rc, output = play([name], "--check")
-    assert (said, rc) == ({name: "changed"}, 0)
-    assert UNCERTAIN in " ".join(output.split())
-    said, rc, output = play([name])
-    assert (said, rc) == ({name: "fatal"}, 2)
+def test_without_the_earlier_task_only_check_mode_believes_in_it(run, tmp_path, name):
+    said, messages = run([name], check=True)
+    assert said == {name: "changed"}
+    assert UNCERTAIN in messages
+    said, messages = run([name])
+    assert said == {name: "failed"}, messages
     assert not (tmp_path / "etc").exists()
     assert not (tmp_path / "home" / ".apptainer").exists()

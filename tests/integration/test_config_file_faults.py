@@ -23,7 +23,7 @@ from support import envs
 
 IMPORTS = f"""
 import json, os, sys, time
-sys.path.insert(0, {str(Path(store.__file__).parents[5])!r})
+sys.path.insert(0, {str(Path(store.__file__).parents[6])!r})
 from ansible_collections.hpc.apptainer.plugins.module_utils._files import config_file as store
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import StoreError
 path = sys.argv[1]
@@ -34,7 +34,7 @@ os.access({MARK!r}, os.F_OK)
 with store.locked(path):
     before = store.read(path)
     try:
-        store.replace(store.Change(path, b"new " * 5000, lambda temporary: os.chmod(temporary, 0o644), before))
+        store.replace(store.Replacement(path, b"new " * 5000, lambda temporary: os.chmod(temporary, 0o644), before))
     except StoreError as exc:
         print(exc)
 """
@@ -42,7 +42,7 @@ COUNT = """
 for _ in range(int(sys.argv[2])):
     with store.locked(path, timeout=100.0):
         state = store.read(path)
-        store.replace(store.Change(path, b"%d\\n" % (int(state.data) + 1), lambda temporary: None, state))
+        store.replace(store.Replacement(path, b"%d\\n" % (int(state.data) + 1), lambda temporary: None, state))
 """
 OLD, NEW = b"old " * 7000, b"new " * 5000
 
@@ -147,11 +147,11 @@ class TestRefusedBySystem:
     @pytest.mark.parametrize(
         "fault, words",
         [
-            ("write:error=ENOSPC:when=1", "No space left on device. Free some space and run again. The file is unchanged."),
-            ("fsync:error=EIO:when=1", "Input/output error. Run again, or look into the kernel log of this node"),
-            ("fsync:error=EDQUOT:when=1", "Disk quota exceeded. The disk quota is used up: free some space and run again."),
+            ("write:error=ENOSPC:when=1", "No space left on device. Free some space, and run again. The file is unchanged."),
+            ("fsync:error=EIO:when=1", "Input/output error. Retry; if it persists, see the kernel logs of the node"),
+            ("fsync:error=EDQUOT:when=1", "Disk quota exceeded. The disk quota is used up: free some space, and run again."),
             ("/^rename:error=ENOSPC", "No space left on device."),
-            ("/^rename:error=ESTALE", "Stale file handle. Run again, or look into the kernel log of this node and of its file server."),
+            ("/^rename:error=ESTALE", "Stale file handle. Retry; if it persists, see the kernel logs of the node and of the file server."),
         ],
     )
     def test_before_the_new_file_is_there(self, strace, path, fault, words):
@@ -226,11 +226,11 @@ class TestRealDisks:
         script = f"""
 open(path, "w").write("old")
 {fill}
-said = told(store.replace, store.Change(path, b"new " * 5000, lambda temporary: None))
+said = told(store.replace, store.Replacement(path, b"new " * 5000, lambda temporary: None))
 print(json.dumps([said, open(path).read(), sorted(os.listdir(os.path.dirname(path)))]))
 """
         said, data, names = self.result(mounts(f"mount -t tmpfs -o {options} none {tmp_path}"), script, path)
-        assert said == f"{path}: cannot write: No space left on device. Free some space and run again. The file is unchanged."
+        assert said == f"{path}: cannot write: No space left on device. Free some space, and run again. The file is unchanged."
         assert (data, names) == ("old", ["filler", "remote.yaml"])
 
     @pytest.mark.parametrize("inodes, fits", [(4, False), (5, False), (6, True)])
@@ -255,7 +255,7 @@ print(json.dumps([said, open(path).read(), sorted(os.listdir(os.path.dirname(pat
             assert all("r.example.org" in text for text in found.values())
             return
         full = user / ("remote.yaml" if inodes == 5 else "docker-config.json")
-        assert done.result["msg"] == f"{full}: cannot write: No space left on device. Free some space and run again. The file is unchanged."
+        assert done.result["msg"] == f"{full}: cannot write: No space left on device. Free some space, and run again. The file is unchanged."
         assert {name: text.strip() for name, text in found.items()} == {name: text.strip() for name, text in old.items()}
 
     def test_a_read_only_disk(self, mounts, path):
@@ -263,7 +263,7 @@ print(json.dumps([said, open(path).read(), sorted(os.listdir(os.path.dirname(pat
         directory = path.parent
         script = """
 state = store.read(path)
-changes = [told(store.replace, store.Change(path, b"new", lambda temporary: None)), told(store.make_directory, path + ".d", 0o755)]
+changes = [told(store.replace, store.Replacement(path, b"new", lambda temporary: None)), told(store.make_directory, path + ".d", 0o755)]
 print(json.dumps([state.mode, lock(), told(store.make_directory, os.path.dirname(path), 0o755)] + changes))
 """
         command = mounts(f"mount --bind {directory} {directory}; mount -o remount,bind,ro {directory}")
@@ -273,12 +273,13 @@ print(json.dumps([state.mode, lock(), told(store.make_directory, os.path.dirname
             "locked",
             False,
             f"{path}: cannot write: {advice} The file is unchanged.",
-            f"{path}.d: cannot make this directory: {advice}",
+            f"{path}.d: cannot create this directory: {advice}",
         ]
         assert os.listdir(directory) == ["remote.yaml"]
 
     def test_a_file_that_is_a_mount_point(self, mounts, path):
-        script = 'print(json.dumps([told(store.replace, store.Change(path, b"new", lambda temporary: None)), os.listdir(os.path.dirname(path))]))'
+        replace = 'told(store.replace, store.Replacement(path, b"new", lambda temporary: None))'
+        script = f"print(json.dumps([{replace}, os.listdir(os.path.dirname(path))]))"
         said, names = self.result(mounts(f"mount --bind {path} {path}"), script, path)
         assert said == (
             f"{path}: cannot write: Device or resource busy. If it is a mount point, as in a container, "
@@ -290,12 +291,12 @@ print(json.dumps([state.mode, lock(), told(store.make_directory, os.path.dirname
         if reason := refusal("chattr", "+i", str(path)):
             pytest.skip(reason)
         try:
-            said = run(*python(AFTER + 'print(told(store.replace, store.Change(path, b"new", lambda temporary: None)))', path)).stdout
+            said = run(*python(AFTER + 'print(told(store.replace, store.Replacement(path, b"new", lambda temporary: None)))', path)).stdout
         finally:
             subprocess.run(["chattr", "-i", path], check=True)
         assert said == (
-            f"{path}: cannot write: Operation not permitted. Not even root may: on NFS, run the task as the owner (become_user), "
-            "else look for lsattr flags and SELinux denials. The file is unchanged.\n"
+            f"{path}: cannot write: Operation not permitted. Not even root may do this: on NFS, run the task as the owner (become_user); "
+            "elsewhere, check lsattr flags and SELinux denials. The file is unchanged.\n"
         )
         assert os.listdir(path.parent) == ["remote.yaml"]
 
@@ -312,7 +313,7 @@ class TestManyAtOnce:
 
     def test_a_reader_never_sees_a_part_of_a_file(self, path):
         """Three writers, of files of 28,000, 20,000 and 1,000,000 bytes; readers, ours and plain ones, without any lock."""
-        write = "for number in range(60):\n    store.replace(store.Change(path, {!r} * {}, lambda temporary: None))"
+        write = "for number in range(60):\n    store.replace(store.Replacement(path, {!r} * {}, lambda temporary: None))"
         wholes = {b"old " * 7000, b"new " * 5000, b"y" * 1000000}
         writers = [subprocess.Popen(python(write.format(*whole), path)) for whole in ((b"old ", 7000), (b"new ", 5000), (b"y", 1000000))]
         seen = collections.Counter()
@@ -328,14 +329,14 @@ class TestManyAtOnce:
 EVERYTHING = """
 directory = os.path.dirname(path)
 os.symlink("real/remote.yaml", path)
-real = store.resolve(path)
+real = store.real_path(path)
 made = store.make_directory(os.path.dirname(real), 0o700)
 before = store.read(real)
 with store.locked(real):
-    store.replace(store.Change(real, b"new", lambda temporary: os.chmod(temporary, 0o644), before))
+    store.replace(store.Replacement(real, b"new", lambda temporary: os.chmod(temporary, 0o644), before))
 after = store.read(real)
 try:
-    store.resolve("/home/m\\u00fcller")
+    store.real_path("/home/m\\u00fcller")
     said = ""
 except StoreError as exc:
     said = str(exc)

@@ -10,9 +10,10 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from ansible.module_utils import basic
-from support import envs, processes, role_readme
+from support import envs, processes, return_docs, role_readme
 
 
 def test_the_demo(tmp_path):
@@ -28,7 +29,7 @@ def test_the_demo(tmp_path):
 
 def test_the_guide_quotes_what_the_modules_say():
     sources = [envs.ROOT / "plugins" / "module_utils", Path(basic.__file__).parent]
-    code = "".join(path.read_text() for source in sources for path in source.glob("*.py"))
+    code = "".join(path.read_text() for source in sources for path in source.rglob("*.py"))
     code = re.sub(r'"\s+"', "", code)
     guide = (envs.ROOT / "docs" / "guide.md").read_text()
     quoted = re.findall(r'"([^"]+)"', "".join(row.split("|")[1] for row in guide.partition("| message |")[2].partition("\n\n")[0].splitlines()[2:]))
@@ -49,3 +50,14 @@ def test_the_readme_of_the_role_is_that_of_its_argument_specs():
     defaults = yaml.safe_load((role_readme.ROLE / "defaults" / "main.yml").read_text())
     declared = {name: spec["default"] for entry in specs.values() for name, spec in entry["options"].items() if "default" in spec}
     assert declared == defaults
+
+
+@pytest.mark.parametrize("name", return_docs.SHARED)
+def test_shared_return_values_are_those_of_their_source(name):
+    assert return_docs.path(name).read_text() == return_docs.module(name), "make docs"
+
+
+def test_return_values_that_modules_share_have_one_source():
+    modules = [path.stem for path in return_docs.MODULES.glob("apptainer_*.py")]
+    own = [f"{value}: {documentation}" for name in modules for value, documentation in return_docs.own_values(name).items()]
+    assert sorted(set(own)) == sorted(own), "move it to tests/support/return_docs.yml"

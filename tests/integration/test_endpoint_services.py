@@ -55,19 +55,19 @@ OFFERS = [  # scenario, services that are demanded, what the refusal names (or n
     ("document-empty", ["keyserver"], "offers no keyserver service"),
     ("discovery-latin1", ["token"], "offers no token service"),
     ("document-empty-uri", ["token"], "offers a token service, but its uri is empty"),
-    ("document-ftp", ["token"], "offers a token service, but its uri is not one of http or https"),
-    ("document-flat", ["library"], r'JSON of another shape \(text at "tokenAPI"'),
-    ("document-version", ["library"], r'JSON of another shape \(text at "version"'),
-    ("document-list", ["library"], r"JSON of another shape \(an array"),
+    ("document-ftp", ["token"], "offers a token service, but its uri is not an http or https address"),
+    ("document-flat", ["library"], r'JSON of the wrong shape \(text at "tokenAPI"'),
+    ("document-version", ["library"], r'JSON of the wrong shape \(text at "version"'),
+    ("document-list", ["library"], r"JSON of the wrong shape \(an array"),
     ("discovery-html", ["library"], "a web page instead of a discovery document"),
-    ("discovery-json", ["library"], "broken JSON instead of a discovery document"),
-    ("discovery-empty", ["library"], "broken JSON instead of a discovery document"),
+    ("discovery-json", ["library"], "invalid JSON instead of a discovery document"),
+    ("discovery-empty", ["library"], "invalid JSON instead of a discovery document"),
     ("discovery-401", ["library"], "401 Unauthorized.* without logging in"),
     ("discovery-404", ["library"], "404 Not Found.*check uri"),
     ("discovery-500", ["library"], "500 Internal Server Error.* its log"),
     ("discovery-503", ["library"], "503 Service Unavailable"),
     ("discovery-huge", ["library"], "more than 1048576 bytes"),
-    ("discovery-close", ["library"], "closes the connection without an answer|fails in TLS"),
+    ("discovery-close", ["library"], "closed the connection without answering|causes a TLS error"),
     ("discovery-redirect-http", ["library"], "redirects to http://localhost:"),
 ]
 
@@ -86,7 +86,7 @@ def test_what_an_endpoint_lacks_is_told_apart_and_nothing_is_written(run, librar
     for number, (scenario, _services, words) in enumerate(OFFERS):
         entry = found[f'services of endpoint "r{number}"']
         assert entry["verified"] is not bool(words), (scenario, entry)
-        assert re.search(words or "offers the services demanded", entry["reason"]), (scenario, entry)
+        assert re.search(words or "offers the required services", entry["reason"]), (scenario, entry)
         assert (entry["reason"] in refused["msg"]) == bool(words)
     good = [entry for entry, (_scenario, _services, words) in zip(remotes, OFFERS, strict=True) if not words]
     library.seen.clear()

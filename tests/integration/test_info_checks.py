@@ -127,7 +127,7 @@ def test_everything_is_asked_at_once_and_what_is_wrong_is_data(info, node, libra
     assert own["mine"] == (library.url("good", "keystore"), None)
     assert own["gone"][0] is None and "404 Not Found" in own["gone"][1]
     assert own["silent"] == (
-        None, f"https://localhost:{silent} {late}: check that it runs and can be reached from here, or give it more time (timeout)")
+        None, f"https://localhost:{silent} {late}: check that it is running and reachable from here, or raise timeout")
 
     logins = {(entry["kind"], entry["name"]): entry for entry in result["logins"]}
     verified = {key: entry["verified"] for key, entry in logins.items()}
@@ -204,8 +204,8 @@ def test_half_a_character_in_a_stored_login_is_data(info, node, registry_basic, 
     assert len(logins) == 3
     assert [entry["verified"] for entry in logins] == [False] * 3
     reasons = {entry["name"]: entry["reason"] for entry in logins}
-    assert reasons[registry_basic.host] == "what is stored has characters that cannot be sent; log in again"
-    assert "is not an address that can be asked" in reasons["half\ud800.invalid"]
+    assert reasons[registry_basic.host] == "the stored login has characters that cannot be sent; log in again"
+    assert "is not a valid address" in reasons["half\ud800.invalid"]
     assert "refuses the connection" in reasons["localhost:1"]
 
 

@@ -159,15 +159,15 @@ def test_the_shape_of_the_result(run, etc):
 
 REFUSALS = [  # options, words
     ({"remote": "gone", "uri": "ftp://new.example.org"}, 'endpoint "gone"'),
-    ({"remote": "mine"}, 'endpoint "mine": the global file does not mark it as a global one'),
-    ({"remote": "site", "order": 4}, "order 4 is out of range: maximum is 3"),
-    ({"remote": "site", "order": 0}, "order counts the keyservers in use from 1"),
+    ({"remote": "mine"}, 'endpoint "mine": the global file does not mark it as global'),
+    ({"remote": "site", "order": 4}, "order 4 is out of range (1-3"),
+    ({"remote": "site", "order": 0}, "order is 0, but it counts the keyservers in use from 1"),
     ({"remote": "two", "uri": "https://keys.example.org", "state": "absent"}, "is the only one in use"),
     ({"remote": "DefaultRemote", "uri": "https://keys.openpgp.org", "state": "absent"}, "is the only one in use"),
-    ({"uri": "ftp://new.example.org"}, 'endpoint "site": keyserver uri must be like https://keys.example.org'),
-    ({"uri": f"https://someone:{PASSWORD}@new.example.org"}, "holds a user name or password"),
-    ({"remote": "bare", "builtin_uri": f"https://someone:{PASSWORD}@own.example.org"}, "holds a user name or password"),
-    ({"remote": "bare", "builtin_uri": "own.example.org"}, "own keyserver cannot be stored"),
+    ({"uri": "ftp://new.example.org"}, 'endpoint "site": keyserver uri has no host, or a scheme that Apptainer cannot use'),
+    ({"uri": f"https://someone:{PASSWORD}@new.example.org"}, "has a user name or password"),
+    ({"remote": "bare", "builtin_uri": f"https://someone:{PASSWORD}@own.example.org"}, "has a user name or password"),
+    ({"remote": "bare", "builtin_uri": "own.example.org"}, "its built-in keyserver cannot be stored"),
     ({"uri": None}, "missing required arguments: uri"),
 ]
 
@@ -183,8 +183,8 @@ def test_what_is_refused_is_said_with_the_reason_and_changes_nothing(run, etc, a
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    (GLOBAL.replace("Active: site\n", ""), "the global file has no default endpoint; name the endpoint"),
-    (GLOBAL.replace("Active: site", "Active: gone"), 'the default endpoint "gone" is not in the global file'),
+    (GLOBAL.replace("Active: site\n", ""), "the global file has no default endpoint; set remote"),
+    (GLOBAL.replace("Active: site", "Active: gone"), 'endpoint "gone": it is the default, but is not in the global file'),
     (GLOBAL.replace("        System: true", "        Sytem: true", 1), "line 7, column 9"),
     ("Active: [\n", "line 2, column 1"),
     ("", "the global file has no default endpoint"),
@@ -198,7 +198,7 @@ def test_a_global_file_that_is_not_as_it_should_be(run, etc, text, words):
 
 def test_no_global_file(run, etc):
     etc.unlink()
-    assert "is not in the global file; declare it first" in run({"remote": "site"})["msg"]
+    assert "is not in the global file; add it first" in run({"remote": "site"})["msg"]
     assert "has no default endpoint" in run({}, check=True)["msg"]
     assert list(etc.parent.iterdir()) == []
 
@@ -212,11 +212,11 @@ def test_an_endpoint_that_an_earlier_task_may_make(run, etc, text, options):
     before = sorted(etc.parent.iterdir())
     foreseen = run({"remote": "gone", **options}, check=True, diff=True)
     assert foreseen["changed"]
-    assert foreseen["warnings"] == ['endpoint "gone": it is not in the global file yet; a real run fails, unless an earlier task makes it']
+    assert foreseen["warnings"] == ['endpoint "gone": it is not in the global file yet; a real run fails unless an earlier task adds it']
     own = [options["builtin_uri"]] if "builtin_uri" in options else []
     assert [server["uri"] for server in foreseen["remote"]["keyservers"]] == [*own, "https://new.example.org"]
     assert "+" not in foreseen["diff"][0]["before"] and "new.example.org" in foreseen["diff"][0]["after"]
-    assert 'endpoint "gone" is not in the global file; declare it first' in run({"remote": "gone", **options})["msg"]
+    assert 'endpoint "gone": it is not in the global file; add it first' in run({"remote": "gone", **options})["msg"]
     assert sorted(etc.parent.iterdir()) == before
     assert text is None or etc.read_text() == text
 
@@ -289,10 +289,10 @@ def test_the_own_keyserver_of_an_endpoint_without_a_list_is_there_already(thrice
     ("discovery-404", "https", {}, "404 Not Found"),
     ("discovery-html", "https", {}, "a web page instead of a discovery document"),
     ("document-empty", "https", {}, "offers no keyserver service"),
-    ("document-list", "https", {}, "JSON of another shape"),
+    ("document-list", "https", {}, "JSON of the wrong shape"),
     ("discovery-slow", "https", {"timeout": 0.5}, "within 0.5 seconds"),
     ("good", "https", {"ca_path": "/does/not/exist"}, 'ca_path "/does/not/exist" cannot be read'),
-    ("good", "expired", {}, "has expired"),
+    ("good", "expired", {}, "has an expired certificate"),
 ])
 def test_an_endpoint_that_does_not_say_is_named_with_the_way_without_asking(run, library, live, etc, scenario, site, options, words):
     args = {**live(scenario, site), **options}

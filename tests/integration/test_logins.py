@@ -206,7 +206,7 @@ def test_keep_verified_writes_the_good_ones_and_leaves_the_old_ones(four_times, 
     result = four_times(rc=1, keep_verified=True, prune=True, **with_wrong(declared, "remotes", "keyservers", "registries"))
     assert result["changed"]
     assert result["msg"].count("401 Unauthorized") == 3
-    assert result["msg"].endswith("These logins were left as they are; the others are as declared.")
+    assert result["msg"].endswith("The logins named above were not changed; all others are as declared.")
     stored = {registry_basic.host: registry_basic, **({registry_token.host: registry_token} if before else {})}
     assert auths(user) == {host: {"auth": auth(one.account.password)} for host, one in stored.items()}
     remotes = yaml.safe_load((user / "remote.yaml").read_text())
@@ -215,6 +215,18 @@ def test_keep_verified_writes_the_good_ones_and_leaves_the_old_ones(four_times, 
         **({keyserver.bearer: keyserver.account.bearer, f"docker://{registry_token.host}": None} if before else {})}
     assert remotes["Remotes"].get("site", {}).get("Token") == (library.account.token if before else None)
     assert WRONG not in json.dumps(result) and WRONG_TOKEN not in json.dumps(result)
+
+
+def test_each_warning_is_given_once(logins, declared, registry_open):
+    """Also where one of the logins is rejected, and the rest is planned again without it."""
+    wrong = with_wrong(declared, "registries")
+    wrong["registries"].insert(0, {"uri": f"docker://{registry_open.host}", "username": "alice", "password": "any"})
+    for check in (True, False):
+        result = logins(check, keep_verified=True, **wrong).result
+        assert [entry["verified"] for entry in result["verification"] if registry_open.host in entry["name"]] == [None]
+        assert [warning for warning in result["warnings"] if registry_open.host in warning] == [
+            f"registry {entry['name'].split()[-1]}: {entry['reason']}" for entry in result["verification"] if registry_open.host in entry["name"]]
+        assert len(result["warnings"]) == len(set(result["warnings"]))
 
 
 # Prune
@@ -283,14 +295,14 @@ def test_without_prune_what_is_not_listed_stays(four_times, stored):
     assert json.loads((stored / "docker-config.json").read_text())["auths"].keys() == {"a.example.org/org", "b.example.org"}
     assert [item["URI"] for item in yaml.safe_load((stored / "remote.yaml").read_text())["Credentials"]] == [
         "https://keys.example.org", "oras://b.example.org", "rubbish"]
-    assert "apptainer_logins with prune: true removes them" in result["warnings"][0]
+    assert "remove them with apptainer_logins and prune: true" in result["warnings"][0]
 
 
 LOGIN = {"username": "alice", "password": "s3cret-number-one"}
 REFUSED = [
-    ({"prune": True}, "would remove them all; list those that should stay"),
-    ({"prune": True, "registries": []}, "would remove them all; list those that should stay"),
-    ({"prune": True, "remotes": [], "keyservers": [], "registries": []}, "would remove them all; list those that should stay"),
+    ({"prune": True}, "would remove all logins; list those to keep"),
+    ({"prune": True, "registries": []}, "would remove all logins; list those to keep"),
+    ({"prune": True, "remotes": [], "keyservers": [], "registries": []}, "would remove all logins; list those to keep"),
     ({"remotes": [{"name": "mine", "token": ""}]}, 'endpoint "mine": the token is empty'),
     ({"remotes": [{"name": "mine"}]}, "state is present but any of the following are missing: token, token_file found in remotes"),
     ({"remotes": [{"name": "mine", "token": WRONG_TOKEN}, {"name": "mine", "token": WRONG}]}, "listed twice"),
@@ -331,8 +343,8 @@ def test_an_endpoint_that_does_not_exist(logins, stored, home):
     options = {"remotes": [{"name": "other", "token": WRONG_TOKEN}], **NEVER}
     foreseen = logins(check=True, **options)
     assert foreseen.rc == 0 and foreseen.result["changed"]
-    assert foreseen.result["warnings"] == ['endpoint "other": it does not exist yet; a real run fails, unless an earlier task makes it']
-    assert 'endpoint "other" does not exist, so there is nothing to log in to' in logins(**options).result["msg"]
+    assert foreseen.result["warnings"] == ['endpoint "other": it does not exist yet; a real run fails unless an earlier task adds it']
+    assert 'endpoint "other": it does not exist, so there is nothing to log in to' in logins(**options).result["msg"]
     assert not logins(remotes=[{"name": "other", "state": "absent"}]).result["changed"]
     assert snapshot(home) == before
 
@@ -443,8 +455,8 @@ def test_check_mode_predicts_the_real_run(logins, home, user, tmp_path, args, do
     done = logins(**args)
     assert done.result is not None, done.stderr
     after = snapshot(home)
-    if " does not exist, so there is nothing to log in to" in done.result.get("msg", ""):  # the one thing that an earlier task may mend
-        assert any("a real run fails, unless an earlier task makes it" in text for text in foreseen.result["warnings"]) or foreseen.rc
+    if "it does not exist, so there is nothing to log in to" in done.result.get("msg", ""):  # the one thing that an earlier task may change
+        assert any("a real run fails unless an earlier task adds it" in text for text in foreseen.result["warnings"]) or foreseen.rc
         assert (done.rc, after) == (1, before)
         return
     assert (done.rc, done.result) == (foreseen.rc, {**foreseen.result, "invocation": done.result["invocation"]})

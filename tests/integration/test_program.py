@@ -103,7 +103,7 @@ def test_scope_global_reads_no_users_file(run_module, node, files, tmp_path):
 @pytest.mark.parametrize("option", ["config_file", "auth_file"])
 def test_a_users_file_contradicts_scope_global(run_module, tmp_path, option):
     done = run_module("apptainer_remote_info", {"scope": "global", option: str(tmp_path / "x")})
-    assert done.result["msg"].startswith("config_file and auth_file are a user's, and scope: global looks at no user's files")
+    assert done.result["msg"].startswith("config_file and auth_file are a user's files, and scope: global shows no user's files")
 
 
 def test_where_none_is_installed(run_module, tmp_path):

@@ -171,7 +171,7 @@ def test_a_slip_is_refused(core, tmp_path):
     done = processes.run(core / "bin" / "ansible-playbook", "-i", tmp_path / "hosts.yml", tmp_path / "play.yml",
                          env=processes.clean_env(tmp_path / "home", {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}))
     said = dict(re.findall(r"^fatal: \[(\w+)\]: FAILED! => (.*?)(?=^\S)", done.stdout + "\n.", re.MULTILINE | re.DOTALL))
-    expected = {**{f"slip{number}": message for number, (_variables, message) in enumerate(SLIPS)}, "nothing": "must be the address"}
+    expected = {**{f"slip{number}": message for number, (_variables, message) in enumerate(SLIPS)}, "nothing": "must be the URL"}
     assert {name: message for name, message in expected.items() if message not in said.get(name, "")} == {}, said
     assert not (tmp_path / "root").exists()
     assert "hunter2secret" not in done.stdout + done.stderr

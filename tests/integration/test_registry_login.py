@@ -141,9 +141,9 @@ def test_a_good_login_is_proven_and_written_as_docker_writes_it_and_then_left_al
     state = snapshot(home)
     registry.forget()
     for verify, check, verified, reason in (
-        ("changed", False, None, "not verified, as it did not change"),
-        ("changed", True, None, "not verified, as it did not change"),
-        ("never", False, None, "not verified, as verify is never"),
+        ("changed", False, None, "not verified, because it did not change"),
+        ("changed", True, None, "not verified, because it did not change"),
+        ("never", False, None, "not verified, because verify is never"),
     ):
         again = log_in(registry, check, verify=verify).result
         assert (again["changed"], again["verified"], asked(registry)) == (False, verified, [])
@@ -157,7 +157,7 @@ def test_a_good_login_is_proven_and_written_as_docker_writes_it_and_then_left_al
 
 def test_never_verified_is_written_without_a_request_and_says_so(log_in, docker_config, registry_basic):
     done = log_in(registry_basic, password=WRONG, verify="never").result
-    assert (done["changed"], done["verified"], done["verification"][0]["reason"]) == (True, None, "not verified, as verify is never")
+    assert (done["changed"], done["verified"], done["verification"][0]["reason"]) == (True, None, "not verified, because verify is never")
     assert docker_config.read_text() == entry(registry_basic, WRONG)
     assert registry_basic.requests() == []
 
@@ -166,7 +166,7 @@ def test_an_open_registry_proves_nothing_and_a_warning_says_so(log_in, docker_co
     foreseen, done = log_in(registry_open, check=True).result, log_in(registry_open).result
     assert done["verified"] is None and done["changed"]
     assert done["warnings"] == foreseen["warnings"] == [
-        f"registry {registry_open.host}: https://{registry_open.host} lets everyone in, so nothing checks the login"]
+        f"registry {registry_open.host}: https://{registry_open.host} lets everyone in, so the login could not be verified"]
     assert docker_config.read_text() == entry(registry_open)
 
 
@@ -224,7 +224,7 @@ def test_a_login_for_a_part_of_a_registry_is_not_taken_for_its_own(log_in, docke
         assert log_in(registry_basic, verify="always").result["verified"]
         absent = log_in(registry_basic, state="absent", username=None, password=None, verify="always").result
         assert (absent["login"], absent["verification"]) == (None, [])
-        assert "logins for parts of it are left" in absent["warnings"][0]
+        assert "logins for parts of it remain" in absent["warnings"][0]
         docker_config.unlink()
 
 
@@ -242,15 +242,15 @@ def test_of_two_stored_passwords_the_declared_one_is_proven_before_the_other_goe
 # What goes wrong on the way
 
 FAILURES = {
-    "connection refused": ({}, "refuses the connection: check that the server runs"),
-    "unknown name": ({"uri": "docker://no-such-host.invalid"}, "https://no-such-host.invalid (has a name that cannot be resolved|did not answer)"),
-    "unknown authority": ({"ca_path": None}, "an authority that is not known here: give the CA's certificate as ca_path"),
-    "other authority": ({"ca_path": "other"}, "an authority that is not known here: give the CA's certificate as ca_path"),
+    "connection refused": ({}, "refuses the connection: check that it is running"),
+    "unknown name": ({"uri": "docker://no-such-host.invalid"}, "https://no-such-host.invalid (has a host name that cannot|did not answer)"),
+    "unknown authority": ({"ca_path": None}, "an authority that is not trusted here: set ca_path to the CA's certificate"),
+    "other authority": ({"ca_path": "other"}, "an authority that is not trusted here: set ca_path to the CA's certificate"),
     "missing ca_path": ({"ca_path": "/does/not/exist"}, 'ca_path "/does/not/exist" cannot be read: No such file'),
-    "expired": ({"site": "expired"}, "a certificate that has expired: renew it there"),
-    "other host": ({"site": "other_host"}, "a certificate for another name: use the name that is in it"),
+    "expired": ({"site": "expired"}, "an expired certificate: renew it there"),
+    "other host": ({"site": "other_host"}, "a certificate for another host name: use a name that is in it"),
     "web page": ({"site": "https"}, "answers /v2/ with a web page, so it is not an OCI registry; check the host"),
-    "client certificate": ({"site": "client"}, "demands a client certificate"),
+    "client certificate": ({"site": "client"}, "requires a client certificate"),
 }
 
 
@@ -291,19 +291,19 @@ def realm_elsewhere(any_server):
 
 ANSWERS = {
     "404": (lambda server: lambda asked: Answer.html(404), "answers /v2/ with 404 Not Found, so it is probably not an OCI registry; check the host"),
-    "500": (lambda server: lambda asked: Answer.html(500), "500 Internal Server Error: it has a problem of its own, to be found in its log"),
+    "500": (lambda server: lambda asked: Answer.html(500), "500 Internal Server Error: server error; see its log"),
     "slow": (lambda server: lambda asked: time.sleep(2), "did not answer within 1 second"),
-    "closes": (lambda server: lambda asked: None, "closes the connection without an answer"),
+    "closes": (lambda server: lambda asked: None, "closed the connection without answering"),
     "other scheme": (lambda server: lambda asked: Answer.json({}, 401, {"WWW-Authenticate": "Negotiate"}), "neither Basic nor Bearer"),
     "web page for a login": (lambda server: lambda asked: Answer.html(200 if asked.authorization else 401)._replace(
-        headers={"Content-Type": "text/html", "WWW-Authenticate": "Basic"}), "answers a login with a web page"),
+        headers={"Content-Type": "text/html", "WWW-Authenticate": "Basic"}), "answers the login with a web page"),
     "token by http": (lambda server: lambda asked: Answer.json({}, 401, {"WWW-Authenticate": f'Bearer realm="{server.url("http", "/")}"'}),
-                      "by plain http, so it was not"),
-    "token from nowhere": (lambda server: lambda asked: Answer.json({}, 401, {"WWW-Authenticate": "Bearer"}), "does not say from where"),
-    "429": (lambda server: lambda asked: Answer.json({}, 429), "429 Too Many Requests: it has too much to do; try again later"),
+                      "over plain http, so it was not sent"),
+    "token from nowhere": (lambda server: lambda asked: Answer.json({}, 401, {"WWW-Authenticate": "Bearer"}), "does not say where to get one"),
+    "429": (lambda server: lambda asked: Answer.json({}, 429), "429 Too Many Requests: it is rate limiting; try again later"),
     "token from elsewhere": (realm_elsewhere, "redirects to https://localhost:"),
     "token from nobody": (lambda server: lambda asked: Answer.json({}, 401, {"WWW-Authenticate": 'Bearer realm="https://localhost:1/"'}),
-                          "sends for a token to its token service: https://localhost:1 refuses the connection"),
+                          "requires a token, but https://localhost:1 refuses the connection"),
     "open but elsewhere": (lambda server: lambda asked: Answer.json({}) if asked.authorization else redirect(server, "elsewhere")(asked),
                            "redirects to https://localhost:"),
     "redirect": (lambda server: redirect(server, "elsewhere"), "redirects to https://localhost:"),
@@ -347,7 +347,7 @@ def test_a_certificate_error_never_falls_back_to_plain_http(refused, library, in
     with socket.create_server(("127.0.0.1", 0)) as front:
         threading.Thread(target=forward, args=(front,), daemon=True).start()
         library.host = f"localhost:{front.getsockname()[1]}"
-        assert "has expired" in refused(library, insecure=insecure)
+        assert "an expired certificate" in refused(library, insecure=insecure)
         front.shutdown(socket.SHUT_RDWR)
     assert received and all(data[:1] in (b"", b"\x14", b"\x15", b"\x16") for data in received)  # change_cipher_spec, alert, handshake
     assert library.requests() == []
@@ -418,7 +418,7 @@ def test_a_node_without_requests_needs_it_for_proofs_only(log_in, home, registry
         missing = log_in(registry_basic, check, python=node_python)
         assert missing.rc != 0
         assert "Failed to import the required Python library (requests)" in missing.result["msg"]
-        assert "verify: never does without" in missing.result["msg"]
+        assert "verify: never skips this" in missing.result["msg"]
         assert snapshot(home) == {}
     assert log_in(registry_basic, python=node_python, verify="never").result["changed"]
     assert not log_in(registry_basic, python=node_python).result["changed"]

@@ -149,19 +149,19 @@ REFUSED = [
     ({"credHelpers": {HOST: "pass"}}, {}, 'credential helper "pass" manages its logins'),
     ({"credsStore": "secretservice"}, {}, 'credential helper "secretservice" manages its logins'),
     ({"credsStore": "desktop"}, {"uri": "docker://docker.io"}, "docker login docker.io"),
-    ('{"auths": {\n\t"h": {"auth": "' + auth(OLD_PASSWORD) + '"\n}', {}, "line 3, column 2: this is not JSON; mend the file"),
+    ('{"auths": {\n\t"h": {"auth": "' + auth(OLD_PASSWORD) + '"\n}', {}, "line 3, column 2: this is not JSON; fix the file"),
     ('{"auths": {\n\t"h": {"auth": "' + OLD_PASSWORD + '"}}}', {}, 'line 2, column 8: "auth" in "h" in "auths" must be user:password in Base64'),
-    ('{"auths": {}, "auths": {}}', {}, 'line 1, column 15: the key "auths" stands twice'),
+    ('{"auths": {}, "auths": {}}', {}, 'line 1, column 15: the key "auths" is used twice'),
     ('{"Auths": {}}', {}, 'line 1, column 2: "Auths" is read as "auths"'),
     ("[]", {}, "line 1, column 1: the file must hold one JSON object"),
     ("{", {"state": "absent"}, "line 1, column 2: this is not JSON"),
     ("{}", {"uri": "docker://registry.example.org/project"}, "uri has a path"),
     ("{}", {"uri": "https://registry.example.org"}, "uri has the scheme https"),
     ("{}", {"uri": "registry.example.org"}, "uri has no scheme"),
-    ("{}", {"uri": f"docker://alice:{PASSWORD}@{HOST}"}, "uri holds a user name or password"),
-    ("{}", {"uri": "docker://"}, "uri names no host"),
+    ("{}", {"uri": f"docker://alice:{PASSWORD}@{HOST}"}, "uri has a user name or password"),
+    ("{}", {"uri": "docker://"}, "uri has no valid host name"),
     ("{}", {"uri": "docker://h:99999"}, "uri has the port 99999"),
-    ("{}", {"username": ""}, "a login needs a username"),
+    ("{}", {"username": ""}, "the username is empty"),
     ("{}", {"username": "a:b"}, "the username has a colon"),
     ("{}", {"password": ""}, "the password is empty"),
     ("{}", {"mode": "rubbish"}, "mode must be"),
@@ -185,7 +185,8 @@ def test_what_is_refused_and_left_untouched(registry_login, files, home, content
 def test_a_helper_of_another_registry_and_logout_beside_a_helper(four_times, files):
     path = files({"auths": {HOST: {}}, "credHelpers": {HOST: "pass"}}, LISTED)
     result = four_times(state="absent")
-    assert f'the credential helper "pass" manages its logins, so one may still be there; remove it with docker logout {HOST}' in result["warnings"][0]
+    assert 'the credential helper "pass" manages its logins, so one may still be stored there' in result["warnings"][0]
+    assert f"remove it with docker logout {HOST}" in result["warnings"][0]
     assert json.loads(path.read_text()) == {"auths": {}, "credHelpers": {HOST: "pass"}}
     four_times(uri="docker://other.example.org")
 
@@ -231,7 +232,7 @@ def test_the_global_file_is_no_user_s(registry_login, home, tmp_path):
     for config_file in (path, home / "link.yaml"):
         for check in (True, False):
             message = registry_login(check, config_file=str(config_file)).result["msg"]
-            assert message.startswith(f"{config_file} is the global file, and ") and message.endswith("; correct config_file")
+            assert message.startswith(f"{config_file} is the global file, which everyone") and message.endswith(", or set scope: global")
     assert list(path.parent.iterdir()) == []
 
 
@@ -250,8 +251,8 @@ def test_a_new_file_that_hides_logins_of_docker_says_which(four_times, home):
     (home / ".docker" / "config.json").write_text(docker_json({"auths": {
         HOST: {"auth": auth(OLD_PASSWORD)}, "other.example.org": {"identitytoken": IDENTITY}, HUB_KEY: {"auth": auth(OLD_PASSWORD)}}}))
     warnings = four_times()["warnings"]
-    assert [warning.partition(" are not used by Apptainer any more")[0] for warning in warnings] == [
-        f"logins for docker.io, other.example.org in {home}/.docker/config.json"]
+    assert [warning.partition(" are no longer used by Apptainer")[0] for warning in warnings] == [
+        f"the logins for docker.io, other.example.org in {home}/.docker/config.json"]
     assert four_times(uri="docker://new.example.org")["warnings"] == []
 
 
@@ -376,7 +377,7 @@ def test_a_full_disk_leaves_both_files_as_they_were(registry_login, files, user,
     for when, name in ((1, "docker-config.json"), (2, "docker-config.json"), (3, "remote.yaml"), (4, "remote.yaml")):
         node = traced(when, "-e", "trace=fsync", "-e", f"inject=fsync:error=ENOSPC:when={when}")
         message = registry_login(python=node, backup=True).result["msg"]
-        assert message == f"{user}/{name}: cannot write: No space left on device. Free some space and run again. The file is unchanged."
+        assert message == f"{user}/{name}: cannot write: No space left on device. Free some space, and run again. The file is unchanged."
         assert {file: state for file, state in snapshot(user).items() if ".lock" not in file} == before
     assert path.read_text() == docker_json(OLD)
 

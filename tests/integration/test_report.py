@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.hpc.apptainer.plugins.action.apptainer_fleet_report import _written
+from ansible_collections.hpc.apptainer.plugins.action.apptainer_fleet_report import _write_file
 from support import envs, leaks, processes
 
 SITE = {"name": "site", "uri": "https://library.example.org", "exclusive": True}
@@ -136,7 +136,7 @@ def test_no_host_is_no_good_news(drift, tmp_path, core, limit):
     arguments = ["--limit", limit.format(tmp_path)] if limit else []
     done, report = drift({"n1": GOOD, "n2": GOOD}, *arguments, core=core, apptainer_fleet_hosts="n2" if limit else "nobody")
     assert (done.returncode, report["hosts"]) == (4, [])
-    assert "No host was looked at" in done.stdout
+    assert "No host was checked" in done.stdout
 
 
 def test_variables_that_the_role_refuses(drift):
@@ -173,7 +173,7 @@ def test_files(drift, tmp_path, arguments):
 def test_a_file_that_cannot_be_written(drift, tmp_path):
     done, report = drift({"n1": GOOD}, apptainer_fleet_report_html=str(tmp_path / "nowhere" / "drift.html"))
     assert done.returncode == 4
-    assert "nowhere/drift.html (No such file or directory): give a file in a directory that is there" in " ".join(done.stdout.split())
+    assert "nowhere/drift.html (No such file or directory): set a path in an existing directory" in " ".join(done.stdout.split())
     assert report["status"] == 0
 
 
@@ -210,9 +210,9 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path, elsewhere):
     (tmp_path / "out" / "directory").mkdir()
     (tmp_path / "out" / "loop").symlink_to("loop")
     for name, reason in (("directory", "Is a directory"), ("nowhere/file", "No such file or directory"), ("../elsewhere/file", "Not a directory"),
-                         ("a\0b", "no name that a file can have"), ("x" * 300, "File name too long"), ("\ud800", "no name that a file can have")):
-        said = _written(f"{tmp_path}/out/{name}", "text", 0o640)
-        assert f"({reason}): give a file" in said
+                         ("a\0b", "not a valid file name"), ("x" * 300, "File name too long"), ("\ud800", "not a valid file name")):
+        said = _write_file(f"{tmp_path}/out/{name}", "text", 0o640)
+        assert f"({reason}): set a path" in said
         assert said.isprintable()
     assert sorted(os.listdir(tmp_path / "out")) == ["directory", "loop"]
     assert os.listdir(tmp_path / "out" / "directory") == []
@@ -221,11 +221,11 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path, elsewhere):
 def test_a_full_disk_keeps_the_old_report(tmp_path):
     """A file that must not grow is what can be had of a full disk everywhere."""
     file = tmp_path / "drift.html"
-    assert _written(str(file), "old", 0o640) == ""
+    assert _write_file(str(file), "old", 0o640) == ""
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        said = _written(str(file), "x" * 100_000, 0o640)
+        said = _write_file(str(file), "x" * 100_000, 0o640)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -239,7 +239,7 @@ def test_whose_links_are_followed(tmp_path, elsewhere, owner, followed):
     link = tmp_path / "drift.html"
     link.symlink_to(elsewhere)
     os.lchown(link, owner, owner)
-    said = _written(str(link), "report", 0o640)
+    said = _write_file(str(link), "report", 0o640)
     assert ("(a symbolic link of another user)" in said) is not followed
     assert elsewhere.read_text() == ("report" if followed else "theirs")
     assert link.is_symlink()
@@ -261,13 +261,13 @@ BATCHES = [{
 
 @pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
 @pytest.mark.parametrize(("answers", "arguments", "status", "said"), [
-    ([CHANGED, SAME, CHANGED], [], 0, ["2 hosts: 1 changed, 1 in state", "Changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive is "
-                                       "false, should be true", "1 host: 1 changed"]),
+    ([CHANGED, SAME, CHANGED], [], 0, ["2 hosts: 1 changed, 1 in state", "Changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive was "
+                                       "false, is now true", "1 host: 1 changed"]),
     ([CHANGED, SAME, SAME], ["--check"], 0, ["2 hosts: 1 to be changed, 1 in state", "To be changed on 1 host (n1): global", "1 host: 1 in state"]),
     ([CHANGED, BAD, SAME], [], 2, ["2 hosts: 1 changed, 1 failed. The rollout stops here. 1 host was not touched: n3", "Failed on 1 host (n2)"]),
     ([None, None, SAME], [], 2, ["2 hosts: 2 unreachable. The rollout stops here. 1 host was not touched: n3", "Unreachable on 2 hosts (n[1-2])"]),
     ([SAME, None, SAME], [], 2, ["2 hosts: 1 unreachable, 1 in state. The rollout stops here. 1 host was not touched: n3"]),
-    ([CHANGED, SAME, None], [], 2, ["1 host: 1 unreachable. The rollout stops here. It had come to all hosts"]),
+    ([CHANGED, SAME, None], [], 2, ["1 host: 1 unreachable. The rollout stops here. There were no further hosts"]),
     ([CHANGED, SAME, SAME], ["--limit", "n1,n3"], 0, ["2 hosts: 1 changed, 1 in state"]),
 ], ids=["changed", "check", "failed", "all lost", "one lost", "the last is lost", "limit"])
 def test_the_end_of_a_batch(tmp_path, core, answers, arguments, status, said):

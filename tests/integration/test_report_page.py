@@ -9,9 +9,9 @@ import shutil
 import time
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import Difference, Finding, Outcome
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import Difference, HostResult, UserFinding
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import page
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import printable, report
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import build_report, printable
 
 webdriver = pytest.importorskip("selenium.webdriver")
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
@@ -25,19 +25,19 @@ FILE = "/etc/apptainer/remote.yaml"
 
 
 def drifted(name, sentence="endpoint site: exclusive is false, should be true"):
-    return Outcome(name, "drifted", "", (Difference("global: remote.yaml", FILE, (sentence,), "Exclusive: false\n", "Exclusive: true\n"),))
+    return HostResult(name, "drifted", "", (Difference("global: remote.yaml", FILE, (sentence,), "Exclusive: false\n", "Exclusive: true\n"),))
 
 
 def fleet():
     """2,000 hosts: the same drift on 1,800, one of its own on 100, and some of everything else."""
     names = [f"node{number:04}" for number in range(1, 2001)]
-    finding = Finding("stale-copy", "warning", "alice", "endpoint old is a copy", "/home/alice/.apptainer/remote.yaml")
+    finding = UserFinding("stale-copy", "warning", "alice", "endpoint old is a copy", "/home/alice/.apptainer/remote.yaml")
     return [
         *map(drifted, names[:1800]),
         *(drifted(name, f"endpoint site: URI is lib-{name}, should be library.example.org") for name in names[1800:1900]),
-        *(Outcome(name, "failed", "the file is bad", (), (finding,)) for name in names[1900:1910]),
-        *(Outcome(name, "unreachable", "Connection refused") for name in names[1910:1930]),
-        *(Outcome(name, "in_state") for name in names[1930:]),
+        *(HostResult(name, "failed", "the file is bad", (), (finding,)) for name in names[1900:1910]),
+        *(HostResult(name, "unreachable", "Connection refused") for name in names[1910:1930]),
+        *(HostResult(name, "in_state") for name in names[1930:]),
     ]
 
 
@@ -60,7 +60,7 @@ def opened(browser, tmp_path):
 
     def show(outcomes, javascript=True):
         file = tmp_path / "report.html"
-        file.write_text(page(report("Drift", "2026-11-23T18:00:00Z", outcomes)), encoding="utf-8")
+        file.write_text(page(build_report("Drift", "2026-11-23T18:00:00Z", outcomes)), encoding="utf-8")
         browser.get_log("performance")
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not javascript})
         browser.get(file.as_uri())
@@ -110,7 +110,7 @@ def test_two_thousand_hosts_in_under_a_second(opened):
 
 
 def test_size(tmp_path):
-    assert len(page(report("Drift", "2026-11-23T18:00:00Z", fleet()))) < 500_000
+    assert len(page(build_report("Drift", "2026-11-23T18:00:00Z", fleet()))) < 500_000
 
 
 @pytest.mark.parametrize(("text", "number", "first"), [
@@ -179,10 +179,10 @@ def test_hosts_of_a_difference(opened):
 
 
 def test_hostile_names_and_messages_are_text(opened):
-    finding = Finding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    finding = UserFinding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     difference = Difference(HOSTILE, HOSTILE, (HOSTILE, HOSTILE), HOSTILE, HOSTILE + "x")
-    browser = opened([Outcome(HOSTILE, "drifted", "", (difference,), (finding,)), Outcome("b" + HOSTILE, "failed", HOSTILE),
-                      Outcome("c", "unreachable", HOSTILE)])
+    browser = opened([HostResult(HOSTILE, "drifted", "", (difference,), (finding,)), HostResult("b" + HOSTILE, "failed", HOSTILE),
+                      HostResult("c", "unreachable", HOSTILE)])
     names, _said = shown(browser)
     assert names[0] == HOSTILE.replace("\ud800", "\ufffd")  # as WebDriver says it; in the page it is half a character
     assert printable(HOSTILE) in find(browser, "#drift .what").get_property("textContent")
@@ -212,10 +212,10 @@ def test_print_opens_everything_and_closes_it_again(opened):
 
 
 @pytest.mark.parametrize(("outcomes", "said"), [
-    ([], "No host was looked at"),
-    ([Outcome("n1", "in_state")], "All hosts are as declared"),
-    ([Outcome("n1", "unreachable", "x"), Outcome("n2", "unreachable", "x")], "No host could be checked"),
-    ([Outcome("n1", "failed", "x"), Outcome("n2", "in_state")], "1 of 2 hosts could not be checked"),
+    ([], "No host was checked"),
+    ([HostResult("n1", "in_state")], "All hosts are in state"),
+    ([HostResult("n1", "unreachable", "x"), HostResult("n2", "unreachable", "x")], "No host could be checked"),
+    ([HostResult("n1", "failed", "x"), HostResult("n2", "in_state")], "1 of 2 hosts could not be checked"),
     ([drifted("n1")], "The only host drifted"),
     ([drifted("n1"), drifted("n2")], "All 2 hosts drifted"),
 ])

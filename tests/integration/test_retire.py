@@ -64,7 +64,7 @@ def test_released_then_removed_then_left_alone(converge, etc, remotes, prune):
         assert etc.read_text() == content
     assert [result["changed"] for result in results] == [True, True, False]
     (warning,) = results[0]["warnings"]
-    assert 'endpoint "site": it was exclusive, so it is released now and kept until a later run removes it' in warning
+    assert 'endpoint "site": it was exclusive, so this run only releases it and a later run removes it' in warning
     assert results[0]["diff"][0]["after"] == RELEASED
     assert not results[1].get("warnings") and not results[2].get("warnings")
 
@@ -75,7 +75,7 @@ def test_the_default_needs_a_successor(converge, etc, retire):
     before = etc.read_text()
     result = converge({"name": "site", "state": "absent"}, retire=retire)
     assert result["failed"]
-    assert result["msg"].startswith('endpoint "site" is the default and is to go')
+    assert result["msg"].startswith('endpoint "site": it is the default, and removing it breaks Apptainer')
     assert etc.read_text() == before
 
 

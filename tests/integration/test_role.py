@@ -95,8 +95,8 @@ def account(tmp_path, **logins):
 @pytest.mark.parametrize(("variables", "words"), [
     ({"apptainer_fleet_group_remotes": [SITE, SITE]}, "name site is listed twice in one list; merge the two entries"),
     ({"apptainer_fleet_host_remotes": [{"name": 5, "uri": "https://h.example.org"}]}, "entry 1 of the list has the name 5, which YAML does not"),
-    ({"apptainer_fleet_logins": [{"user": "ci", "user_host": "login1"}]}, "must be the name of a host in the inventory, and login1 is not"),
-    ({"apptainer_fleet_user_host": "login1"}, "must be the name of a host in the inventory, and login1 is not"),
+    ({"apptainer_fleet_logins": [{"user": "ci", "user_host": "login1"}]}, "login1, a host that is not in the inventory"),
+    ({"apptainer_fleet_user_host": "login1"}, "login1, a host that is not in the inventory"),
     ({"apptainer_fleet_host_remotes": [{"name": "site", "exclusiv": True}]}, "exclusiv"),
 ], ids=["twice", "number", "user-host", "fleet-user-host", "key"])
 def test_a_slip_of_one_host_is_named_before_any_host_is_written(play, written, variables, words):
@@ -108,7 +108,7 @@ def test_a_slip_of_one_host_is_named_before_any_host_is_written(play, written, v
 def test_nobody_to_roll_out_to(play):
     done = play(ROLLOUT, "-e", "apptainer_fleet_hosts=compte", **BASE)
     assert done.rc not in (0, 250)
-    assert "no host of the inventory matches compte (apptainer_fleet_hosts)" in done.words
+    assert "no host in the inventory matches compte (apptainer_fleet_hosts)" in done.words
 
 
 @pytest.mark.parametrize(("batches", "count"), [
@@ -119,7 +119,7 @@ def test_batches(play, written, batches, count):
     assert done.output.count("PLAY [Roll out") == count, done.output
     assert (done.rc == 0, written()) == ((True, list(HOSTS)) if count else (False, []))
     assert done.rc != 250  # "probably a bug"
-    assert count or "apptainer_fleet_batches must be numbers of hosts, or percentages" in done.words
+    assert count or "apptainer_fleet_batches must be numbers of hosts or percentages" in done.words
 
 
 def test_the_end_of_a_batch_waits_for_all_of_it(play, written, tmp_path):
@@ -137,7 +137,7 @@ def test_hosts_that_do_not_wait_for_each_other_are_not_proven_in_part(play, writ
     slow = {"n3": {"apptainer_fleet_host_remotes": "{{ [] if lookup('ansible.builtin.pipe', 'sleep 1') == '' else [] }}"}}
     refused = play(one_play(strategy="free"), host_vars=slow, **proven)
     assert refused.rc == 2
-    assert "hosts do not wait for each other: give it strategy linear" in refused.words
+    assert "hosts of this play do not wait for each other: set strategy linear" in refused.words
     assert (written(), library.of("good")) == ([], [])
     verify = {"name": ROLE, "tasks_from": "verify"}
     done = play([{"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.import_role": verify}]}, *one_play(strategy="free")], **proven)
@@ -172,7 +172,7 @@ def test_the_controller_is_not_asked_for_another_user(play, written, proven):
 @pytest.mark.parametrize(("variables", "words"), [
     ({}, ""),  # what is wrong with "old" is nobody's business
     ({"apptainer_fleet_remotes": []}, ""),
-    ({"apptainer_fleet_remotes": [{**SITE, "default": False}], "apptainer_fleet_prune": True}, "nothing is the default"),
+    ({"apptainer_fleet_remotes": [{**SITE, "default": False}], "apptainer_fleet_prune": True}, "Apptainer does not use"),
 ], ids=["undeclared", "nothing-declared", "no-default"])
 def test_the_check_is_about_what_is_declared(play, tmp_path, variables, words):
     (tmp_path / "n1" / "apptainer").mkdir(parents=True)

@@ -88,9 +88,9 @@ def test_where_the_file_is(run_module, root, made, options, where):
 
 @pytest.mark.parametrize("module", sorted(TASKS))
 @pytest.mark.parametrize(("path", "words"), [
-    ("", 'root must be an absolute path, and it is ""; leave it out for the file system of this node itself'),
-    ("srv", 'root must be an absolute path, and it is "srv"; leave it out'),
-    ("/srv/imagse/n1", "root /srv/imagse/n1 is no directory on this node; make it, or correct the path"),
+    ("", 'root is "", but must be an absolute path; leave it out for the file system of this node'),
+    ("srv", 'root is "srv", but must be an absolute path; leave it out'),
+    ("/srv/imagse/n1", "root /srv/imagse/n1 is not a directory on this node; create it, or correct the path"),
 ])  # fmt: skip
 def test_an_impossible_root(run_module, module, path, words):
     done = run_module(module, {**TASKS[module], "root": path})
@@ -104,7 +104,7 @@ def test_a_circle_is_refused_by_who_writes_and_found_by_who_looks(run_module, ro
     link(root, "etc/apptainer", "apptainer")
     result = run_module(module, {**TASKS[module], "root": str(root)}).result
     said = result.get("msg") or result["findings"][0]["message"]
-    assert "its symbolic links lead in a circle" in said
+    assert "its symbolic links form a loop" in said
     assert bool(result.get("failed")) == (module == "apptainer_remotes")
 
 
@@ -112,7 +112,7 @@ def test_a_circle_is_refused_by_who_writes_and_found_by_who_looks(run_module, ro
 def test_a_users_home_in_an_image_is_not_known(run_module, root, module):
     args = {**TASKS[module], "root": str(root), "scope": "user"}
     done = run_module(module, args)
-    assert done.result["msg"] == f"which user's home below root {root} is meant is not known; give config_file, or scope: global"
+    assert done.result["msg"] == f"with root {root}, the user's home is ambiguous; set config_file, or scope: global"
     (root / "data/ci").mkdir(parents=True)
     link(root, "home", "/data")
     done = run_module(module, {**args, "config_file": str(root / "home/ci/.apptainer/remote.yaml")})
@@ -126,7 +126,8 @@ def test_a_users_file_is_seen_with_the_global_file_of_its_image(run_module, root
     args = {"name": "site", "uri": "https://other.example", "root": str(root), "config_file": str(root / "root/other/remote.yaml")}
     assert "it is a global endpoint (library.example.org)" in run_module("apptainer_remote", args).result["msg"]
     args["config_file"] = str(root / "root/.apptainer/remote.yaml")
-    assert "is the global file, and what belongs into a user's" in run_module("apptainer_remote", args).result["msg"]
+    refused = run_module("apptainer_remote", args).result["msg"]
+    assert "is the global file, which everyone can read, so a user's settings and secrets must not go there" in refused
 
 
 @pytest.mark.parametrize("option", ["config_file", "sysconfdir"])

@@ -110,7 +110,7 @@ def test_a_wrong_token_never_replaces_a_good_one(run, library, user, check):
     before = state(user)
     refused = run({"name": "mine", "token": WRONG}, check=check, diff=True)
     assert refused["msg"].startswith('endpoint "mine": the token service https://localhost:')
-    assert "answers 401 Unauthorized" in refused["msg"] and "get a new one" in refused["msg"] and "Nothing was changed." in refused["msg"]
+    assert "answers 401 Unauthorized" in refused["msg"] and "create a new one" in refused["msg"] and "Nothing was changed." in refused["msg"]
     assert refused["verified"] is False
     assert state(user) == before
 
@@ -131,24 +131,24 @@ def test_a_stored_token_that_is_rejected_now_is_only_reported_if_that_is_wanted(
 
 # scenario: what the sentence must name, and whether the token may have been sent
 REFUSALS = {
-    "token-401": ("answers 401 Unauthorized: .*rejected.*get a new one", True),
+    "token-401": ("answers 401 Unauthorized: .*rejected.*create a new one", True),
     "token-403": ("answers 403 Forbidden: .*rejected", True),
     "token-404": ("answers 404 Not Found: .*check the endpoint's tokenAPI uri", True),
     "token-406": ("answers 406 Not Acceptable: .*malformed", True),
     "token-429": ("answers 429 Too Many Requests", True),
-    "token-500": ("answers 500 Internal Server Error: .*could not be checked; see its log", True),
+    "token-500": ("answers 500 Internal Server Error: .*could not be verified; see its log", True),
     "token-503": ("answers 503 Service Unavailable", True),
     "token-reason": ("answers 403 Forbidden: ", True),
     "token-slow": ("did not answer within 3 seconds", True),
     "token-drip": ("did not answer within 3 seconds", True),
     "token-huge": ("answers with more than 1048576 bytes", True),
     "token-packed": ("answers with more than 1048576 bytes", True),
-    "token-close": ("closes the connection without an answer|fails in TLS", True),
+    "token-close": ("closed the connection without answering|causes a TLS error", True),
     "token-html": ("a web page, .*check the endpoint's tokenAPI uri", True),
-    "token-json": ("something else than the state of a token", True),
-    "token-empty": ("something else than the state of a token", True),
-    "token-shape": ("something else than the state of a token", True),
-    "token-error": ("something else than the state of a token", True),
+    "token-json": ("something other than a token status", True),
+    "token-empty": ("something other than a token status", True),
+    "token-shape": ("something other than a token status", True),
+    "token-error": ("something other than a token status", True),
     "token-redirect-elsewhere": ("redirects to https://localhost:.*not sent there", True),
     "token-redirect-http": ("redirects to http://localhost:", True),
     "token-redirect-loop": ("redirects more than 5 times", True),
@@ -160,8 +160,8 @@ REFUSALS = {
     "discovery-redirect-http": ("redirects to http://localhost:", False),
     "document-no-token": (r'offers no token service \(it offers: "keyserver", "library"\)', False),
     "document-empty-uri": ("offers a token service, but its uri is empty", False),
-    "document-ftp": ("uri is not one of http or https", False),
-    "document-version": ('JSON of another shape .*"version"', False),
+    "document-ftp": ("uri is not an http or https address", False),
+    "document-version": ('JSON of the wrong shape .*"version"', False),
     "document-http": ("plain http, so the token was not sent", False),
 }
 
@@ -226,7 +226,7 @@ def test_a_token_service_that_says_yes_to_everyone_proves_nothing(run, lax, user
         done = run(args, check=check, python=verify_node)
         assert asked == [("/assets/config/config.prod.json", ""), ("/v1/token-status", "Bearer"), ("/v1/token-status", "")]
         assert (done["changed"], done["verified"]) == (True, None)
-        reason = f"the token service {url}/v1/token-status says yes to everyone, so nothing checks the token"
+        reason = f"the token service {url}/v1/token-status gives the same answer without a token, so the token could not be verified"
         assert done["verification"] == [{"name": 'endpoint "mine"', "verified": None, "reason": reason}]
         assert f'endpoint "mine": {reason}' in done["warnings"]
         asked.clear()
@@ -256,7 +256,7 @@ def endpoint(name):
 
 def test_a_reason_that_ends_with_a_question_gets_no_period(run, library):
     refused = run({"name": "mine", "uri": library.url("discovery-html"), "token": WRONG})
-    assert "is the uri that of a library endpoint? Nothing was changed." in refused["msg"]
+    assert "check that uri is that of a library endpoint. Nothing was changed." in refused["msg"]
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "nan", "inf", 1e10, 3600.1])
@@ -270,13 +270,13 @@ def test_a_timeout_that_is_none_is_refused(run, library, user, name, timeout):
 
 
 @pytest.mark.parametrize(("site", "options", "words"), [
-    ("https", {"ca_path": None}, "authority .*not known here.* ca_path"),
-    ("expired", {}, "certificate .*has expired"),
-    ("other_host", {}, "has a certificate for another name"),
-    ("client", {}, "client_cert|fails in TLS"),
+    ("https", {"ca_path": None}, "authority .*not trusted here.* ca_path"),
+    ("expired", {}, "expired"),
+    ("other_host", {}, "has a certificate for another host name"),
+    ("client", {}, "client_cert|causes a TLS error"),
     ("http", {}, "does not speak TLS"),
     ("https", {"ca_path": "/does/not/exist"}, 'ca_path "/does/not/exist" cannot be read'),
-    ("https", {"client_key": "/does/not/exist"}, "client_key is given without client_cert"),
+    ("https", {"client_key": "/does/not/exist"}, "client_key is set without client_cert"),
 ])
 def test_who_cannot_be_trusted_gets_no_token(run, library, user, verify_node, site, options, words):
     args = {"name": "mine", "uri": library.url("good", site=site).replace("http:", "https:"), "token": library.account.token, **options}
@@ -292,7 +292,7 @@ def test_nobody_listens(run, user, library):
         port = server.getsockname()[1]
     begin = time.monotonic()
     refused = run({"name": "mine", "uri": f"https://localhost:{port}", "token": WRONG})
-    assert f"https://localhost:{port} refuses the connection: check that the server runs, and its port. Nothing was changed." in refused["msg"]
+    assert f"https://localhost:{port} refuses the connection: check that it is running, and the port. Nothing was changed." in refused["msg"]
     assert time.monotonic() - begin < 5
     assert not user.exists()
 
@@ -315,7 +315,7 @@ def test_an_insecure_endpoint_is_asked_by_http(run, library, user, etc):
     refused = run({"name": "site", "token": library.account.token})
     assert "does not speak TLS" in refused["msg"]
     (warning,) = refused["warnings"]
-    assert "the global endpoint is insecure (http)" in warning and "set insecure: true here too" in warning
+    assert "the global endpoint is insecure (http)" in warning and "set insecure: true here, too" in warning
     assert run({"name": "site", "insecure": True, "token": library.account.token})["verified"] is True
     assert {request.site for request in seen(library)} == {"http"}
 
@@ -323,7 +323,7 @@ def test_an_insecure_endpoint_is_asked_by_http(run, library, user, etc):
 def test_a_token_in_the_global_file_is_refused_before_anyone_is_asked(run, library, etc):
     for check in (True, False):
         refused = run({"scope": "global", "name": "site", "uri": library.url("good"), "token": library.account.token}, check=check)
-        assert "would be readable by everyone" in refused["msg"] and "scope: user" in refused["msg"]
+        assert "everyone could read a token in the global file" in refused["msg"] and "scope: user" in refused["msg"]
     assert not etc.exists()
     assert seen(library) == []
 
@@ -389,7 +389,7 @@ def test_an_endpoint_without_a_place_is_no_excuse(run, user, args, check):
     stored(user, "mine", "", "", System=False)
     before = state(user)
     refused = run({"name": "mine", **args}, check=check)
-    assert "is not one at which Apptainer can look for services" in refused["msg"]
+    assert "Apptainer cannot look for services at the endpoint uri" in refused["msg"]
     assert state(user) == before
 
 
@@ -404,7 +404,7 @@ def test_a_global_file_that_cannot_be_followed_is_ignored(run, library, user, et
 def test_verify_never_asks_nobody(run, library, user):
     done = run({"name": "mine", "uri": library.url("token-401"), "token": library.account.token, "verify": "never", "default": True})
     assert (done["changed"], done["verified"], seen(library)) == (True, None, [])
-    assert done["verification"] == [{"name": 'endpoint "mine"', "verified": None, "reason": "not verified, as verify is never"}]
+    assert done["verification"] == [{"name": 'endpoint "mine"', "verified": None, "reason": "not verified, because verify is never"}]
 
 
 def test_logging_out_asks_nobody(run, library, user):

@@ -239,7 +239,7 @@ class TestWho:
         assert result["checked"] == 3
         unknown = result["users"][-1]
         assert unknown["home"] is None
-        assert unknown["error"].startswith('"nobody-at-all" is neither the name nor the uid of a user of this node. ')
+        assert unknown["error"].startswith('"nobody-at-all" is neither a user name nor a uid on this node. ')
         assert result["users"][0]["home"] == f"{HOMES}/alice"
         assert run(machine, {"users": []})["checked"] == 0
 
@@ -275,7 +275,7 @@ class TestWho:
         machine.entry("minus", 4294967295, "/root")
         entry = run(machine, {"users": ["minus"]})["users"][0]
         assert entry["findings"] == []
-        assert "neither the name nor the uid" in entry["error"] or "not possible for a process" in entry["error"]
+        assert "neither a user name nor a uid" in entry["error"] or "not possible for a process" in entry["error"]
 
     def test_names_that_are_no_unicode(self, machine, run):
         with open(machine.root / "passwd", "ab") as file:
@@ -311,7 +311,7 @@ class TestWho:
         machine.user("bob", remotes(), mode=0o644)
         result = as_user(machine, "alice", {}, tmp_path / "other", "apptainer_users_info")
         assert (found(result), result["checked"]) == ({"alice": ["mode"], "bob": []}, 1)
-        assert result["users"][1]["error"] == "only root may read the files of others. Run the task with become: true."
+        assert result["users"][1]["error"] == "only root may read other users' files. Run the task with become: true."
 
 
 def test_the_user_who_runs_the_tests(run_module, node_python):
@@ -385,7 +385,7 @@ class TestProcesses:
             assert time.monotonic() - begin < 8
             assert list(watcher.pids()) == []
         assert found(result) == {"alice": [], "bob": ["mode"]}
-        assert (result["checked"], result["users"][0]["error"][:36]) == (1, "nothing came back within 2 seconds. ")
+        assert (result["checked"], result["users"][0]["error"][:36]) == (1, "there was no reply within 2 seconds.")
         (seen,) = watcher.seen.values()
         assert [seen["fds"].pop(fd) for fd in "012"] == ["/dev/null"] * 3
         others = [link for link in seen["fds"].values() if link != "/" and not link.startswith(("/mnt", "/proc/"))]  # what it opens itself
@@ -400,7 +400,7 @@ class TestProcesses:
         with Watcher(slow.uids["alice"], signal.SIGKILL):
             result = run(slow)
         assert found(result) == {"alice": [], "bob": ["mode"]}
-        assert result["users"][0]["error"].startswith("what was read did not come back whole. ")
+        assert result["users"][0]["error"].startswith("the check was cut short. ")
 
     def test_where_processes_would_keep_rights_of_root(self, machine, run):
         machine.user("alice", remotes(), mode=0o644)
@@ -408,7 +408,7 @@ class TestProcesses:
         if not shutil.which("setpriv") or subprocess.run([*keeping.split(), "true"], check=False).returncode:
             pytest.skip("setpriv cannot set securebits here")
         (entry,) = run(machine, prefix=keeping)["users"]
-        assert entry["error"] == "this node lets processes keep root's capabilities (securebits). Run the task without that."
+        assert entry["error"] == "this node lets processes keep root's capabilities (securebits), so nothing can be read with the user's own rights. Run the task without that."
 
     def test_where_the_end_of_processes_is_ignored(self, machine, run):
         machine.user("alice", remotes(), mode=0o644)
@@ -424,7 +424,7 @@ class TestProcesses:
             (directory / f"{number:0200}.json").touch()
         os.chown(directory, machine.uids["alice"], 0)
         (entry,) = run(machine)["users"]
-        assert (entry["findings"], entry["error"]) == ([], "there is more to say than fits into 1024 KiB. "
+        assert (entry["findings"], entry["error"]) == ([], "the result is larger than 1024 KiB. "
                                                            "Run apptainer_remote_info as this user (become_user).")
 
 

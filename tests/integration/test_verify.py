@@ -97,7 +97,7 @@ def test_everything_is_proven_and_nothing_written(verify, declared, servers, tmp
         f"registry {registry_basic.host} as user alice": True,
         f"registry {registry_token.host} as user alice": True,
     }
-    assert "fixed in Apptainer" in reasons(result)['endpoint "DefaultRemote" at https://cloud.apptainer.org']
+    assert "built into Apptainer" in reasons(result)['endpoint "DefaultRemote" at https://cloud.apptainer.org']
     assert snapshot(tmp_path / "home") == before
 
 
@@ -137,9 +137,9 @@ def test_an_endpoint_without_a_uri(verify, library):
     assert said(result) == {'endpoint "site"': None, 'token of endpoint "site"': None, 'token of endpoint "x"': None}
     assert result["verified"] is None
     assert result["warnings"] == [f'token of endpoint "{name}": {reasons(result)["token of endpoint " + json.dumps(name)]}' for name in ("site", "x")]
-    assert "as no uri is declared for it; " in result["warnings"][0]
+    assert "because no uri is declared for its endpoint; " in result["warnings"][0]
     assert library.seen == []
-    assert verify({"remotes": [{**entry, "services": ["library"]}]})["warnings"] == ['endpoint "site": not asked, as no uri is declared for it']
+    assert verify({"remotes": [{**entry, "services": ["library"]}]})["warnings"] == ['endpoint "site": not asked, because no uri is declared for it']
 
 
 def test_a_keyserver_of_an_endpoint_without_a_uri(verify, keyserver):
@@ -161,7 +161,7 @@ def test_what_nobody_checks(verify, registry_open, keyserver):
                      "logins": {"registries": [{"uri": f"docker://{registry_open.host}", "username": "alice", "password": "a-passw0rd"}]}})
     assert result["verified"] is None
     assert len(result["warnings"]) == 2
-    assert "it wants a login" in result["warnings"][0]
+    assert "it requires a login" in result["warnings"][0]
     assert "lets everyone in" in result["warnings"][1]
 
 
@@ -196,7 +196,7 @@ def test_a_token_is_not_sent_to_an_endpoint_that_fails(verify, library):
         result = verify({"remotes": [{"name": "site", "uri": library.uri(scenario), **remote}],
                          "logins": {"remotes": [{"name": "site", "token": library.account.token}]}}, rc=1)
         (verdict,) = (entry for entry in result["verification"] if entry["name"].startswith("token"))
-        assert (verdict["verified"], verdict["reason"]) == (None, "not verified, as its endpoint failed, so it was not sent there")
+        assert (verdict["verified"], verdict["reason"]) == (None, "not verified, because its endpoint failed, so the token was not sent there")
         assert "token of" not in result["msg"]
         assert not any(request.scheme for request in library.seen)
 
@@ -249,14 +249,15 @@ def test_a_keyserver_login_is_sent_as_the_endpoint_says(verify, keyserver, certi
 
 @pytest.mark.parametrize(("declaration", "words"), [
     ({"remotes": [{"name": "x", "uri": "localhost:1:2"}]}, 'endpoint "x": uri has an IPv6 address without brackets'),
-    ({"remotes": [{"name": "x", "keyservers": [{"uri": "ftp://k"}]}]}, 'endpoint "x": keyserver uri must be like'),
+    ({"remotes": [{"name": "x", "keyservers": [{"uri": "ftp://k"}]}]},
+     'endpoint "x": keyserver uri has no host, or a scheme that Apptainer cannot use'),
     ({"logins": {"registries": [{"uri": "registry.example.org", "username": "u", "password": "p-a-s-s"}]}},
      'registry "registry.example.org": uri has no scheme'),
     ({"logins": {"keyservers": [{"uri": "hkp://k.invalid", "username": "u", "password": "p-a-s-s"}]}},
      'keyserver "hkp://k.invalid": Apptainer cannot'),
     ({"remotes": [{"name": "x", "uri": "https://cloud.apptainer.org"}], "logins": {"remotes": [{"name": "x", "token": "p-a-s-s p-a-s-s"}]}},
-     'endpoint "x": the token holds white space'),
-    ({"logins": {"registries": [{"uri": "docker://r.invalid", "username": "", "password": "p-a-s-s"}]}}, "a login needs a username"),
+     'endpoint "x": the token has white space'),
+    ({"logins": {"registries": [{"uri": "docker://r.invalid", "username": "", "password": "p-a-s-s"}]}}, "the username is empty"),
 ])  # fmt: skip
 def test_what_the_nodes_would_refuse_is_refused_here(verify, declaration, words):
     result = verify(declaration, declaration, rc=1)

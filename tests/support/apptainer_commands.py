@@ -10,6 +10,7 @@ is decided by safer rules, in `plugins/module_utils/_rules`.
 
 from __future__ import annotations
 
+import functools
 import json
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.effective import exclusives, sync
@@ -46,7 +47,7 @@ def added_uri(uri: str) -> str:
     return clean_path(parsed.host + parsed.path)
 
 
-def add(config: RemoteConfig, name: str, uri: str, system: bool = False, insecure: bool = False, make_default: bool = True) -> RemoteConfig:
+def add_remote(config: RemoteConfig, name: str, uri: str, system: bool = False, insecure: bool = False, make_default: bool = True) -> RemoteConfig:
     """`apptainer remote add`, to the global file if `system`. `make_default`: from 1.3 unless `--no-default`, before never.
 
     Source: `internal/app/apptainer/remote_add.go`; a user's file is not synced with the global one here.
@@ -60,10 +61,10 @@ def add(config: RemoteConfig, name: str, uri: str, system: bool = False, insecur
     if name in config.remotes:
         raise RuleError(f"{name} is already a remote")
     config = with_remote(config, name, remote)
-    return use(config, name, system) if make_default else config
+    return use_remote(config, name, system) if make_default else config
 
 
-def use(config: RemoteConfig, name: str, system: bool, exclusive: bool = False) -> RemoteConfig:
+def use_remote(config: RemoteConfig, name: str, system: bool, exclusive: bool = False) -> RemoteConfig:
     """`apptainer remote use` on the file itself; for a user it comes after sync().
 
     Hazard: it clears Exclusive only on the previous default, so a second exclusive endpoint is two commands away.
@@ -82,7 +83,7 @@ def use(config: RemoteConfig, name: str, system: bool, exclusive: bool = False) 
     return config._replace(active=name)
 
 
-def remove(config: RemoteConfig, name: str, system: bool) -> RemoteConfig:
+def remove_remote(config: RemoteConfig, name: str, system: bool) -> RemoteConfig:
     """`apptainer remote remove`. Nothing else becomes the default.
 
     Hazard: users who hold a copy of a removed exclusive endpoint are locked out. Source: `internal/pkg/remote/remote.go` Remove.
@@ -108,7 +109,7 @@ def keyserver_owner(config: RemoteConfig, name: str) -> str:
 
 
 def add_keyserver(servers: tuple[Keyserver, ...], uri: str, order: int | None = None, insecure: bool = False) -> tuple[Keyserver, ...]:
-    """`apptainer keyserver add` to a list that already holds the endpoint's own keyserver.
+    """`apptainer keyserver add` to a list that already holds the endpoint's built-in keyserver.
 
     Hazard: `order` counts the servers in use, but is applied to the list with the skipped ones, so an append behind a skipped first
     entry lands before the last one. Source: `internal/pkg/remote/endpoint/keyserver.go` AddKeyserver.
@@ -118,9 +119,9 @@ def add_keyserver(servers: tuple[Keyserver, ...], uri: str, order: int | None = 
         raise RuleError(f"order is out of range: maximum is {last}")
     new = Keyserver(uri, external=True, insecure=insecure)
     rest = list(servers)
-    known = [index for index, server in enumerate(servers) if same_keyserver(server.uri, uri)]
-    if known:  # of several the last one decides
-        match = rest.pop(known[-1])
+    matching = [index for index, server in enumerate(servers) if same_keyserver(server.uri, uri)]
+    if matching:  # of several the last one decides
+        match = rest.pop(matching[-1])
         if match.external or not match.skip:
             raise RuleError(f"{uri} is already configured")
         new = match._replace(skip=False)
@@ -129,7 +130,7 @@ def add_keyserver(servers: tuple[Keyserver, ...], uri: str, order: int | None = 
 
 
 def remove_keyserver(servers: tuple[Keyserver, ...], uri: str) -> tuple[Keyserver, ...]:
-    """`apptainer keyserver remove` from a list that already holds the endpoint's own keyserver, which is only marked as skipped.
+    """`apptainer keyserver remove` from a list that already holds the endpoint's built-in keyserver, which is only marked as skipped.
 
     Source: `internal/pkg/remote/endpoint/keyserver.go` RemoveKeyserver.
     """
@@ -144,10 +145,13 @@ def remove_keyserver(servers: tuple[Keyserver, ...], uri: str) -> tuple[Keyserve
 
 
 class DiscoveryFailed(RuleError):
-    """Apptainer could not find the endpoint's own keyserver; its words depend on the server and are not modelled."""
+    """Apptainer could not find the endpoint's built-in keyserver; its words depend on the server and are not modelled."""
+
+    def __init__(self) -> None:
+        super().__init__("discovery failed")
 
 
-def own_keyserver(remote, served):
+def builtin_keyserver(remote, served):
     """The endpoint's own keyserver, from what the loopback web server answered when the case was recorded."""
     if remote.uri == DEFAULT_ENDPOINT_URI:
         return DEFAULT_KEYSERVER_URI
@@ -192,12 +196,12 @@ class Command:
             return self.keyserver(configs["system"])
         config = configs[self.file]
         if self.verb == "add":
-            return add(config, *self.words, system=self.is_global, insecure=self.insecure, make_default=self.make_default)
+            return add_remote(config, *self.words, system=self.is_global, insecure=self.insecure, make_default=self.make_default)
         if self.verb == "remove":
-            return remove(config, *self.words, system=self.is_global)
+            return remove_remote(config, *self.words, system=self.is_global)
         if not self.is_global:
             config = sync(config, configs["system"])
-        return use(config, *self.words, system=self.is_global, exclusive=self.exclusive)
+        return use_remote(config, *self.words, system=self.is_global, exclusive=self.exclusive)
 
     def keyserver(self, config):
         name, uri = self.words if len(self.words) == 2 else ("", *self.words)
@@ -207,7 +211,7 @@ class Command:
             raise RuleError("invalid URI: cannot have empty URI")
         name = keyserver_owner(config, name)
         remote = config.remotes[name]
-        servers = remote.keyservers or (Keyserver(own_keyserver(remote, self.served)),)
+        servers = remote.keyservers or (Keyserver(builtin_keyserver(remote, self.served)),)
         if self.verb == "add":
             servers = add_keyserver(servers, uri, self.order, self.insecure)
         else:
@@ -216,4 +220,10 @@ class Command:
 
 
 def content(text):
-    return decode((text or "").encode(), "remote.yaml").config
+    """What a recorded file says; None if there is no file. Read once, however many steps leave it as it is."""
+    return _content(text or "")
+
+
+@functools.cache
+def _content(text):
+    return decode(text.encode(), "remote.yaml").config

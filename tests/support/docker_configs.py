@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.docker_json import _ENTRY_KEYS
-from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig, encode_login
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.registries import encode_login
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig
 from hypothesis import strategies as st
 
 
@@ -25,8 +28,15 @@ AUTHS = st.builds(encode_login, NAMES, PASSWORDS)
 ENTRIES = st.builds(lambda known, unknown: {**known, **unknown},
                     st.fixed_dictionaries({}, optional={"auth": AUTHS, **dict.fromkeys(("username", "password", "identitytoken", "email"), TEXT)}),
                     st.dictionaries(SAFE_KEYS, VALUES, max_size=2))
-HOSTS = st.sampled_from(["reg.example", "reg.example:5000", "[::1]:5000", "docker.io", "index.docker.io", "registry-1.docker.io", "ä.example"])
-KEYS = st.builds("".join, st.tuples(st.sampled_from(["", "http://", "https://", "HTTPS://u:p@"]), HOSTS | HOSTS.map(str.upper),
-                                    st.sampled_from(["", "/", "/v1", "/v1/", "/v2/", "/V2", "/org", "/org/v1/"]))) | TEXT
+_HOSTS = ["reg.example", "reg.example:5000", "[::1]:5000", "docker.io", "index.docker.io", "registry-1.docker.io", "ä.example"]
+HOSTS = st.sampled_from(_HOSTS)
+KEYS = TEXT | st.sampled_from([prefix + host + suffix for prefix, host, suffix in itertools.product(
+    ["", "http://", "https://", "HTTPS://u:p@"], [*_HOSTS, *map(str.upper, _HOSTS)], ["", "/", "/v1", "/v1/", "/v2/", "/V2", "/org", "/org/v1/"])])
 CONFIGS = st.builds(lambda auths, others: DockerConfig({"auths": auths, **others}, True),
                     st.dictionaries(KEYS, ENTRIES | st.none(), max_size=4), st.dictionaries(SAFE_KEYS, VALUES, max_size=3))
+# The same with few kinds of entries and of other keys, for rules that do not look into them
+LOGINS = st.builds(
+    lambda auths, others: DockerConfig({"auths": auths, **others}, True),
+    st.dictionaries(KEYS, st.sampled_from([
+        {"auth": "b2xkOm9sZA=="}, {"username": "u", "password": "p", "email": "e"}, {"identitytoken": "t", "more": [1]}, {}, None]), max_size=4),
+    st.sampled_from([{}, {"x": 1}, {"HttpHeaders": {"a": "b"}, "proxies": None}]))

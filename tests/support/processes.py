@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support.envs import ROOT, Node
+from support import forked
+from support.envs import ROOT, VENVS, Node
 
 # What Ansible's wrapper does on a node, down to the globals that a respawn needs. The profile is for ansible-core 2.19 and newer.
 LAUNCHER = """
@@ -57,8 +58,14 @@ def run(*command: object, env: Mapping[str, str], cwd: Path = ROOT, stdin: str |
     return subprocess.run([str(word) for word in command], cwd=cwd, env=env, input=stdin or "", capture_output=True, text=True, check=False)
 
 
-def run_module(node: Node, name: str, args: Mapping[str, Any], *, check: bool, diff: bool, home: Path, env: Mapping[str, object] | None) -> Run:
-    """Run one module of this collection the way Ansible does on a node, but without a controller (0.2 s instead of 1 s)."""
+def run_module(
+    node: Node, name: str, args: Mapping[str, Any], *, check: bool, diff: bool, home: Path, env: Mapping[str, object] | None, fresh: bool = False
+) -> Run:
+    """Run one module of this collection the way Ansible does on a node, but without a controller (0.2 s instead of 1 s).
+
+    If nothing speaks against it, the process is forked from one that has Ansible imported (0.05 s, see `support.forked`); with `fresh`,
+    an environment of its own, or an interpreter that is a script, it is a new one.
+    """
     tmpdir = home / ".ansible" / "tmp"
     tmpdir.mkdir(parents=True, exist_ok=True)
     controls = {
@@ -69,7 +76,10 @@ def run_module(node: Node, name: str, args: Mapping[str, Any], *, check: bool, d
     }
     stdin = json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **controls}})
     module = f"ansible_collections.hpc.apptainer.plugins.modules.{name}"
-    done = run(node.python, "-c", LAUNCHER, node.core / "modlib", module, env=clean_env(home, env), cwd=home, stdin=stdin)
+    if fresh or env or not node.python.is_relative_to(VENVS):
+        done = run(node.python, "-c", LAUNCHER, node.core / "modlib", module, env=clean_env(home, env), cwd=home, stdin=stdin)
+    else:
+        done = forked.POOL.run(node.python, node.core / "modlib", module, env=clean_env(home), cwd=home, stdin=stdin)
     try:
         result = json.loads(done.stdout)
     except ValueError:

@@ -4,7 +4,7 @@
 
 """The reference part of the role's README, made from its argument_specs. Run as a script (`make docs` does), it writes it.
 
-Entry points and lists that share their options (by an anchor in the YAML) get one table: a general tool would print it over and over.
+Entry points and lists that share their options (by an anchor in the YAML) get one table; a general tool would repeat it.
 """
 
 import re
@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "apptainer_fleet"
-BEGIN, END = "<!-- Made from meta/argument_specs.yml by make docs. -->\n", "<!-- That was it. -->\n"
+BEGIN, END = "<!-- Made from meta/argument_specs.yml by make docs. -->\n", "<!-- End of what make docs writes. -->\n"
 
 
 def readme() -> str:
-    """The README as it should be: what is written by hand in it, and the reference."""
+    """The README as it should be: its hand-written part, and the reference."""
     entries = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
     before, _begin, rest = (ROLE / "README.md").read_text().partition(BEGIN)
@@ -52,7 +52,7 @@ def _tables(options: Mapping[str, Any], defaults: Mapping[str, Any], shown: dict
         if nested and not same:
             shown[id(nested)] = name
             inner.append((name, nested))
-        words = _text(spec["description"]) + (f" Its keys: as of `{same}`." if same else "")
+        words = _text(spec["description"]) + (f" Its keys are those of `{same}`." if same else "")
         yield f"| `{name}` | {_type(spec)} | {_default(name, spec, defaults)} | {words} |\n"
     for name, nested in inner:
         yield from _tables(nested, {}, shown, f"{name}` of `{of}" if of else name)

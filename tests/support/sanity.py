@@ -17,13 +17,24 @@ from support.envs import VENVS, find_python
 from support.processes import clean_env, run
 
 # Stands in for get-pip.py, which is given the versions of pip and its helpers to install; those that come with a Python do, unless they are ancient.
+# ansible-test makes ten environments for each core, so they share one pip: to install it in each would cost more than most of the tests.
 GET_PIP = """\
-import subprocess
-import sys
+import glob, os, subprocess, sys, sysconfig
 
-subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
-if sys.version_info < (3, 9):
-    subprocess.check_call([sys.executable, "-m", "pip", "install"] + sys.argv[1:])
+import ensurepip
+
+shared = os.path.expanduser("~/.cache/pip-{}.{}".format(*sys.version_info))
+wheels = glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "pip-*.whl"))
+if sys.version_info >= (3, 9) and len(wheels) == 1:
+    if not os.path.isdir(shared):
+        subprocess.check_call([sys.executable, "-m", "zipfile", "-e", wheels[0], shared + ".new"])
+        os.rename(shared + ".new", shared)
+    with open(os.path.join(sysconfig.get_path("purelib"), "pip.pth"), "w") as file:
+        file.write(shared)
+else:
+    subprocess.check_call([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL)
+    if sys.version_info < (3, 9):
+        subprocess.check_call([sys.executable, "-m", "pip", "install"] + sys.argv[1:])
 """
 # Prints the controller's own version, and under which names the bootstrap of these two Pythons is looked for.
 ASK_CORE = """\
@@ -56,7 +67,8 @@ def sanity(core: Path, collection: Path, *options: str, minor: int | None = None
 def _configure_pip(python: Path, home: Path) -> None:
     """Write what pip is configured to here, by files and by variables, into a file that it finds in `home`."""
     listed = subprocess.check_output([python, "-m", "pip", "config", "list"], text=True)
-    sections: dict[str, dict[str, str]] = {"global": {"quiet": "2"}}
+    # What is never imported is not compiled.
+    sections: dict[str, dict[str, str]] = {"global": {"quiet": "2"}, "install": {"no-compile": "true"}}
     for line in listed.splitlines():
         name, value = line.split("=", 1)
         section, option = name.rsplit(".", 1)

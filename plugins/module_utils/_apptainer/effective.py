@@ -4,11 +4,10 @@
 
 # Private to this collection: may change in any release.
 
-"""What Apptainer itself does to a remote.yaml, hazards included.
+"""What Apptainer itself makes of the global file and a user's: the configuration with which its commands work, hazards included.
 
-Every function is "as Apptainer" 1.1.6 to 1.5: it predicts the real command (recorded runs remote_ops, keyserver_ops and merge). What our
-modules write is decided in `_rules/endpoints.py`, by safer rules; of these here they call what computes the effective configuration, and the
-commands are the reference that the recordings judge. Messages of RuleError here are Apptainer's own.
+Every function predicts Apptainer 1.1.6 to 1.5 (recorded runs of remote_ops and merge). What our modules write is decided in `_rules`, by
+safer rules.
 """
 
 from typing import List, Mapping, NamedTuple, Optional
@@ -17,55 +16,60 @@ from .._values.claims import EndpointToken
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.uri import DEFAULT_ENDPOINT_URI, same_place
 
-# What is used where no file says anything, by flavor
+# What is used where no file says anything, by flavor (DefaultRemoteConfig in `internal/pkg/remote/remote.go`)
 BUILT_IN = {
-    "apptainer": RemoteConfig("DefaultRemote", {"DefaultRemote": Remote(uri=DEFAULT_ENDPOINT_URI, system=True)}),
-    "singularity": RemoteConfig("SylabsCloud", {"SylabsCloud": Remote(uri="cloud.sylabs.io", system=True)}),
+    "apptainer": RemoteConfig(active="DefaultRemote", remotes={"DefaultRemote": Remote(uri=DEFAULT_ENDPOINT_URI, system=True)}),
+    "singularity": RemoteConfig(active="SylabsCloud", remotes={"SylabsCloud": Remote(uri="cloud.sylabs.io", system=True)}),
 }
 
 
 def exclusives(remotes: Mapping[str, Remote]) -> List[str]:
-    """Names of the endpoints marked exclusive, sorted. More than one is a hazard: Apptainer then obeys any of them, by chance."""
+    """Names of the endpoints marked exclusive, sorted. More than one is a hazard: Apptainer then picks one of them at random (sync())."""
     return sorted(name for name, remote in remotes.items() if remote.exclusive)
 
 
 def sync(user: RemoteConfig, system: RemoteConfig) -> RemoteConfig:
-    """What Apptainer makes of a user's file where a global file exists too.
+    """What Apptainer makes of a user's file if there is a global file, too.
 
-    Entries of the global file are added or refreshed, without Token and Insecure; an own entry of the same name hides the global one and
-    its Exclusive; copies whose original is gone stay. With several exclusive endpoints Apptainer picks one at random, here the last by
-    name. Source: `internal/pkg/remote/remote.go` SyncFrom since 1.1.6 (earlier a name collision was fatal).
+    Endpoints of the global file are added or refreshed, without Token and Insecure; one of the user's own with the same name hides the global
+    one and its Exclusive; copies of global ones that are gone stay. Of several exclusive endpoints Apptainer picks one at random (Go's map
+    order), this function the last one by name.
+    Source: `internal/pkg/remote/remote.go` SyncFrom since 1.1.6 (earlier the same name in both was fatal); recorded runs of merge.
     """
     remotes = dict(user.remotes)
     active = user.active
-    for name, original in sorted(system.remotes.items()):
-        mine = remotes.get(name, Remote(system=True))
-        if not mine.system:
+    for name, system_remote in sorted(system.remotes.items()):
+        remote = remotes.get(name, Remote(system=True))
+        if not remote.system:
             continue
-        remotes[name] = mine._replace(uri=original.uri, exclusive=original.exclusive, keyservers=original.keyservers)
-        if original.exclusive:
+        remotes[name] = remote._replace(uri=system_remote.uri, exclusive=system_remote.exclusive, keyservers=system_remote.keyservers)
+        if system_remote.exclusive:
             active = name
     return user._replace(active=active or system.active, remotes=remotes)
 
 
 class Effective(NamedTuple):
-    """What an Apptainer command of one user works with."""
+    """What an Apptainer command of one user works with.
+
+    `source` tells which files count: "user and global", "user", "global" or "built-in". `problem` is Apptainer's reason to refuse every
+    command that needs an endpoint.
+    """
 
     config: RemoteConfig
-    source: str  # which files count: "user and global", "user", "global" or "built-in"
-    problem: Optional[str] = None  # Apptainer's reason to refuse every command that needs an endpoint
+    source: str
+    problem: Optional[str] = None
 
 
 def shadows(user: RemoteConfig, system: RemoteConfig) -> List[str]:
-    """Names of a user's own endpoints that global ones have too, sorted."""
+    """Names of a user's own endpoints that hide global ones, sorted."""
     return sorted(name for name, remote in user.remotes.items() if name in system.remotes and not remote.system)
 
 
 def effective(user: Optional[RemoteConfig], system: Optional[RemoteConfig], flavor: str = "apptainer") -> Effective:
-    """The configuration that Apptainer computes; None stands for a file that is absent or that it silently ignores.
+    """The configuration that Apptainer computes. None stands for a file that does not exist or that it silently ignores.
 
-    SingularityCE (4.5) does the same, but for its built-in endpoint and for a name in both files, which is fatal there.
-    Source: `cmd/internal/cli/apptainer.go` getRemote, the same from 1.0.3 to 1.5.3.
+    SingularityCE (4.5) does the same, but has another built-in endpoint, and there the same name in both files is fatal.
+    Source: `cmd/internal/cli/apptainer.go` getRemote, the same from 1.0.3 to 1.5.3; recorded runs of merge.
     """
     if user is not None and system is not None:
         config, source = sync(user, system), "user and global"
@@ -87,14 +91,16 @@ def effective(user: Optional[RemoteConfig], system: Optional[RemoteConfig], flav
 
 
 def endpoint_tokens(remotes: RemoteConfig, system: RemoteConfig, as_stored: bool = False) -> List[EndpointToken]:
-    """The tokens in a user's file, for the URIs that Apptainer takes from the global file where it has the endpoint, and Insecure as here.
+    """The tokens in a user's file with the URIs to which Apptainer sends them: for a global endpoint that of the global file (sync()).
 
-    With `as_stored`, for the place that they were stored for: another one if the global endpoint moved since.
+    With `as_stored` they have the URIs for which they were stored: another one if the global endpoint has moved since. Insecure is always
+    that of the user's file.
     """
-    seen = sync(remotes, system).remotes
+    synced = sync(remotes, system).remotes
     found = []
     for name, remote in remotes.remotes.items():
-        moved = as_stored and not same_place(remote.uri, False, seen[name].uri, False)
         if remote.token:
-            found.append(EndpointToken(name, (remote if moved else seen[name]).uri, remote.insecure, remote.token))
+            has_moved = not same_place(remote.uri, False, synced[name].uri, False)
+            uri = remote.uri if as_stored and has_moved else synced[name].uri
+            found.append(EndpointToken(name=name, uri=uri, insecure=remote.insecure, token=remote.token))
     return found

@@ -6,11 +6,11 @@
 
 """Small configuration files: found behind symbolic links, read, locked, and replaced as a whole.
 
-The order of use is `path = resolve(name)`, `read(path)` and, only if something has to change: `make_directory`, then under
-`locked(path)` read and plan again, `replace`. Root may do all this in the directory of a user who tries to trick it: links are
-followed by a rule (`resolve`), and everything afterwards reaches the file through descriptors that were opened without following any.
+The order of use is `path = real_path(name)`, `read(path)` and, only if something has to change: `make_directory(...)`, then `replace(...)`
+under `locked(path)`. Root may do all this in the directory of a user who tries to trick it: links are followed by a rule (`real_path`),
+and everything afterwards reaches the file through descriptors that were opened without following any.
 
-Every error is a StoreError. It names the path, what the system said and what to do, never what is in the file.
+Every error is a StoreError. It names the path, what the system said and what to do, never the content of the file.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import stat
 import time
 from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 
-from .._errors import StoreError
+from .._errors import ConflictError, StoreError
 
 MAX_BYTES = 16 * 1024 * 1024
 LOCK_FILE = ".ansible-hpc.apptainer.lock"
@@ -30,15 +30,15 @@ LOCK_FILE = ".ansible-hpc.apptainer.lock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _UNSUPPORTED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EROFS)
 _NOT_PERMITTED = "Run the task as root or as the owner (become_user)."
-_NOT_EVEN_ROOT = "Not even root may: on NFS, run the task as the owner (become_user), else look for lsattr flags and SELinux denials."
+_NOT_EVEN_ROOT = "Not even root may do this: on NFS, run the task as the owner (become_user); elsewhere, check lsattr flags and SELinux denials."
 _ADVICE = {
-    errno.ENOSPC: "Free some space and run again.",
-    errno.EDQUOT: "The disk quota is used up: free some space and run again.",
+    errno.ENOSPC: "Free some space, and run again.",
+    errno.EDQUOT: "The disk quota is used up: free some space, and run again.",
     errno.EROFS: "Mount the file system writable, or make the change where its image is built.",
     errno.EBUSY: "If it is a mount point, as in a container, change the file that is mounted there.",
-    errno.ENOENT: "Its directory is missing: make it, or look who removed it.",
-    errno.ENOTDIR: "A directory on the way is a file, or became a symbolic link while this task ran: look who changes it.",
-    errno.ELOOP: "It became a symbolic link while this task ran: look who changes it.",
+    errno.ENOENT: "Its directory is missing: create it, or find out what removed it.",
+    errno.ENOTDIR: "A directory on its path is a file, or became a symbolic link while this task ran: find out what changes it.",
+    errno.ELOOP: "It became a symbolic link while this task ran: find out what changes it.",
 }
 
 
@@ -52,17 +52,17 @@ class FileState(NamedTuple):
 
 
 def real_path(path: str, root: str = "/", is_file: bool = True) -> str:
-    """The absolute path of the real file, which need not exist, behind every symbolic link: links are followed, not replaced.
+    """The absolute path of the real file, which need not exist, behind all symbolic links: links are followed, not replaced.
 
     With `root`, the root of another system's file tree, `path` must be below it, or below its real path, and links below it mean what
     they mean to that system: an absolute one begins at `root`, and `..` does not lead out of it. So the answer is always below it.
 
-    A link of the file is followed only to what its owner could have put there: something inside the link's own directory
-    (unless that is sticky, as /tmp), or a target of the same owner; the nearest existing parent counts for a missing one. So root
-    neither rewrites /etc/shadow for a user nor keeps the node's configuration in a user's file. A link of a directory on the way
-    must pass the same test, unless root or the running user made it: /home on another disk is how the administrator built the system.
+    A link in place of the file is followed only to what its owner could have put there: something inside the link's own directory
+    (unless that is sticky, as /tmp), or a target of the same owner; for a missing target its nearest existing parent counts. So root
+    neither rewrites /etc/shadow for a user nor keeps the node's configuration in a user's file. A link in place of a directory on the
+    path must pass the same test, unless root or the running user made it: /home on another disk is how the administrator built the system.
 
-    If `path` is not of a file but of a directory, its own link is judged as one on the way.
+    With `is_file` false, `path` is that of a directory, and a link in its place is judged as one of a directory on the path.
 
     Raises StoreError for a link that fails this test, for a loop, and where the path cannot be searched.
     """
@@ -95,7 +95,7 @@ def read(path: str) -> FileState:
         except FileNotFoundError:
             return FileState(None, None, None, None)
     if len(data) > MAX_BYTES:
-        raise StoreError("%s: is larger than %d MiB, so it is no configuration file. Look what wrote it." % (path, MAX_BYTES >> 20))
+        raise StoreError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, so it is not a configuration file. Find out what wrote it.")
     return FileState(data, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
 
@@ -103,10 +103,10 @@ def read(path: str) -> FileState:
 def locked(*paths: str, timeout: float = 30.0) -> Iterator[None]:
     """Keeps every other user of this function away from all files in the directories of the resolved `paths`, which must exist.
 
-    Name all files in one call: two of one directory share its lock, and the order is always the same, so nobody waits in a circle.
+    Name all files in one call: files of one directory share its lock, and the order is always the same, so there is no deadlock.
     The lock is an empty file beside them, 0600 and never removed. On NFS and Lustre a lock on the directory itself would be granted
-    but hold on this node only, while nodes share home directories; and on a local disk whoever may read the directory could keep
-    it. Where a lock file does not work (read-only, or no locks on files) the directory is locked nevertheless: better than nothing.
+    but hold on this node only, while nodes share home directories; and on a local disk anyone who may read the directory could hold
+    it. Where a lock file does not work (read-only, or no locks on files) the directory is locked instead: better than nothing.
 
     Raises StoreError if it has waited `timeout` seconds for one directory, or may not lock it.
     """
@@ -124,22 +124,23 @@ def locked(*paths: str, timeout: float = 30.0) -> Iterator[None]:
 
 
 def make_directory(path: str, mode: int) -> bool:
-    """Makes the directory at the resolved `path`, with `mode` whatever the umask, and its missing parents, 0755. Returns whether it made any.
+    """Creates the directory at the resolved `path`, with `mode` whatever the umask, and its missing parents, 0755.
 
-    What root makes belongs to the owner of the directory it is made in. What exists is left alone. Raises StoreError.
+    Returns whether it created any. What root creates belongs to the owner of the directory it is created in. What exists is left alone.
+    Raises StoreError.
     """
-    with _explained(path, "make this directory"):
+    with _explained(path, "create this directory"):
         return _make(path, mode)
 
 
 def mode_of(path: str) -> int:
     """The mode of what is at `path`. Raises StoreError."""
-    with _explained(path, "find the mode"):
+    with _explained(path, "read the mode"):
         return stat.S_IMODE(os.stat(path or ".").st_mode)
 
 
 def check_writable(path: str) -> None:
-    """Raises StoreError if a file at the resolved `path` could not be replaced or made, as far as that can be told without trying."""
+    """Raises StoreError if a file at the resolved `path` could not be replaced or created, as far as one can tell without trying."""
     directory = os.path.dirname(path)
     while not os.path.exists(directory):
         directory = os.path.dirname(directory)
@@ -150,7 +151,7 @@ def check_writable(path: str) -> None:
 
 
 class Replacement(NamedTuple):
-    """A new content for the file at a resolved path, its mode, and an uid and gid that it would not get by itself; see replace()."""
+    """New content for the file at a resolved path, its mode, and a uid and gid that it would not get by itself; see replace()."""
 
     path: str
     data: bytes
@@ -164,14 +165,15 @@ class Replacement(NamedTuple):
 def replace(*changes: Replacement) -> None:
     """Puts new files at the paths of `changes`: whoever looks, at any instant, sees the old or the new file, whole.
 
-    Without another in `owner` the owner is kept, or it fails. So is the group; if that is not permitted, it fails only where the old
-    mode gave the group rights of its own. A new file that root makes belongs to the owner of its directory. ACLs and other extended
+    Unless `owner` names another, the owner is kept, or it fails. So is the group; if that is not permitted, it fails only where the old
+    mode gave the group rights of its own. A new file that root creates belongs to the owner of its directory. ACLs and other extended
     attributes are not kept: Apptainer's chmod 0600 disables an ACL on a user's file, and everybody may read the global one.
-    `prepare` gets the path of the temporary file, in the same directory, for its security context and no more: others may exchange it.
+    `prepare` gets the path of the temporary file, in the same directory, to set its security context and nothing else: others may
+    replace that file meanwhile.
 
-    With `before`, as read when the change was planned, it fails if the file is no longer like that: Apptainer itself takes no locks.
-    With `backup`, the name of a file that does not exist yet, the old content stays in the same directory under that name. It is prepared
-    as the new one: a mode that lets others read a secret is not kept for it either.
+    With `before`, as read when the change was planned, it fails if the file has changed since: Apptainer itself takes no locks.
+    With `backup`, the name of a file that does not exist yet, the old content stays in the same directory under that name. The backup is
+    prepared as the new file: a mode that lets others read a secret is not kept for it either.
 
     All temporary files are on disk before the first file is replaced, so that a full disk keeps all as they were.
 
@@ -182,10 +184,10 @@ def replace(*changes: Replacement) -> None:
         ready = [_prepare(stack, change) for change in changes]
         for change in changes:
             if change.before is not None and read(change.path) != change.before:
-                raise StoreError(f"{change.path}: was changed by someone else while this task ran, so it is left as it is now. Run again.")
+                raise ConflictError(f"{change.path}: was changed by someone else while this task ran, so it is left as it is now. Run again.")
         for number, (change, parent, temporary) in enumerate(ready):
-            already = ", ".join(other.path for other in changes[:number])
-            with _explained(change.path, "write", " The file is unchanged%s." % (already and f", but not {already}")):
+            replaced = ", ".join(other.path for other in changes[:number])
+            with _explained(change.path, "write", f" The file is unchanged{replaced and f', but not {replaced}'}."):
                 _rename_into_place(change, parent, temporary)
         for change, parent, temporary in ready:
             with _explained(change.path, "flush its directory to disk", " The new file is in place, but a power failure may undo that."):
@@ -230,7 +232,7 @@ def _explained(path: str, action: str, outcome: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        advice = _ADVICE.get(exc.errno or 0, "Run again, or look into the kernel log of this node and of its file server.")
+        advice = _ADVICE.get(exc.errno or 0, "Retry; if it persists, see the kernel logs of the node and of the file server.")
         if isinstance(exc, PermissionError):
             advice = _NOT_PERMITTED if os.geteuid() else _NOT_EVEN_ROOT
         raise StoreError(f"{path}: cannot {action}: {exc.strerror or exc}. {advice}{outcome}") from exc
@@ -255,7 +257,7 @@ def _behind(path: str, links: List[str], is_file: bool, root: str) -> str:
         return path
     links.append(path)
     if len(links) > 40:  # as in Linux
-        raise StoreError(f"{links[0]}: its symbolic links lead in a circle. Remove one of them.")
+        raise StoreError(f"{links[0]}: its symbolic links form a loop. Remove one of them.")
     directory = os.path.dirname(path)
     target = _real(directory, os.readlink(path), links, is_file, root)
     trusted = not is_file and status.st_uid in (0, os.geteuid())
@@ -264,8 +266,8 @@ def _behind(path: str, links: List[str], is_file: bool, root: str) -> str:
     if trusted or inside or owner == status.st_uid:
         return target
     raise StoreError(
-        "%s: is a symbolic link that belongs to %s, but %s belongs to %s, so it is not followed. "
-        "Give both the same owner (chown -h), or name the file there as the one to manage." % (path, _user(status.st_uid), target, _user(owner))
+        f"{path}: is a symbolic link that belongs to {_user(status.st_uid)}, but {target} belongs to {_user(owner)}, so it is not followed. "
+        "Give both the same owner (chown -h), or name the target as the file to manage."
     )
 
 
@@ -282,7 +284,7 @@ def _user(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return "user %d" % uid
+        return f"user {uid}"
 
 
 @contextlib.contextmanager
@@ -320,8 +322,8 @@ def _wait_for(fd: int, directory: str, timeout: float) -> None:
             return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if time.monotonic() >= deadline:
             raise StoreError(
-                "%s: another task has kept this directory locked for %g seconds. Wait for it, or find it with `fuser -v %s`, and run again."
-                % (directory, timeout, os.path.join(directory, LOCK_FILE))
+                f"{directory}: another task has kept this directory locked for {timeout:g} seconds. Wait for it, or find it with "
+                f"`fuser -v {os.path.join(directory, LOCK_FILE)}`, and run again."
             )
         time.sleep(pause)
         pause = min(2 * pause, 0.25)
@@ -339,7 +341,7 @@ def _make(path: str, mode: int) -> bool:
             return False
         with _open(name, _DIRECTORY, parent) as fd:
             if os.listdir(fd):  # else root could be made to give away a directory that was renamed to this name
-                raise StoreError(f"{path}: was exchanged while it was made. Look who changes it, and run again.")
+                raise StoreError(f"{path}: was replaced while it was being created. Find out what replaces it, and run again.")
             _give_to_owner_of(parent, fd)
             os.fchmod(fd, mode)
     return True
@@ -379,8 +381,8 @@ def _keep_owner(path: str, fd: int, old: os.stat_result) -> None:
     except PermissionError as exc:
         if old.st_uid != os.fstat(fd).st_uid or (old.st_mode >> 3) & 7 != old.st_mode & 7:
             raise StoreError(
-                "%s: belongs to %s and group %d, which %s may not give to a new file. Run the task as root or as the owner (become_user); "
-                "the file is unchanged." % (path, _user(old.st_uid), old.st_gid, _user(os.geteuid()))
+                f"{path}: belongs to {_user(old.st_uid)} and group {old.st_gid}, which {_user(os.geteuid())} may not give to a new file. "
+                "Run the task as root or as the owner (become_user); the file is unchanged."
             ) from exc
 
 

@@ -21,23 +21,23 @@ _CONFIGDIR_VARIABLES = {"apptainer": ("APPTAINER_CONFIGDIR", "SINGULARITY_CONFIG
 
 
 def checked_root(root: Optional[str]) -> str:
-    """The root of the file tree that is meant, "/" for None. Raises StoreError unless it is an absolute path of a directory.
+    """The root of the file tree that is meant, "/" for None. Raises StoreError unless it is the absolute path of a directory.
 
-    It must exist, as whatever is missing below it is made: a mistyped one would be, too.
+    It must exist, because what is missing below it is created: a mistyped root would be, too.
     """
     if root is None:
         return "/"
     if not root.startswith("/"):
-        raise StoreError(f'root must be an absolute path, and it is "{root}"; leave it out for the file system of this node itself')
+        raise StoreError(f'root is "{root}", but must be an absolute path; leave it out for the file system of this node')
     if not os.path.isdir(root):
-        raise StoreError(f"root {root} is no directory on this node; make it, or correct the path")
+        raise StoreError(f"root {root} is not a directory on this node; create it, or correct the path")
     return "/" if os.path.samefile(root, "/") else root
 
 
 def global_file(flavor: str, sysconfdir: Optional[str] = None, root: str = "/") -> str:
-    """The path of the global remote.yaml. Without `sysconfdir`: where packages put it, or else where `make install` does, by what exists.
+    """The path of the global remote.yaml. Without `sysconfdir`: where packages put it, or where `make install` does if only that exists.
 
-    All that is below `root`, also `sysconfdir`. Source: `internal/pkg/remote/remote.go` SystemConfigPath; no environment variable moves it.
+    All of that is below `root`. Source: `internal/pkg/remote/remote.go` SystemConfigPath; no environment variable moves it.
     """
     if not sysconfdir:
         installed = [base for base in _SYSCONFDIRS if _is_directory(os.path.join(_below(root, base), flavor), root)]
@@ -54,15 +54,15 @@ def _is_directory(path: str, root: str) -> bool:
         return os.path.isdir(path)
     try:
         return os.path.isdir(real_path(path, root, is_file=False))
-    except StoreError:  # which is told when the file is looked for there
+    except StoreError:  # raised again when the file is looked for there
         return False
 
 
 def user_directory(flavor: str) -> str:
     """The directory of this user's own files.
 
-    `APPTAINER_CONFIGDIR` wins (from 1.2), then `$HOME` (from 1.1). A `$HOME` that belongs to somebody else, as `sudo` and `su` may
-    leave it behind, is not believed: then, and always for SingularityCE, the user database says it. Source: `pkg/syfs/syfs.go`.
+    `APPTAINER_CONFIGDIR` comes first (from 1.2 on), then `$HOME` (from 1.1 on). A `$HOME` that belongs to somebody else, as `sudo` and
+    `su` may leave it behind, is ignored: then, and always for SingularityCE, the user database counts. Source: `pkg/syfs/syfs.go`.
     """
     for variable in _CONFIGDIR_VARIABLES[flavor]:
         if os.environ.get(variable):
@@ -72,7 +72,7 @@ def user_directory(flavor: str) -> str:
         try:
             home = pwd.getpwuid(os.geteuid()).pw_dir
         except KeyError:
-            raise StoreError("user %d is not in the user database of this node, so it has no home; give config_file" % os.geteuid()) from None
+            raise StoreError(f"user {os.geteuid()} is not in the user database of this node, so it has no home; set config_file") from None
     return os.path.join(home, f".{flavor}")
 
 
@@ -82,7 +82,7 @@ def user_file(flavor: str) -> str:
 
 
 def docker_fallback(user_remote_yaml: str) -> str:
-    """The docker configuration that Apptainer from 1.4 reads, and writes, for a user without a docker-config.json beside remote.yaml.
+    """The docker configuration that Apptainer from 1.4 on reads, and writes, for a user without a docker-config.json beside remote.yaml.
 
     Source: `pkg/syfs/syfs.go` SearchDockerConf; with `APPTAINER_CONFIGDIR` it is in the same directory.
     """
@@ -95,7 +95,8 @@ def docker_fallback(user_remote_yaml: str) -> str:
 def cached_discoveries(directory: str, root: str = "/") -> List[str]:
     """Names of the discovery documents cached beside a user's remote.yaml.
 
-    Apptainer from 1.1 never writes there but reads, so such a file was put there by hand: it redirects an endpoint, even an exclusive one.
+    Apptainer from 1.1 on reads them but never writes any, so somebody put such a file there by hand: it redirects an endpoint, even an
+    exclusive one.
     Source: `internal/pkg/remote/endpoint/service.go`.
     """
     cache = os.path.join(directory, DISCOVERY_CACHE)

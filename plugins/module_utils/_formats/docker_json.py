@@ -4,9 +4,9 @@
 
 # Private to this collection: may change in any release.
 
-"""The format: bytes of a docker-config.json to values and back.
+"""The bytes of a docker-config.json as values, and back.
 
-What is read is what Go's encoding/json and docker/cli take, and nothing that would be lost in writing; it is written as docker/cli does.
+It reads what Go's encoding/json and docker/cli read, except what would be lost in writing it back; it writes as docker/cli does.
 """
 
 import json
@@ -29,14 +29,15 @@ _SURROGATE = re.compile("[\\ud800-\\udfff]")
 
 
 def decode(data: bytes, path: str) -> DockerConfig:
-    """The contents `data` of the file `path`, which is used in messages only.
+    """The content `data` of the file `path`, which is used in messages only.
 
-    Raises FormatError, with line and column and never a value, for what Apptainer refuses: no JSON, no object, an `auth` that can't be
-    decoded. Refused though Apptainer reads it, because writing it back would lose or change something: bytes that aren't UTF-8, text
-    behind the object, a key that stands twice, a key that Go takes for another (it ignores case), and nesting of more than 100 levels.
+    Raises FormatError, with line and column and never a value, for what Apptainer refuses: no JSON, no object, an `auth` that cannot be
+    decoded (recorded runs of logins). Some of what Apptainer reads is refused too, because writing it back would lose or change something:
+    bytes that are not UTF-8, text after the object, the same key twice, a key that Go takes for another (it ignores case), and nesting of
+    more than 100 levels.
     """
     if len(data) > _LARGEST:
-        raise FormatError("%s: is larger than %d KiB, so it is no file of logins; look what wrote it" % (path, _LARGEST >> 10))
+        raise FormatError(f"{path}: is larger than {_LARGEST >> 10} KiB, so it is not a file of logins; find out what wrote it")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -48,20 +49,20 @@ def decode(data: bytes, path: str) -> DockerConfig:
 
 
 class _Reader:
-    """One JSON text, with the places of its keys."""
+    """One JSON text, with the offsets of its keys."""
 
     def __init__(self, text: str, path: str) -> None:
         self.text = text
         self.path = path
-        self.places: Dict[Tuple[str, ...], int] = {}
+        self.offsets: Dict[Tuple[str, ...], int] = {}
 
     def read(self) -> Mapping[str, Any]:
         try:
             tree = json.loads(self.text, parse_int=Number, parse_float=Number)
         except ValueError as error:
-            raise self.error(getattr(error, "pos", 0), "this is not JSON; mend the file, or remove it and log in again") from None
+            raise self.error(getattr(error, "pos", 0), "this is not JSON; fix the file, or remove it and log in again") from None
         except RecursionError:
-            raise self.error(0, "the values are nested too deeply; mend the file, or remove it and log in again") from None
+            raise self.error(0, "the values are nested too deeply; fix the file, or remove it and log in again") from None
         for offset, problem in self._walk():
             raise self.error(offset, problem)
         if not isinstance(tree, dict):
@@ -71,30 +72,30 @@ class _Reader:
 
     def error(self, offset: int, problem: str) -> FormatError:
         line, column = self.text.count("\n", 0, offset) + 1, offset - self.text.rfind("\n", 0, offset)
-        return FormatError("%s, line %d, column %d: %s" % (self.path, line, column, problem))
+        return FormatError(f"{self.path}, line {line}, column {column}: {problem}")
 
     def _walk(self) -> Iterator[Tuple[int, str]]:
-        """Remember where each key stands; yield what json.loads lets pass and Go, or we, don't."""
+        """Remember where each key is; yield what json.loads accepts, but Go or this module does not."""
         above: List[str] = []
         seen: List[Set[str]] = []
         for token in _TOKEN.finditer(self.text):
-            word = token.group()
-            if word in "[{":
+            text = token.group()
+            if text in "[{":
                 above.append("")
                 seen.append(set())
                 if len(above) > _DEEPEST:
-                    yield token.start(), "the values are nested more than %d levels deep; remove what nobody needs" % _DEEPEST
-            elif word in "]}":
+                    yield token.start(), f"the values are nested more than {_DEEPEST} levels deep; remove what is not needed"
+            elif text in "]}":
                 above.pop()
                 seen.pop()
             elif token.group(2):
                 key = above[-1] = json.loads(token.group(1))
                 if key in seen[-1]:
-                    yield token.start(), f"the key {quoted(without_login(key))} stands twice here; remove one of the two"
+                    yield token.start(), f"the key {quoted(without_login(key))} is used twice; remove one of the two"
                 seen[-1].add(key)
-                self.places[tuple(above)] = token.start()
+                self.offsets[tuple(above)] = token.start()
             elif not token.group(1):
-                yield token.start(), f"{word} is not JSON; write a number"
+                yield token.start(), f"{text} is not JSON; write a number"
 
     def _check_file(self, tree: Mapping[str, Any]) -> None:
         self._check_spelling(tree, _FILE_KEYS, ())
@@ -111,29 +112,29 @@ class _Reader:
         for key in _ENTRY_KEYS:
             self._check_type(entry, above + (key,), str)
         if entry.get("auth") and decode_login(entry["auth"]) is None:
-            raise self._at(above + ("auth",), "must be user:password in Base64; log in again after removing this entry")
+            raise self._at(above + ("auth",), "must be user:password in Base64; remove this entry, then log in again")
 
     def _check_spelling(self, values: Mapping[str, Any], known: Tuple[str, ...], above: Tuple[str, ...]) -> None:
         by_folding = {name.casefold(): name for name in known}
         for key in values:
             meant = by_folding.get(key.casefold(), key)
             if key != meant:
-                raise self._at(above + (key,), f"is read as {quoted(meant)}, whatever its case; write it so")
+                raise self._at(above + (key,), f"is read as {quoted(meant)}, because case is ignored; write it like that")
 
     def _check_type(self, values: Mapping[str, Any], keys: Tuple[str, ...], kind: type) -> None:
-        """As Go: null is as if the key were not there."""
+        """As in Go, null counts as if the key were not there."""
         value = values.get(keys[-1])
         if value is not None and not isinstance(value, kind):
             raise self._at(keys, f"must be {'text in quotes' if kind is str else 'an object in braces'}")
 
     def _at(self, keys: Tuple[str, ...], problem: str) -> FormatError:
-        return self.error(self.places[keys], f"{' in '.join((quoted(without_login(key)) for key in reversed(keys)))} {problem}")
+        return self.error(self.offsets[keys], f"{' in '.join((quoted(without_login(key)) for key in reversed(keys)))} {problem}")
 
 
 def encode(config: DockerConfig) -> bytes:
     """The bytes that docker/cli writes for these values: tabs, logins sorted, no line break at the end (`SaveToWriter`, json.MarshalIndent).
 
-    All other keys stay where they stood, while docker/cli has an order of its own and drops the unknown ones.
+    All other keys stay where they are in the file; docker/cli has an order of its own, and drops the unknown ones.
     """
     tree = dict(config.tree)
     if tree.get("auths"):

@@ -6,9 +6,9 @@
 
 """The bytes of a remote.yaml as a RemoteConfig: what every Apptainer from 1.3 to 1.5 reads, and nothing else.
 
-Apptainer ignores a whole file that it can't read, without a word, so what any of them refuses is refused here, with file, line and
-column. The rules are those of Go's yaml v3 decoding into Apptainer's structs with KnownFields (`decode.go`); the proof is the recorded
-`accept.json` in tests/golden. What 1.0 to 1.2 (yaml v2) refuse of the rest is reported as quirks.
+Apptainer silently ignores a whole file that it cannot read, so what any of these versions refuses is refused here, with file, line and
+column. The rules are those of Go's yaml v3 when it decodes into Apptainer's structs with KnownFields (`decode.go`); the tests compare
+them with the recorded runs of accept. What 1.0 to 1.2 (yaml v2) refuse of the rest is reported as quirks.
 """
 
 import binascii
@@ -18,12 +18,12 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple, TypeV
 
 from .._errors import FormatError
 from .._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
-from . import yaml_nodes as _yaml_nodes
+from . import yaml_nodes
 from .remote_yaml_writer import OLD_FALSE, OLD_TRUE, WORDS, scalar_kind
 from .yaml_nodes import Collection, Node, SourceFile
 
-HAS_YAML = _yaml_nodes.HAS_YAML
-YAML_IMPORT_ERROR = _yaml_nodes.YAML_IMPORT_ERROR
+HAS_YAML = yaml_nodes.HAS_YAML
+YAML_IMPORT_ERROR = yaml_nodes.YAML_IMPORT_ERROR
 
 # Minor versions, as in Quirk.refused_by.
 _V1_0 = ("1.0",)
@@ -47,7 +47,7 @@ _Item = TypeVar("_Item")
 
 
 class Quirk(NamedTuple):
-    """Something that is read here, but that some versions of Apptainer refuse or crash on: in `line`, by `refused_by` (as `"1.0"`)."""
+    """Something in `line` that is read here, but that the minor versions `refused_by` of Apptainer (as `"1.0"`) refuse or crash on."""
 
     line: int
     message: str
@@ -55,11 +55,11 @@ class Quirk(NamedTuple):
 
 
 class Document(NamedTuple):
-    """What a file holds.
+    """The content of a file.
 
-    `header` is the comment block at its top, with blank lines, to be kept by the next write. `has_data` is false for a file with
-    nothing but comments, white space or a byte order mark, which Apptainer 1.3 and later refuse: to be repaired by the next write. A file
-    of no bytes has data in this sense, as every version reads it.
+    `header` is the comment block at its top, with blank lines, which the next write keeps. `has_data` is false for a file with nothing but
+    comments, white space or a byte order mark: Apptainer 1.3 and later refuse it, and the next write repairs it. A file of no bytes has
+    data in this sense, as every version reads it.
     """
 
     config: RemoteConfig
@@ -69,23 +69,23 @@ class Document(NamedTuple):
 
 
 def decode(data: bytes, path: str) -> Document:
-    """The contents `data` of the file `path`, which is used in messages only.
+    """The content `data` of the file `path`, which is used in messages only.
 
     Raises FormatError for what Apptainer 1.3, 1.4 or 1.5 refuses or crashes on; its message never holds a token or another secret.
-    Named deviations: a file without data is read as empty (1.3 and later refuse it); null items of `Keyservers` and `Credentials` are
-    dropped (Apptainer keeps them). Refused though Apptainer may read them: a name or key that stands twice in two spellings (by alias or
-    `!!binary`), `!!binary` that isn't UTF-8, `!!null` on a collection, an alias inside what it names, a byte order mark in the middle,
-    text after the document without `---`, and an endpoint called by a number that `<<` brings in again.
+    Deviations: a file without data is read as empty (1.3 and later refuse it); null items of `Keyservers` and `Credentials` are dropped
+    (Apptainer keeps them). Refused though Apptainer may read it: the same name or key twice in two spellings (by alias or `!!binary`),
+    `!!binary` that is not UTF-8, `!!null` on a collection, an alias inside what it names, a byte order mark in the middle, text after the
+    document without `---`, and an endpoint named by a number that `<<` merges in again.
     """
     if not data:
         return Document(RemoteConfig(), "", True, ())
     collecting = gc.isenabled()
-    gc.disable()  # nothing here becomes garbage, and looking for it takes longer than the parsing
+    gc.disable()  # nothing here becomes garbage, and looking for it takes longer than parsing
     try:
         file = SourceFile(path)
-        text = _yaml_nodes.text_of(data, file)
-        has_data, root = _yaml_nodes.first_document(text, file)
-        header = _yaml_nodes.header_of(text)
+        text = yaml_nodes.text_of(data, file)
+        has_data, root = yaml_nodes.first_document(text, file)
+        header = yaml_nodes.header_of(text)
         if not has_data:
             return Document(RemoteConfig(), header, False, (Quirk(1, "nothing but comments or white space", _FROM_1_3),))
         reader = _Reader(file)
@@ -139,7 +139,8 @@ class _Reader:
             self._quirk(root, "an empty document", _BEFORE_1_3)
             return RemoteConfig()
         fields = self._fields(root, "the file", _FILE_KEYS)
-        return RemoteConfig(self._text(fields, "Active"), self._remotes(fields), self._list(fields, "Credentials", self._credential))
+        return RemoteConfig(
+            active=self._text(fields, "Active"), remotes=self._remotes(fields), credentials=self._list(fields, "Credentials", self._credential))
 
     def _remotes(self, fields: Dict[str, Tuple[Node, Node]]) -> Dict[str, Remote]:
         """`Remotes`, by name. Raises FormatError for null values, on which every version crashes."""
@@ -147,12 +148,12 @@ class _Reader:
             return {}
         key, node = fields["Remotes"]
         if self._is_null(node):
-            raise self.file.at(key, "Remotes has no value, on which some commands crash", 'Write "Remotes: {}" if there is no endpoint.')
+            raise self.file.at(key, "Remotes has no value, and some commands crash on that", 'Write "Remotes: {}" if there is no endpoint.')
         entries = self._entries(node, "Remotes", None)
         remotes = {}
         for name, (key, value) in entries.named.items():
             if self._is_null(value):
-                raise self.file.at(key, f"{_named('endpoint', name)} has no value, on which commands crash", "Write its URI, or remove it.")
+                raise self.file.at(key, f"{_named('endpoint', name)} has no value, and commands crash on that", "Write its URI, or remove it.")
             if name == "<<":
                 self._quirk(key, "an endpoint named <<, with which Apptainer before 1.5 writes a file that no version can read", _BEFORE_1_5)
             remotes[name] = self._remote(value)
@@ -174,8 +175,10 @@ class _Reader:
         fields = self._fields(node, "an endpoint", _ENDPOINT_KEYS)
         if "Insecure" in fields:
             self._quirk(fields["Insecure"][0], "the endpoint key Insecure", _V1_0)
-        return Remote(self._text(fields, "URI"), self._text(fields, "Token"), self._bool(fields, "System"), self._bool(fields, "Exclusive"),
-                      self._bool(fields, "Insecure"), self._list(fields, "Keyservers", self._keyserver))
+        return Remote(
+            uri=self._text(fields, "URI"), token=self._text(fields, "Token"), system=self._bool(fields, "System"),
+            exclusive=self._bool(fields, "Exclusive"), insecure=self._bool(fields, "Insecure"),
+            keyservers=self._list(fields, "Keyservers", self._keyserver))
 
     def _keyserver(self, node: Node) -> Optional[Keyserver]:
         """One item of `Keyservers`. Null is read from 1.3; before, yaml v2 leaves a nil pointer for some spellings (`prepare`)."""
@@ -184,38 +187,40 @@ class _Reader:
                 self._quirk(node, "an empty item of Keyservers", _BEFORE_1_3)
             return None
         fields = self._fields(node, "a keyserver", _KEYSERVER_KEYS)
-        return Keyserver(self._text(fields, "URI"), self._bool(fields, "Skip"), self._bool(fields, "External"), self._bool(fields, "Insecure"))
+        return Keyserver(
+            uri=self._text(fields, "URI"), skip=self._bool(fields, "Skip"), external=self._bool(fields, "External"),
+            insecure=self._bool(fields, "Insecure"))
 
     def _credential(self, node: Node) -> Optional[Credential]:
         if self._is_null(node):
             return None
         fields = self._fields(node, "a login", _CREDENTIAL_KEYS)
-        return Credential(self._text(fields, "URI"), self._text(fields, "Auth"), self._bool(fields, "Insecure"))
+        return Credential(uri=self._text(fields, "URI"), auth=self._text(fields, "Auth"), insecure=self._bool(fields, "Insecure"))
 
-    def _fields(self, node: Node, what: str, known: Tuple[str, ...]) -> Dict[str, Tuple[Node, Node]]:
+    def _fields(self, node: Node, what: str, known_keys: Tuple[str, ...]) -> Dict[str, Tuple[Node, Node]]:
         """The keys and values of a struct. Null keys are skipped from 1.3 and refused before."""
-        entries = self._entries(node, what, known)
+        entries = self._entries(node, what, known_keys)
         for key, _value in entries.unnamed:
             self._quirk(key, "an empty key", _BEFORE_1_3)
         return entries.named
 
-    def _entries(self, node: Node, what: str, known: Optional[Tuple[str, ...]]) -> _Entries:
+    def _entries(self, node: Node, what: str, known_keys: Optional[Tuple[str, ...]]) -> _Entries:
         """A mapping with all that it merges: its own keys win, then the first that is merged (`merge` in decode.go of yaml v3).
 
-        Raises FormatError for keys other than `known`, unless that is None: for endpoints' names. Those are refused before 1.3 if two
+        Raises FormatError for keys other than `known_keys`, unless that is None: for endpoints' names. Those are refused before 1.3 if two
         maps have the same; and Go's bookkeeping takes the wrong one if the name is a number, a date and so on, so that is refused here.
         """
-        entries = self._own_entries(node, what, known)
+        entries = self._own_entries(node, what, known_keys)
         stack = self._merged(entries.merge)
         done: Set[int] = set()
         while stack:
             merged = stack.pop()
-            more = self._own_entries(merged, what, known)
+            more = self._own_entries(merged, what, known_keys)
             for name, pair in more.named.items():
-                if name in entries.named and known is None:
+                if name in entries.named and known_keys is None:
                     if scalar_kind(name) != "str":
-                        raise self.file.at(pair[0], f"{_named('endpoint', name)} stands in two of the mappings that << joins", "Remove one.")
-                    self._quirk(pair[0], "an endpoint that stands in two of the mappings that << joins", _BEFORE_1_3)
+                        raise self.file.at(pair[0], f"{_named('endpoint', name)} is in two of the mappings that << merges", "Remove one.")
+                    self._quirk(pair[0], "an endpoint that is in two of the mappings that << merges", _BEFORE_1_3)
                 entries.named.setdefault(name, pair)
             entries.unnamed.extend(more.unnamed)
             if id(merged) not in done:
@@ -233,8 +238,8 @@ class _Reader:
                 raise self.file.at(item, "what << merges must be a mapping or a list of mappings", "Correct it, or quote << if it is a name.")
         return nodes
 
-    def _own_entries(self, node: Node, what: str, known: Optional[Tuple[str, ...]]) -> _Entries:
-        """A mapping without what it merges. Raises FormatError for what isn't one, unknown keys, and keys that stand twice."""
+    def _own_entries(self, node: Node, what: str, known_keys: Optional[Tuple[str, ...]]) -> _Entries:
+        """A mapping without what it merges. Raises FormatError for what is not one, unknown keys, and keys that are used twice."""
         if not isinstance(node, Collection) or not node.is_mapping or _tag(node) == "null":
             raise self.file.at(node, f"{what} must be a mapping", 'Write "key: value" lines, indented.')
         self._count(node)
@@ -245,36 +250,36 @@ class _Reader:
         for pair in zip(node.items[::2], node.items[1::2]):
             key = pair[0]
             if isinstance(key, Collection):
-                raise self.file.at(key, "a list or mapping stands where a key must be", "Quote it if it is text.")
+                raise self.file.at(key, "a list or mapping is in the place of a key", "Quote it if it is text.")
             kind, name = self._scalar(key)
             if key.value in texts or name in named:
                 first = texts[key.value] if key.value in texts else named[name][0]
-                raise self.file.at(key, "%s stands twice, first in line %d" % (_named("key", name), first.start_mark.line + 1), "Remove one.")
+                raise self.file.at(key, f"{_named('key', name)} is used twice, first in line {first.start_mark.line + 1}", "Remove one.")
             texts[key.value] = key
             if _is_merge(key):
                 merge = pair[1]
             elif kind == "null":
                 unnamed.append(pair)
-            elif known is None or name in known:
+            elif known_keys is None or name in known_keys:
                 named[name] = pair
             else:
-                raise self._unknown(key, name, what, known)
+                raise self._unknown(key, name, what, known_keys)
         return _Entries(named, unnamed, merge)
 
-    def _unknown(self, key: Node, name: str, what: str, known: Tuple[str, ...]) -> FormatError:
-        meant = [word for word in known if word.lower() == name.lower()]
-        return self.file.at(key, f"{_named('key', name)} is not one that Apptainer knows for {what} ({', '.join(known)})",
+    def _unknown(self, key: Node, name: str, what: str, known_keys: Tuple[str, ...]) -> FormatError:
+        meant = [word for word in known_keys if word.lower() == name.lower()]
+        return self.file.at(key, f"{_named('key', name)} is not one that Apptainer knows for {what} ({', '.join(known_keys)})",
                              f'Write it as "{meant[0]}".' if meant else "Remove or correct the key.")
 
     def _count(self, node: Collection) -> None:
-        """Refuse files that are nearly all aliases, as Go's yaml does ("excessive aliasing"), so that a small file can't expand to a huge one."""
+        """Refuse a file that is almost all aliases, as Go's yaml does ("excessive aliasing"): else a small file could expand to a huge one."""
         size = len(node.items) + 1
         self.decoded += size
         self.repeated += size if id(node) in self.visited else 0
         self.visited.add(id(node))
         allowed = max(0.10, min(0.99, 0.99 - 0.89 * (self.decoded - 400000) / 3600000))
         if self.decoded > 1000 and self.repeated > self.decoded * allowed:
-            raise self.file.at(node, "the file consists nearly only of aliases", "Write the values out.")
+            raise self.file.at(node, "the file consists almost only of aliases", "Write the values out.")
 
     def _list(self, fields: Dict[str, Tuple[Node, Node]], key: str, item: Callable[[Node], Optional[_Item]]) -> Tuple[_Item, ...]:
         """A field that is a list of structs; null counts as empty."""

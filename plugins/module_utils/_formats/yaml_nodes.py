@@ -4,10 +4,10 @@
 
 # Private to this collection: may change in any release.
 
-"""From the bytes of a YAML file to its nodes, with the syntax of Go's yaml v3 and PyYAML's parser: what the file says, not what it means.
+"""The nodes of a YAML file: its syntax, as Go's yaml v3 reads it, parsed by PyYAML; not yet what it means.
 
-PyYAML's C parser is used where it is there, its Python one otherwise. Nodes are its events: scalars keep their text, since PyYAML's own
-types are not Go's.
+PyYAML's C parser is used if there is one, its Python parser otherwise. Nodes are its events: scalars keep their text, because PyYAML's
+own types are not those of Go.
 """
 
 import re
@@ -42,22 +42,22 @@ _SLASH_ESCAPE = re.compile(r'"(?:[^\\]|\\[^/])*\\/')
 _COLON_AT_BRACKET = re.compile(r":[\[\]{},]")
 _DEEPEST = 100  # levels; a remote.yaml has five, and more only through nested merges
 
-# PyYAML's words (C or Python), and ours. Nothing of the file's own text is shown: a broken line may hold a secret.
+# What PyYAML says (its C or its Python parser), and what we say. Nothing of the file's own text is shown: a broken line may hold a secret.
 _PROBLEMS = (
-    ("cannot start any token", "a character stands here that can't begin a value: a tab used to indent, or @, ` or % without quotes"),
-    ("mapping values are not allowed", "a colon stands here that can't be a key's: the lines above are indented wrongly, or the value needs quotes"),
-    ("sequence entries are not allowed", "a list item (- ) stands where it can't: in a new line it may, or the value needs quotes"),
-    ("mapping keys are not allowed", "a key (? ) stands where it can't: the value needs quotes"),
+    ("cannot start any token", "a character is here that cannot begin a value: a tab as indentation, or @, ` or % without quotes"),
+    ("mapping values are not allowed", "this colon cannot end a key: the lines above are wrongly indented, or the value needs quotes"),
+    ("sequence entries are not allowed", "a list item (- ) cannot be here: put it on a new line, or quote the value"),
+    ("mapping keys are not allowed", "a key (? ) cannot be here: quote the value"),
     ("could not find expected ':'", "a key has no colon after it, or is longer than 1,024 characters"),
-    ("unexpected end of stream", "a quoted text is not closed"),
-    ("unexpected document", "a quoted text is not closed"),
+    ("unexpected end of stream", "a closing quote is missing"),
+    ("unexpected document", "a closing quote is missing"),
     ("undefined alias", "an alias (*name) has no anchor (&name) before it"),
-    ("escape", "a backslash sequence in double quotes is not one that YAML knows"),
+    ("escape", "there is a backslash sequence in double quotes that YAML does not know"),
     ("directive name", "a directive (%NAME) is neither %YAML nor %TAG"),
-    ("<document start>", "text follows the end of the document: it is indented less than the first line, or a bracket closes too much"),
-    ("incompatible", "the %YAML directive asks for another version than 1.1"),
-    ("expected the node content", "a value is missing or stands in the wrong place"),
-    ("did not find expected node content", "a value is missing or stands in the wrong place"),
+    ("<document start>", "text follows the end of the document: it is indented less than the first line, or there is a closing bracket too many"),
+    ("incompatible", "the %YAML directive asks for a version other than 1.1"),
+    ("expected the node content", "a value is missing or in the wrong place"),
+    ("did not find expected node content", "a value is missing or in the wrong place"),
     ("indentation", "the indentation is wrong"),
     ("expected <block end>", "the indentation is wrong"),
     ("did not find expected key", "the indentation is wrong"),
@@ -90,8 +90,8 @@ class SourceFile:
         self.path = path
 
     def error(self, line: int, column: int, problem: str, remedy: str) -> FormatError:
-        """The error `problem` at a place that counts from 1, or without place when `line` is 0. Neither text may hold a secret."""
-        at = ", line %d, column %d" % (line, column) if line else ""
+        """The error `problem` at a line and column that count from 1, or for the whole file if `line` is 0. Neither text may hold a secret."""
+        at = f", line {line}, column {column}" if line else ""
         return FormatError(f"{self.path}{at}: {problem}; Apptainer refuses the whole file. {remedy}")
 
     def at(self, node: Node, problem: str, remedy: str) -> FormatError:
@@ -101,7 +101,7 @@ class SourceFile:
 
 
 def text_of(data: bytes, file: SourceFile) -> str:
-    """The text without a byte order mark: UTF-8, or UTF-16 with one (`yaml_parser_determine_encoding` in readerc.go).
+    """The text, without its byte order mark: UTF-8, or UTF-16 with such a mark (`yaml_parser_determine_encoding` in readerc.go).
 
     Raises FormatError for bytes that are not such text, and for the control characters that Apptainer refuses.
     """
@@ -113,7 +113,7 @@ def text_of(data: bytes, file: SourceFile) -> str:
         raise file.error(*_position(before), problem=f"the file is not {encoding[:6].upper()} text", remedy="Save it as UTF-8.") from None
     control = _ASCII_CONTROL.search(text) if len(text) == len(data) else re.search(_CONTROL, text)
     if control:
-        raise file.error(*_position(text[:control.start()]), problem=f"the character U+{ord(control.group()):04X} stands here, which YAML forbids",
+        raise file.error(*_position(text[:control.start()]), problem=f"there is a character U+{ord(control.group()):04X}, which YAML forbids",
                           remedy="Remove it, or write it as an escape in double quotes.")
     return text
 
@@ -125,7 +125,7 @@ def _position(before: str) -> Tuple[int, int]:
 
 
 def header_of(text: str) -> str:
-    """The comment block at the very top, with the blank lines in it and after it; empty if there is no comment."""
+    """The comment block at the top, with the blank lines in it and after it; empty if there is no comment."""
     match = _HEADER.match(text)
     header = match.group() if match else ""
     if "#" not in header:
@@ -136,7 +136,7 @@ def header_of(text: str) -> str:
 if HAS_YAML:
 
     class _PythonParser(Reader, Scanner, Parser):
-        """PyYAML's Python parser, with tabs between tokens taken as Go's yaml and the C parser take them."""
+        """PyYAML's Python parser, which here treats tabs between tokens as Go's yaml and the C parser do."""
 
         def __init__(self, text: str) -> None:
             Reader.__init__(self, text)
@@ -144,7 +144,7 @@ if HAS_YAML:
             Parser.__init__(self)
 
         def check_printable(self, data: Any) -> None:
-            """`text_of` has looked already, and old PyYAML refuses characters beyond U+FFFF."""
+            """Not needed: `text_of` has looked already, and old PyYAML refuses characters beyond U+FFFF."""
 
         def scan_to_next_token(self) -> None:
             super().scan_to_next_token()
@@ -170,23 +170,23 @@ if HAS_YAML:
 
 
 def first_document(text: str, file: SourceFile) -> Tuple[bool, Node]:
-    """Whether there is a document in `text`, and the node at the root of the first one.
+    """Whether there is a document in `text`, and the root node of the first one.
 
-    Later documents are ignored, but Go's scanner has looked at their first tokens by then. Raises FormatError for what isn't YAML 1.1.
+    Later documents are ignored, but Go's scanner has looked at their first tokens by then. Raises FormatError for what is not YAML 1.1.
     """
     try:
         return _Composer(text, file).compose()
     except yaml.YAMLError as exc:
         raise _syntax_error(exc, file) from None
     except (ValueError, OverflowError):  # an escape beyond U+10FFFF in PyYAML's Python parser
-        raise file.error(0, 0, "a \\U escape in double quotes names no character", "Correct it.") from None
+        raise file.error(0, 0, "a \\U escape in double quotes is not a character", "Correct it.") from None
 
 
 def _syntax_error(exc: Exception, file: SourceFile) -> FormatError:
-    """PyYAML's error as ours."""
-    said = str(getattr(exc, "problem", ""))
+    """An error of PyYAML as one of ours."""
+    their_problem = str(getattr(exc, "problem", ""))
     mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
-    problem = next((ours for theirs, ours in _PROBLEMS if theirs in said), "this is not YAML")
+    problem = next((ours for theirs, ours in _PROBLEMS if theirs in their_problem), "this is not YAML")
     return file.error(mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, problem, "Correct the file by hand.")
 
 
@@ -208,15 +208,15 @@ class _Composer:
         if isinstance(start, StreamEndEvent):
             return False, None
         if start.version not in (None, (1, 1)):
-            raise self.file.error(start.start_mark.line + 1, 1, "the %YAML directive asks for another version than 1.1", "Remove it.")
+            raise self.file.error(start.start_mark.line + 1, 1, "the %YAML directive asks for a version other than 1.1", "Remove it.")
         root = self._node()
         self._look_beyond()
         return True, root
 
     def _look_beyond(self) -> None:
-        """Scan what Go's scanner has seen of the next document when the first one ends: three tokens (fetch_more_tokens in scannerc.go).
+        """Scan what Go's scanner has seen of the next document when the first one ends: three tokens (`fetch_more_tokens` in scannerc.go).
 
-        Its parser sees nothing of them, so only text without `---` or `...` before it is refused: Apptainer reads some of such files.
+        Its parser sees nothing of them, so only text without `---` or `...` before it is refused: Apptainer reads some such files.
         """
         marked = self.parser.get_event().explicit
         try:
@@ -247,7 +247,7 @@ class _Composer:
                 self._anchor(event, node)
                 stack.append(node)
                 if len(stack) > _DEEPEST:
-                    raise self.file.at(node, "more than %d levels are nested here" % _DEEPEST, "Correct the file by hand.")
+                    raise self.file.at(node, f"more than {_DEEPEST} levels are nested here", "Correct the file by hand.")
             elif kind is AliasEvent:
                 stack[-1].items.append(self._aliased(event, stack))
             else:
@@ -260,24 +260,24 @@ class _Composer:
             self.anchors[event.anchor] = node
 
     def _aliased(self, event: Any, stack: List[Collection]) -> Node:
-        """What an alias names. Raises FormatError if nothing does, or the alias stands inside it."""
+        """What an alias names. Raises FormatError if there is no such anchor, or if the alias is inside what it names."""
         node = self.anchors.get(event.anchor)
         if node is None:
             raise self.file.at(event, "an alias (*name) has no anchor (&name) before it", "Correct the name, or quote the text.")
         if any(node is outer for outer in stack):
-            raise self.file.at(event, "an alias stands inside the very value that it names", "Write the value out.")
+            raise self.file.at(event, "an alias is inside the value that it names", "Write the value out.")
         return node
 
     def _check_scalar(self, event: Any, parent: Any) -> None:
-        """Refuse what PyYAML takes and Go's yaml does not.
+        """Refuse what PyYAML accepts and Go's yaml does not.
 
-        In double quotes the escape `\\/`, and halves of a surrogate pair (Python parser only). Without quotes in a flow collection,
+        In double quotes: the escape `\\/`, and halves of a surrogate pair (Python parser only). Without quotes in a flow collection:
         a question mark, and a colon right before a bracket or comma (Python parser only).
         """
         if event.style == '"':
             source = self.text[event.start_mark.index:event.end_mark.index] if self.has_slash_escape else ""
             if _SLASH_ESCAPE.match(source) or _SURROGATE.search(event.value):
-                raise self.file.at(event, "a backslash sequence in double quotes is not one that Apptainer knows", "Correct it.")
+                raise self.file.at(event, "there is a backslash sequence in double quotes that Apptainer does not know", "Correct it.")
         elif not event.style and getattr(parent, "flow_style", False):
             end = event.end_mark.index
             if "?" in event.value or _COLON_AT_BRACKET.match(self.text, end):

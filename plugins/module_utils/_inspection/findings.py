@@ -4,7 +4,10 @@
 
 # Private to this collection: may change in any release.
 
-"""What is wrong with the files of a node, or soon will be: pure rules over what was read."""
+"""What is wrong with the files of a node, or soon will be: pure rules over what was read.
+
+Each rule names its source: a file of Apptainer, a recorded run (tests/golden) by its id, or an upstream issue.
+"""
 
 import posixpath
 import re
@@ -22,8 +25,8 @@ from .program import ProgramAnswer
 
 
 class ReadFile(NamedTuple):
-    """One file as it was found. `document`, a Document or DockerConfig, is None if it is absent or, with `error`, unreadable; `mode`
-    and `uid` if unknown."""
+    """One file as it was found. `document`, a Document or DockerConfig, is None if the file is absent or, with `error`, unreadable; `mode`,
+    `uid` and `directory_mode` are None if unknown. `expected_uid` should own it."""
 
     path: str
     exists: bool = False
@@ -42,7 +45,7 @@ class ReadFile(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One thing to mend. `severity`: `error` breaks something or opens a hole now, `warning` will for some users or versions."""
+    """One thing to fix. `severity`: `error` breaks something or opens a hole now, `warning` will for some users or versions."""
 
     id: str
     severity: str
@@ -54,177 +57,225 @@ class Finding(NamedTuple):
 
 
 def findings(
-    shared: ReadFile,
-    user: ReadFile,
+    system_file: ReadFile,
+    user_file: ReadFile,
     cached: Sequence[str] = (),
     flavor: str = "apptainer",
-    auth: Optional[ReadFile] = None,
+    auth_file: Optional[ReadFile] = None,
     program: Optional[ProgramAnswer] = None,
 ) -> List[Finding]:
-    """All findings for the global file `shared`, a user's file, the names of its cached discovery documents, its docker-config.json
-    `auth` and what the installed program says; errors first."""
+    """All findings for the global file, a user's file, the names of its `cached` discovery documents, its docker-config.json and what the
+    installed program says; errors first."""
     found: List[Finding] = []
-    for read in (shared, user):
-        found += _reading(read)
-    found += _global_mode(shared)
-    found += _user_mode(user, _has_secret(user.document.config if user.document else RemoteConfig()), "every apptainer command of that user fails")
-    found += _auth_file(auth) if auth else ()
-    system, own = shared.config, user.config
+    for file in (system_file, user_file):
+        found += _reading(file)
+    found += _global_mode(system_file)
+    has_secret = _has_secret(user_file.document.config if user_file.document else RemoteConfig())
+    # `cmd/internal/cli/apptainer.go` handleRemoteConf: Apptainer opens the file to write and sets its mode, which only its owner may
+    found += _user_mode(user_file, has_secret, "so every apptainer command of that user fails")
+    found += _auth_file(auth_file) if auth_file else ()
+    system, user = system_file.config, user_file.config
     if system is not None:
-        found += _global_content(shared.path, system)
-    if own is not None:
-        found += _user_content(user.path, own, None if shared.error else system or RemoteConfig())
-    found += _cache(posixpath.join(posixpath.dirname(user.path), DISCOVERY_CACHE), cached, system)
-    found += _program(shared.path, program, sync(own or RemoteConfig(), system or RemoteConfig())) if program and program.asked else ()
-    problem = effective(own, system, flavor).problem
+        found += _global_content(system_file.path, system)
+    if user is not None:
+        found += _user_content(user_file.path, user, None if system_file.error else system or RemoteConfig())
+    found += _cache(posixpath.join(posixpath.dirname(user_file.path), DISCOVERY_CACHE), cached, system)
+    if program and program.asked:
+        found += _program(system_file.path, program, sync(user or RemoteConfig(), system or RemoteConfig()))
+    # `cmd/internal/cli/apptainer.go` getRemote, `internal/pkg/remote/remote.go` GetDefault
+    problem = effective(user, system, flavor).problem
     if problem:
-        found.append(Finding("no-usable-default", "error", user.path if own is not None else shared.path, f"Apptainer refuses to work: {problem}"))
+        path = user_file.path if user is not None else system_file.path
+        found.append(Finding("no-usable-default", "error", path, f"Apptainer refuses every command that needs an endpoint: {problem}"))
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
-def _reading(read: ReadFile) -> Iterator[Finding]:
-    if read.error:
-        yield Finding("unreadable", "error", read.path, read.error)
-    for quirk in read.document.quirks if read.document else ():
+def _reading(file: ReadFile) -> Iterator[Finding]:
+    """Source: the recorded runs of accept, in which each of seven versions reads or refuses 264 variants of a file."""
+    if file.error:
+        yield Finding("unreadable", "error", file.path, file.error)
+    for quirk in file.document.quirks if file.document else ():
         severity = "error" if "1.5" in quirk.refused_by else "warning"
-        yield Finding("refused-by-versions", severity, read.path, "Apptainer %s cannot read this file: %s"
-                      % (", ".join(quirk.refused_by), quirk.message), line=quirk.line, refused_by=quirk.refused_by)
+        message = f"Apptainer {', '.join(quirk.refused_by)} cannot read this file: {quirk.message}"
+        yield Finding("refused-by-versions", severity, file.path, message, line=quirk.line, refused_by=quirk.refused_by)
 
 
-def _global_mode(read: ReadFile) -> Iterator[Finding]:
-    if read.mode is None or read.uid is None:
+def _global_mode(file: ReadFile) -> Iterator[Finding]:
+    """Source: `cmd/internal/cli/apptainer.go` getRemote, which goes on without a global file that it cannot open, and without a word."""
+    if file.mode is None or file.uid is None:
         return
-    directory_mode = 0o755 if read.directory_mode is None else read.directory_mode
+    directory = posixpath.dirname(file.path)
+    directory_mode = 0o755 if file.directory_mode is None else file.directory_mode
     if directory_mode & 0o011 != 0o011:
-        yield Finding("mode", "error", posixpath.dirname(read.path), "mode %04o: users cannot reach the global file in it, so Apptainer ignores "
-                      "that for them; it should be 0755" % directory_mode)
+        yield Finding("mode", "error", directory, f"mode {directory_mode:04o}: users cannot reach the global file in it, so Apptainer ignores that "
+                                                  "file for them; it should be 0755")
     if directory_mode & 0o022:
-        yield Finding("mode", "error", posixpath.dirname(read.path), "mode %04o: others than its owner can replace the global file in it; "
-                      "it should be 0755" % directory_mode)
-    if read.mode & 0o444 != 0o444:
-        yield Finding("mode", "error", read.path, f"mode {read.mode:04o}: users cannot read it, so Apptainer ignores it for them; it should be 0644")
-    if read.mode & 0o022:
-        yield Finding("mode", "error", read.path, f"mode {read.mode:04o}: others than its owner can change it for everyone; it should be 0644")
-    if read.uid != read.expected_uid:
-        yield Finding("owner", "error", read.path, "it belongs to uid %d, who can change it for everyone; it should belong to uid %d"
-                      % (read.uid, read.expected_uid))
+        yield Finding("mode", "error", directory, f"mode {directory_mode:04o}: users other than its owner can replace the global file in it; "
+                                                  "it should be 0755")
+    if file.mode & 0o444 != 0o444:
+        yield Finding("mode", "error", file.path, f"mode {file.mode:04o}: users cannot read it, so Apptainer ignores it for them; it should be 0644")
+    if file.mode & 0o022:
+        yield Finding("mode", "error", file.path, f"mode {file.mode:04o}: users other than its owner can change it for everyone; it should be 0644")
+    if file.uid != file.expected_uid:
+        yield Finding("owner", "error", file.path, f"it belongs to uid {file.uid}, who can change it for everyone; it should belong to uid "
+                                                   f"{file.expected_uid}")
 
 
 def _has_secret(config: RemoteConfig) -> bool:
     return any(remote.token for remote in config.remotes.values()) or any(credential.auth for credential in config.credentials)
 
 
-def _user_mode(read: ReadFile, secret: bool, consequence: str) -> Iterator[Finding]:
-    if read.mode is None or read.uid is None:
+def _user_mode(file: ReadFile, has_secret: bool, consequence: str) -> Iterator[Finding]:
+    if file.mode is None or file.uid is None:
         return
-    if read.mode & 0o077:
-        yield Finding("mode", "error" if secret else "warning", read.path, "mode %04o%s; it should be 0600"
-                      % (read.mode, ": others can read the secrets in it" if secret else ""))
-    if read.uid != read.expected_uid:
-        yield Finding("owner", "error", read.path, "it belongs to uid %d, its directory to uid %d; %s"
-                      % (read.uid, read.expected_uid, consequence))
+    if file.mode & 0o077:
+        reason = ": other users can read the secrets in it" if has_secret else ""
+        yield Finding("mode", "error" if has_secret else "warning", file.path, f"mode {file.mode:04o}{reason}; it should be 0600")
+    if file.uid != file.expected_uid:
+        yield Finding("owner", "error", file.path, f"it belongs to uid {file.uid}, but its directory to uid {file.expected_uid}, {consequence}; "
+                                                   f"change its owner to uid {file.expected_uid}")
 
 
-def _auth_file(read: ReadFile) -> Iterator[Finding]:
-    if read.error:
-        yield Finding("unreadable", "error", read.path, read.error)
-    config: DockerConfig = read.document or DockerConfig()
-    yield from _user_mode(read, bool(login_hosts(config)), "that user may not be able to use it")
+def _auth_file(file: ReadFile) -> Iterator[Finding]:
+    """Source of `unused-login`: Apptainer 1.3 stores a login for Docker Hub as `docker.io` (sylabs/singularity issue 2778 is the same error),
+    from 1.4 it is looked up by its old address only, as docker/cli does (`registry_key`).
+    """
+    if file.error:
+        yield Finding("unreadable", "error", file.path, file.error)
+    config: DockerConfig = file.document or DockerConfig()
+    yield from _user_mode(file, bool(login_hosts(config)), "so that user may not be able to use it")
     keys = keys_for_host(config, HUB)
     if keys and registry_key(HUB) not in keys:
-        yield Finding("unused-login", "error", read.path, "the login for Docker Hub is under a name (%s) at which Apptainer from 1.4 does not look; "
-                      "declare it anew" % ", ".join(quoted(without_login(key)) for key in keys))
+        names = ", ".join(quoted(without_login(key)) for key in keys)
+        yield Finding("unused-login", "error", file.path, f"the login for Docker Hub is stored as {names}, where Apptainer 1.4 and newer do not "
+                                                          "look; declare it again")
 
 
 def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:
-    ruling = exclusives(config.remotes)
-    if len(ruling) > 1:
-        yield Finding("two-exclusives", "error", path, "the endpoints %s are all exclusive; Apptainer obeys any of them, by chance"
-                      % ", ".join(map(quoted, ruling)))
-    elif ruling and config.active != ruling[0]:
-        yield Finding("exclusive-not-default", "error", path, "users without a file get %s, the others the exclusive one"
-                      % quoted(config.active), ruling[0])
+    exclusive = exclusives(config.remotes)
+    if len(exclusive) > 1:
+        # `internal/pkg/remote/remote.go` SyncFrom walks a map, so the last one wins; merge-1.5.3-0021 names another one each time
+        yield Finding("two-exclusives", "error", path, f"the endpoints {', '.join(map(quoted, exclusive))} are all exclusive, so Apptainer picks one "
+                                                       "at random; set exclusive: true for the right one")
+    elif exclusive and config.active != exclusive[0]:
+        # `cmd/internal/cli/apptainer.go` getRemote: Exclusive counts only in SyncFrom, for users who have a file;
+        # `use --exclusive` and then `use --global` of another one lead to it (remote_ops-1.5.3-0328)
+        yield Finding("exclusive-not-default", "error", path, f"users without their own file get {quoted(config.active)}, all others this exclusive "
+                                                              "endpoint; set exclusive: true for it again", exclusive[0])
     for name, remote in sorted(config.remotes.items()):
         for finding in _global_endpoint(path, remote):
             yield finding._replace(remote=name)
     if config.credentials:
-        yield Finding("global-secret", "error" if any(item.auth for item in config.credentials) else "warning", path,
-                      "credentials in the global file are readable by everyone and work only for users without a file")
+        # `internal/pkg/remote/remote.go` SyncFrom copies no Credentials
+        severity = "error" if any(credential.auth for credential in config.credentials) else "warning"
+        yield Finding("global-secret", severity, path, "credentials in the global file are readable by everyone and work only for users without "
+                                                       "their own file; remove them, and log in per user")
 
 
 def _global_endpoint(path: str, remote: Remote) -> Iterator[Finding]:
     yield from _address(path, remote)
     if remote.insecure:
-        yield Finding("insecure-not-synced", "warning", path, "insecure (http) does not reach users who have a file; Apptainer uses https for them")
+        # SyncFrom copies URI, Exclusive and Keyservers only (merge-1.5.3-0026); likewise for the token below (merge-1.5.3-0055)
+        yield Finding("insecure-not-synced", "warning", path, "insecure (http) does not reach users who have their own file, so Apptainer uses https "
+                                                              "for them; serve the endpoint by https")
     if remote.token:
         yield Finding("global-secret", "error", path,
                       "a token in the global file is readable by everyone; remove it (logout: true), revoke it, and log in per user")
     if not remote.system:
-        yield Finding("not-system", "warning", path, "System is false in the global file, so keyserver commands refuse this endpoint")
-    for server in remote.keyservers:
-        if keyserver_identity(server.uri) is None:
-            yield Finding("unusable-keyserver", "error", path, f"Apptainer can neither use nor remove the keyserver {without_login(server.uri)}")
+        # `internal/app/apptainer/keyserver_add.go`: "current endpoint is not a system defined endpoint" (keyserver_ops-1.5.3-0005)
+        yield Finding("not-system", "warning", path, "System is false in the global file, so keyserver commands refuse this endpoint; "
+                                                     "declare it again")
+    for keyserver in remote.keyservers:
+        if keyserver_identity(keyserver.uri) is None:
+            # added without a check, found by no command afterwards: `internal/pkg/remote/util/util.go`; recorded runs of keyserver_ops
+            yield Finding("unusable-keyserver", "error", path, f"Apptainer can neither use nor remove the keyserver {without_login(keyserver.uri)}; "
+                                                               "remove it with state: absent")
 
 
 def _address(path: str, remote: Remote) -> Iterator[Finding]:
+    """Source: `internal/pkg/remote/endpoint/config.go` GetURL, which since 1.1.0 parses the stored URI; 1.0 put `https://` in front of it."""
+    uri = without_login(remote.uri)
     if not is_usable(remote.uri, remote.insecure):
-        yield Finding("unusable-uri", "error", path, "Apptainer from 1.1 cannot use the URI %s; declare the endpoint anew"
-                      % quoted(without_login(remote.uri)))
+        yield Finding("unusable-uri", "error", path, f"Apptainer 1.1 and newer cannot use the uri {quoted(uri)}; declare the endpoint again")
     elif re.match(r"([A-Za-z][A-Za-z0-9+.-]*:)?//", remote.uri):
-        yield Finding("uri-not-for-1.0", "warning", path, "Apptainer 1.0 cannot use the URI %s, which 1.1 and later need for a port"
-                      % without_login(remote.uri))
+        yield Finding("uri-not-for-1.0", "warning", path, f"Apptainer 1.0 cannot use the uri {uri}, which 1.1 and newer need for a port; upgrade "
+                                                          "nodes that still have 1.0")
 
 
 def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig]) -> Iterator[Finding]:
-    """`system` is None if nobody knows what the global file holds."""
-    shared = system.remotes if system else {}
+    """`system` is None if nobody knows what the global file holds.
+
+    Source: `internal/pkg/remote/remote.go` SyncFrom, SetDefault and Remove; one recorded run for each finding.
+    """
     for name, remote in sorted(config.remotes.items()):
-        original = shared.get(name)
-        if original is not None and not remote.system:
-            hides = "an own endpoint hides the global one of the same name"
-            if original.exclusive:
-                yield Finding("shadowed-exclusive", "error", path, f"{hides}, so exclusive is not obeyed", name)
-            else:
-                yield Finding("shadowed", "warning", path, hides, name)
-        if original is not None and remote.system and remote.token and not same_place(remote.uri, False, original.uri, False):
-            yield Finding("moved-token", "warning", path, "the token was stored for %s, but the global endpoint is now at %s, "
-                          "where Apptainer sends it; log in again" % (without_login(remote.uri), without_login(original.uri)), name)
-        if original is not None and remote.system and remote.exclusive and not original.exclusive:
-            yield Finding("unreleased-copy", "warning", path, "a copy of a global endpoint still says that it is exclusive; keep the endpoint in "
-                          "the global file until this user has run a command like apptainer remote use, or it would lock this user out", name)
-        if system is not None and original is None and remote.system:
-            yield Finding("stale-copy", "error" if remote.exclusive else "warning", path, "a copy of a global endpoint that is gone" + (
-                "; it is still exclusive here and locks this user out" if remote.exclusive else "") + "; remove it with state: absent", name)
-        if remote.exclusive and not remote.system:
-            yield Finding("own-exclusive", "error", path, "an own endpoint is marked exclusive, so Apptainer refuses to use another; "
-                          "remove it and add it again", name)
+        system_remote = system.remotes.get(name) if system else None
         if not remote.system:
-            yield from (finding._replace(remote=name) for finding in _address(path, remote))
+            yield from (finding._replace(remote=name) for finding in _own_endpoint(path, remote, system_remote))
+        elif system_remote is not None:
+            yield from (finding._replace(remote=name) for finding in _copy(path, remote, system_remote))
+        elif system is not None:
+            # "is global and can't be removed" (merge-1.5.3-0054), "has been set exclusive by the system administrator" (merge-1.5.3-0014)
+            consequence = "; it is still exclusive here and locks this user out" if remote.exclusive else ""
+            yield Finding("stale-copy", "error" if remote.exclusive else "warning", path,
+                          f"this is a copy of a global endpoint that no longer exists{consequence}; remove it with state: absent", name)
+
+
+def _own_endpoint(path: str, remote: Remote, system_remote: Optional[Remote]) -> Iterator[Finding]:
+    """An endpoint of the user's own, and the global one that it hides, if any."""
+    if system_remote is not None:
+        # since 1.1.6 "defined both globally and individually, using individual" (merge-1.5.3-0004; apptainer/apptainer issue 1018)
+        hides = "this user's own endpoint hides the global one of the same name"
+        if system_remote.exclusive:
+            yield Finding("shadowed-exclusive", "error", path, f"{hides}, so that is not exclusive for this user; remove it with state: absent")
+        else:
+            yield Finding("shadowed", "warning", path, f"{hides}; remove it with state: absent, or give it another name")
+    if remote.exclusive:
+        # SetDefault asks only whether any endpoint is exclusive (merge-1.5.3-0025)
+        yield Finding("own-exclusive", "error", path, "this user's own endpoint is marked exclusive, so Apptainer refuses to use another; "
+                                                      "remove it and add it again")
+    yield from _address(path, remote)
+
+
+def _copy(path: str, remote: Remote, system_remote: Remote) -> Iterator[Finding]:
+    """A user's copy of a global endpoint."""
+    if remote.token and not same_place(remote.uri, False, system_remote.uri, False):
+        # SyncFrom replaces the URI and keeps the token (merge-1.5.3-0056)
+        yield Finding("moved-token", "warning", path, f"the token was stored for {without_login(remote.uri)}, but the global endpoint is now at "
+                                                      f"{without_login(system_remote.uri)}, and Apptainer sends it there; log in again")
+    if remote.exclusive and not system_remote.exclusive:
+        # SyncFrom clears the mark when the next command writes the file (merge-1.5.3-0032); if the endpoint is removed before, it stays
+        yield Finding("unreleased-copy", "warning", path, "this copy of a global endpoint is still marked exclusive; keep the endpoint in the global "
+                                                          "file until this user has run a command such as apptainer remote use, or its removal "
+                                                          "locks this user out")
 
 
 def _cache(path: str, cached: Sequence[str], system: Optional[RemoteConfig]) -> Iterator[Finding]:
+    """Source: `internal/pkg/remote/endpoint/service.go`: since 1.1 the cache is read by one name and written by another, which always fails."""
     if cached:
-        ruled = bool(system and exclusives(system.remotes))
-        yield Finding("seeded-cache", "error" if ruled else "warning", path,
-                      "discovery documents were put here by hand (%s); Apptainer believes them%s"
-                      % (", ".join(cached), ", also for the exclusive endpoint" if ruled else ""))
+        bypassed = bool(system and exclusives(system.remotes))
+        yield Finding("seeded-cache", "error" if bypassed else "warning", path,
+                      f"discovery documents were put here by hand ({', '.join(cached)}), and Apptainer follows them"
+                      f"{', even past the exclusive endpoint' if bypassed else ''}; remove them")
 
 
 def _program(path: str, program: ProgramAnswer, files: RemoteConfig) -> Iterator[Finding]:
-    """`files` is what they hold together: `remote list` shows that, and not the built-in endpoint, also to users without a file."""
+    """`files` is what both files hold together, and not the built-in endpoint: that is what `remote list` shows, also to users without a file.
+
+    Source: `internal/app/apptainer/remote_list.go`; the recorded lists of seven versions.
+    """
     if program.error:
         yield Finding("program-differs", "error", path, f"{program.path} remote list: {program.error}; run it by hand to see why")
         return
-    ruling = exclusives(files.remotes)
-    if len(ruling) > 1:  # then it says anything
+    exclusive = exclusives(files.remotes)
+    if len(exclusive) > 1:  # then it may list any of them
         return
     active = files.active.rstrip(" ") if files.active in files.remotes else ""  # the table cannot show spaces at the end
-    ruling = [name.rstrip(" ") for name in ruling]
-    if (active, ruling) != (program.active, program.exclusives):
-        yield Finding("program-differs", "error", path, "%s remote list says %s, but the files that were read here say %s; if it reads another "
-                      "global file (its buildcfg SYSCONFDIR tells), set sysconfdir to that"
-                      % (program.path, _rule(program.active, program.exclusives), _rule(active, ruling)))
+    exclusive = [name.rstrip(" ") for name in exclusive]
+    if (active, exclusive) != (program.active, program.exclusives):
+        yield Finding("program-differs", "error", path,
+                      f"{program.path} remote list shows {_choice(program.active, program.exclusives)}, but the files that were read here give "
+                      f"{_choice(active, exclusive)}; if the program reads another global file (see its buildcfg SYSCONFDIR), set sysconfdir to that")
 
 
-def _rule(active: str, ruling: Sequence[str]) -> str:
-    return f"default {quoted(active) if active else 'none'}, exclusive {', '.join(map(quoted, ruling)) or 'none'}"
+def _choice(active: str, exclusive: Sequence[str]) -> str:
+    return f"default {quoted(active) if active else 'none'}, exclusive {', '.join(map(quoted, exclusive)) or 'none'}"

@@ -25,12 +25,12 @@ from .._values.results import config_result, login_result
 from .findings import ReadFile, findings
 from .program import ProgramAnswer
 
-Checks = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
-Ask = Callable[[Optional[RemoteConfig]], Optional[ProgramAnswer]]
+AskServers = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
+AskProgram = Callable[[Optional[RemoteConfig]], Optional[ProgramAnswer]]
 
 
 def read_file(path: str, expected_uid: int, reader: Callable[[bytes, str], Any] = decode, root: str = "/") -> ReadFile:
-    """Read one file, below `root`. What is wrong with it is in the answer; nothing is raised."""
+    """Read one file, below `root`. What is wrong with it is in the result; nothing is raised."""
     try:
         real = real_path(path, root)
         state = read(real)
@@ -39,11 +39,11 @@ def read_file(path: str, expected_uid: int, reader: Callable[[bytes, str], Any] 
         return ReadFile(path, exists=True, error=str(error), expected_uid=expected_uid)
     if state.data is None:
         return ReadFile(path)
-    found = ReadFile(path, True, None, None, state.mode, state.uid, expected_uid, directory_mode)
+    file = ReadFile(path, exists=True, mode=state.mode, uid=state.uid, expected_uid=expected_uid, directory_mode=directory_mode)
     try:
-        return found._replace(document=reader(state.data, path))
+        return file._replace(document=reader(state.data, path))
     except ApptainerError as error:
-        return found._replace(error=str(error))
+        return file._replace(error=str(error))
 
 
 def inspect(
@@ -51,59 +51,60 @@ def inspect(
     user_path: Optional[str],
     flavor: str = "apptainer",
     auth_path: Optional[str] = None,
-    checks: Optional[Checks] = None,
+    ask_servers: Optional[AskServers] = None,
     root: str = "/",
-    ask: Optional[Ask] = None,
+    ask_program: Optional[AskProgram] = None,
 ) -> Dict[str, Any]:
     """Everything about the files: what each holds, what Apptainer computes from them, and findings.
 
-    Without `user_path`, it is about a user without files. `auth_path` is by default the file that Apptainer would use. `checks` may add
-    what servers say: it gets the configuration that Apptainer works with and the stored logins. `ask` may add what the installed program
-    says: it gets the content of the user's file. All files are below `root`, and so are the targets of their links.
+    Without `user_path`, it is about a user without files. `auth_path` is by default the file that Apptainer would use. `ask_servers` may
+    add what servers say: it gets the configuration that Apptainer works with and the stored logins. `ask_program` may add what the
+    installed program says: it gets the content of the user's file. All files are below `root`, and so are the targets of their links.
     """
-    shared = _read_global(os.path.abspath(global_path), root)
-    user = auth = ReadFile("")
+    system_file = _read_global(os.path.abspath(global_path), root)
+    user_file = auth_file = ReadFile("")
     cached: Sequence[str] = ()
     if user_path is not None:
         user_path = os.path.abspath(user_path)
-        user = read_file(user_path, _directory_uid(user_path, root), root=root)
-        auth_path = os.path.abspath(auth_path or _auth_file(user_path, flavor, root))
-        auth = read_file(auth_path, _directory_uid(auth_path, root), decode_docker_config, root)
+        user_file = read_file(user_path, _directory_uid(user_path, root), root=root)
+        auth_path = os.path.abspath(auth_path or _auth_path(user_path, flavor, root))
+        auth_file = read_file(auth_path, _directory_uid(auth_path, root), decode_docker_config, root)
         cached = cached_discoveries(os.path.dirname(user_path), root)
-    program = ask(user.config) if ask and not shared.error and not user.error else None
-    docker: DockerConfig = auth.document or DockerConfig()
-    result = effective(user.config, shared.config, flavor)
-    ruling = exclusives(result.config.remotes)
-    stored = stored_secrets(user.config or RemoteConfig(), docker, shared.config or RemoteConfig())
+    program = ask_program(user_file.config) if ask_program and not system_file.error and not user_file.error else None
+    system, user = system_file.config or RemoteConfig(), user_file.config or RemoteConfig()
+    docker: DockerConfig = auth_file.document or DockerConfig()
+    result = effective(user_file.config, system_file.config, flavor)
+    exclusive = exclusives(result.config.remotes)
+    stored = stored_secrets(user, docker, system)
     return dict({
-        "global": dict(config_result(shared.config or RemoteConfig()), **_file_result(shared)),
-        "user": dict(config_result(user.config or RemoteConfig()), **_file_result(user)),
-        "auth_file": dict(_file_result(auth), registries=login_hosts(docker)),
-        "logins": [login_result(item) for item in stored],
-        "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=ruling[0] if ruling else None),
+        "global": dict(config_result(system), **_file_result(system_file)),
+        "user": dict(config_result(user), **_file_result(user_file)),
+        "auth_file": dict(_file_result(auth_file), registries=login_hosts(docker)),
+        "logins": [login_result(login) for login in stored],
+        "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=exclusive[0] if exclusive else None),
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
-                     for finding in findings(shared, user, cached, flavor, auth, program)],
+                     for finding in findings(system_file, user_file, cached, flavor, auth_file, program)],
         "program": _program_result(program) if program else None,
-    }, **(checks(result.config, stored) if checks else {}))
+    }, **(ask_servers(result.config, stored) if ask_servers else {}))
 
 
 def _read_global(path: str, root: str) -> ReadFile:
-    """It should be root's, but for who builds an image without root."""
+    """The global file, which should be root's, except where somebody builds an image without root."""
     directory_uid = _directory_uid(path, root)
     return read_file(path, directory_uid if directory_uid == os.geteuid() or root != "/" else 0, root=root)
 
 
-def _auth_file(user_path: str, flavor: str, root: str) -> str:
-    """The file that Apptainer from 1.4 looks for logins in."""
+def _auth_path(user_path: str, flavor: str, root: str) -> str:
+    """The file in which Apptainer 1.4 and newer look for logins (`pkg/syfs/syfs.go` SearchDockerConf); SingularityCE has no fallback."""
     usual, fallback = os.path.join(os.path.dirname(user_path), DOCKER_CONFIG), docker_fallback(user_path)
     return fallback if flavor == "apptainer" and not _exists(usual, root) and _exists(fallback, root) else usual
 
 
 def _exists(path: str, root: str) -> bool:
-    """Whether there is something, be it a link to nothing."""
+    """Whether there is something, even if it is a link to nothing."""
     try:
         directory = os.path.dirname(path) if root == "/" else real_path(os.path.dirname(path), root, is_file=False)
-    except ApptainerError:  # which is told when it is read
+    except ApptainerError:  # reported when the file is read
         return False
     return os.path.lexists(os.path.join(directory, os.path.basename(path)))
 
@@ -113,16 +114,16 @@ def _directory_uid(path: str, root: str) -> int:
     try:
         return owner_of(os.path.realpath(directory) if root == "/" else real_path(directory, root, is_file=False))
     except ApptainerError:
-        return os.geteuid()  # it can't be read either, which is the finding
+        return os.geteuid()  # the file cannot be read either, and that is the finding
 
 
-def _file_result(found: ReadFile) -> Dict[str, Any]:
+def _file_result(file: ReadFile) -> Dict[str, Any]:
     return {
-        "path": found.path or None,
-        "exists": found.exists,
-        "error": found.error,
-        "mode": None if found.mode is None else f"{found.mode:04o}",
-        "owner": None if found.uid is None else _user_name(found.uid),
+        "path": file.path or None,
+        "exists": file.exists,
+        "error": file.error,
+        "mode": None if file.mode is None else f"{file.mode:04o}",
+        "owner": None if file.uid is None else _user_name(file.uid),
     }
 
 

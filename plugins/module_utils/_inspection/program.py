@@ -20,14 +20,14 @@ from .._values.remote_config import RemoteConfig
 
 _USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/apptainer/bin", "/opt/singularity/bin")
 _VERSION = re.compile(r"(apptainer|singularity)\S* version (\d+)\.(\d+)\S*")
-# The first version that looks for the user's file in $HOME or where a variable says, and so can be shown another one (`pkg/syfs/syfs.go`)
+# The first version that looks for the user's file in $HOME or where a variable says, so that it can be given another one (`pkg/syfs/syfs.go`).
 _REDIRECTED_FROM = {"apptainer": (1, 1), "singularity": (4, 0)}
 
 Run = Callable[[Sequence[str], Mapping[str, str], str, float], Tuple[bytes, Optional[int]]]
 
 
 class ListedRemote(NamedTuple):
-    """One endpoint in the table. `insecure` is None where it has no such column (1.0)."""
+    """One row of the table. `insecure` is None where the table has no such column (1.0)."""
 
     name: str
     uri: str
@@ -38,7 +38,7 @@ class ListedRemote(NamedTuple):
 
 
 class ProgramAnswer(NamedTuple):
-    """What the program at `path` lists, or why it does not. Without `asked` it was not even run, for the reason in `error`."""
+    """What the program at `path` lists, or in `error` why it does not. If `asked` is false, it was not even run."""
 
     path: str
     error: Optional[str] = None
@@ -57,11 +57,11 @@ class ProgramAnswer(NamedTuple):
 
 
 def parse_list(text: str) -> Tuple[ListedRemote, ...]:
-    """The endpoints in the output of `remote list` of Apptainer 1.0 to 1.5.
+    """The endpoints in the output of `remote list` of Apptainer 1.0 to 1.5. Raises FormatError.
 
-    The columns are aligned under their titles, counted in characters (Go's text/tabwriter); up to 1.2 they have YES and NO, from 1.3 marks
-    or nothing. Spaces that end a name are lost in it. Source: `internal/app/apptainer/remote_list.go` and the recorded lists of seven
-    versions. Raises FormatError.
+    The columns are aligned under their titles, counted in characters (Go's text/tabwriter); up to 1.2 they have YES and NO, from 1.3 check
+    marks or nothing. Spaces at the end of a name are lost in the table. Source: `internal/app/apptainer/remote_list.go`; the recorded lists
+    of seven versions.
     """
     lines = text.split("\n")
     start = next((index for index, line in enumerate(lines) if line.split()[:2] == ["NAME", "URI"]), None)
@@ -69,72 +69,75 @@ def parse_list(text: str) -> Tuple[ListedRemote, ...]:
         raise FormatError("there is no table of endpoints in its output")
     titles = [(match.group().rstrip("?"), match.start()) for match in re.finditer(r"\S+", lines[start])]
     ends = [begin for _title, begin in titles[1:]] + [None]
-    found = []
+    remotes = []
     for line in lines[start + 1:]:
         if not line.strip():
             break
         cells = {title: line[begin:end].rstrip(" ") for (title, begin), end in zip(titles, ends)}
-        if not cells[titles[-1][0]]:  # always filled; so here a line break in a name or URI has torn the row
-            raise FormatError("a row of its table of endpoints is torn")
-        insecure = _is_set(cells["INSECURE"]) if "INSECURE" in cells else not _is_set(cells["SECURE"]) if "SECURE" in cells else None
-        default = cells.get("DEFAULT", cells.get("ACTIVE", ""))
-        is_global, exclusive = _is_set(cells.get("GLOBAL", "")), _is_set(cells.get("EXCLUSIVE", ""))
-        found.append(ListedRemote(cells["NAME"], cells["URI"], _is_set(default), is_global, exclusive, insecure))
-    return tuple(found)
+        if not cells[titles[-1][0]]:  # this cell is never empty, so a line break in a name or URI has torn the row
+            raise FormatError("a row in its table of endpoints is torn")
+        remotes.append(ListedRemote(
+            name=cells["NAME"],
+            uri=cells["URI"],
+            default=_is_set(cells.get("DEFAULT", cells.get("ACTIVE", ""))),
+            is_global=_is_set(cells.get("GLOBAL", "")),
+            exclusive=_is_set(cells.get("EXCLUSIVE", "")),
+            insecure=_is_set(cells["INSECURE"]) if "INSECURE" in cells else not _is_set(cells["SECURE"]) if "SECURE" in cells else None))
+    return tuple(remotes)
 
 
 def _is_set(cell: str) -> bool:
-    return cell in ("YES", "\u2713")
+    return cell in ("YES", "\u2713")  # a check mark
 
 
 def find_program(flavor: str, sysconfdir: Optional[str] = None) -> Optional[str]:
-    """The path of the program: beside `sysconfdir`, in the PATH, or in the usual places; None if it is in none of them."""
+    """The path of the program: beside `sysconfdir`, on the PATH, or in the usual places; None if it is in none of them."""
     beside = [os.path.join(os.path.dirname(sysconfdir.rstrip("/")), "bin")] if sysconfdir else []
-    places = beside + os.environ.get("PATH", "").split(os.pathsep) + list(_USUAL_PLACES)
-    return shutil.which(flavor, path=os.pathsep.join(place for place in places if place.startswith("/")))
+    directories = beside + os.environ.get("PATH", "").split(os.pathsep) + list(_USUAL_PLACES)
+    return shutil.which(flavor, path=os.pathsep.join(directory for directory in directories if directory.startswith("/")))
 
 
-def who_can_exchange(path: str) -> Optional[str]:
-    """Why root must not run the program at `path`, in words: somebody else can write another one there. None if nobody can.
+def who_can_replace(path: str) -> Optional[str]:
+    """Why root must not run the program at `path`, in words: another user can put a different one there. None if nobody can.
 
-    What belongs to a group is taken for a matter of administrators, as /usr/local on Debian. Raises OSError.
+    Group permissions are left to the administrators, as with Debian's /usr/local. Raises OSError.
     """
     while True:
         status = os.lstat(path)
         if status.st_uid not in (0, os.geteuid()):
-            return "%s belongs to uid %d" % (path, status.st_uid)
+            return f"{path} belongs to uid {status.st_uid}"
         if stat.S_ISLNK(status.st_mode):
-            found = who_can_exchange(os.path.realpath(path))
-            if found:
-                return found
+            reason = who_can_replace(os.path.realpath(path))
+            if reason:
+                return reason
         elif status.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
-            return f"everybody can write to {path}"
+            return f"everyone can write to {path}"
         if path == "/":
             return None
         path = os.path.dirname(path)
 
 
-def ask(flavor: str, sysconfdir: Optional[str], timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[ProgramAnswer]:
+def ask_program(flavor: str, sysconfdir: Optional[str], timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[ProgramAnswer]:
     """What the installed program lists for a user whose file holds `user`, or who has none; None if it is not installed.
 
-    `remote list` makes an empty file in the home, and other commands more, so it gets a home of its own for the time, with a copy of the
-    file that holds no secrets. `run` gets arguments, environment, directory and seconds, and says what is printed and the exit status,
-    which is None if it did not end in time. `timeout` is for each of two runs. What goes wrong is in the answer.
+    `remote list` leaves an empty file in the home, and other commands more (recorded runs of remote_ops), so it gets a temporary home, with
+    a copy of the file without secrets. `run` takes arguments, environment, directory and seconds, and returns the output and the exit
+    status, which is None if the program did not finish in time. `timeout` is for each of two runs. What goes wrong is in the answer.
     """
     path = find_program(flavor, sysconfdir)
     if path is None:
         return None
     try:
-        danger = who_can_exchange(path) if os.geteuid() == 0 else None
-        if danger:
-            return ProgramAnswer(path, f"{danger}, so root does not run it; ask as another user (become: false)", asked=False)
+        reason = who_can_replace(path) if os.geteuid() == 0 else None
+        if reason:
+            return ProgramAnswer(path, f"{reason}, so root does not run it; run the task as another user (become: false)", asked=False)
         home = tempfile.mkdtemp(prefix="ansible-hpc.apptainer-")
         try:
             return _run_remote_list(path, flavor, home, timeout, run, user)
         finally:
-            shutil.rmtree(home, ignore_errors=True)  # whatever the program made of it
-    except OSError as exc:
-        return ProgramAnswer(path, f"it cannot be asked: {exc.strerror}", asked=False)
+            shutil.rmtree(home, ignore_errors=True)  # whatever the program left in it
+    except OSError as error:
+        return ProgramAnswer(path, f"it cannot be run: {error.strerror}", asked=False)
 
 
 def _run_remote_list(path: str, flavor: str, home: str, timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[ProgramAnswer]:
@@ -147,18 +150,18 @@ def _run_remote_list(path: str, flavor: str, home: str, timeout: float, run: Run
     environment = {"HOME": home, f"{flavor.upper()}_CONFIGDIR": directory, "LC_ALL": "C", "PATH": os.environ.get("PATH") or os.defpath}
     version = _VERSION.match(run([path, "--version"], environment, home, timeout)[0].decode("utf-8", "replace"))
     if version and version.group(1) != flavor:
-        return None  # the link that Apptainer installs as singularity
+        return None  # the link named singularity that Apptainer installs
     if version and (int(version.group(2)), int(version.group(3))) < _REDIRECTED_FROM[flavor]:
-        return ProgramAnswer(path, f"{version.group()} would look into the user's own home and leave files there, so it was not asked", asked=False)
+        return ProgramAnswer(path, f"{version.group()} would use the user's own home and leave files there, so it was not run", asked=False)
     output, status = run([path, "remote", "list"], environment, home, timeout)
     if status is None:
-        return ProgramAnswer(path, f"it did not end within {timeout:g} seconds, or never stops talking")
-    if status:  # not what it says of that: a message may quote what is in a file
-        return ProgramAnswer(path, "it failed with exit status %d" % status)
+        return ProgramAnswer(path, f"it did not finish within {timeout:g} seconds, or its output did not end")
+    if status:  # without its message, which may quote what is in a file
+        return ProgramAnswer(path, f"it failed with exit status {status}")
     try:
         return ProgramAnswer(path, remotes=parse_list(output.decode("utf-8", "replace")))
-    except FormatError as exc:
-        return ProgramAnswer(path, str(exc))
+    except FormatError as error:
+        return ProgramAnswer(path, str(error))
 
 
 def _private(path: str, flags: int) -> int:

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""Whose files an audit looks at, and what is believed of the answers of those who look: pure rules, but for the user database."""
+"""Whose files an audit checks, and what is believed of the replies of the processes that do it: pure rules, except for the user database."""
 
 import json
 import pwd
@@ -16,11 +16,11 @@ from .findings import Finding
 LOGIN_DEFS = "/etc/login.defs"
 MAX_REPLY = 1024 * 1024
 
-_BROKEN = "what was read did not come back whole. Run again, and look who kills processes of this user."
+_CUT_SHORT = "the check was cut short. Run it again; if that happens again, find out what kills this user's processes."
 
 
 class Account(NamedTuple):
-    """A user, as the user database of the node says."""
+    """A user, as the node's user database has it."""
 
     name: str
     uid: int
@@ -29,7 +29,7 @@ class Account(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The uids of people, both inclusive; all others are for the system."""
+    """The first and the last uid of people; all others are the system's."""
 
     first: int = 1000
     last: int = 60000
@@ -40,13 +40,13 @@ def limits(login_defs: str) -> Limits:
 
     Source: `lib/getdef.c` of shadow-utils.
     """
-    found = {}
+    numbers = {}
     for line in login_defs.splitlines():
         name, _space, value = line.strip().replace("\t", " ").partition(" ")
         number = _number(value.strip(' "'))
         if number is not None:
-            found[name] = number
-    return Limits(found.get("UID_MIN", Limits().first), found.get("UID_MAX", Limits().last))
+            numbers[name] = number
+    return Limits(numbers.get("UID_MIN", Limits().first), numbers.get("UID_MAX", Limits().last))
 
 
 def _number(text: str) -> Optional[int]:
@@ -59,23 +59,23 @@ def _number(text: str) -> Optional[int]:
 
 
 def accounts(wanted: Optional[Sequence[str]], owners: Iterable[int], people: Limits) -> Tuple[List[Account], List[str]]:
-    """The users to look at, and which of `wanted`, names or uids, nobody knows.
+    """The users to check, and which of `wanted`, names or uids, are unknown on this node.
 
-    Without `wanted`, all `people` of the user database. `owners` are uids of owners of homes; those of the system and those without a
-    name are left out. Two names of one user with one home count once.
+    Without `wanted`, all `people` of the user database. `owners` are the uids of the owners of homes; those of the system and those
+    without a name are left out. Two names of one user with one home count once.
     """
     if wanted is None:
-        found = [account for account in map(_account, pwd.getpwall()) if people.first <= account.uid <= people.last]
+        chosen = [account for account in map(_account, pwd.getpwall()) if people.first <= account.uid <= people.last]
         unknown = []
     else:
         known = {text: _find(text) for text in wanted}
-        found = [account for account in known.values() if account]
+        chosen = [account for account in known.values() if account]
         unknown = sorted(text for text, account in known.items() if account is None)
-    seen = {account.uid for account in found}
+    chosen_uids = {account.uid for account in chosen}
     for uid in owners:
-        account = _with_uid(uid) if uid >= people.first and uid not in seen else None
-        found += [account] if account else []
-    return sorted({(account.uid, account.home): account for account in reversed(found)}.values()), unknown
+        account = _with_uid(uid) if uid >= people.first and uid not in chosen_uids else None
+        chosen += [account] if account else []
+    return sorted({(account.uid, account.home): account for account in reversed(chosen)}.values()), unknown
 
 
 def _find(text: str) -> Optional[Account]:
@@ -93,46 +93,45 @@ def _with_uid(uid: int) -> Optional[Account]:
         return None
 
 
-def _account(user_entry: pwd.struct_passwd) -> Account:
-    return Account(user_entry.pw_name, user_entry.pw_uid, user_entry.pw_gid, user_entry.pw_dir)
+def _account(entry: pwd.struct_passwd) -> Account:
+    return Account(name=entry.pw_name, uid=entry.pw_uid, gid=entry.pw_gid, home=entry.pw_dir)
 
 
-def encode_reply(answer: Any) -> bytes:
-    """An answer on its way to whoever asked for it. What is no Unicode, as in a file's name, becomes question marks."""
-    return json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
+def encode_reply(reply: Any) -> bytes:
+    """A reply on its way to the process that asked for it. What is not Unicode, as in a file's name, becomes question marks."""
+    return json.dumps(reply, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def decode_reply(data: bytes) -> Any:
-    """The answer again. Raises ApptainerError if it is none, is an error, or has more than MAX_ANSWER bytes.
+    """The answer in a reply. Raises ApptainerError if there is none, if it is an error, or if it has more than MAX_REPLY bytes.
 
     It comes from a process that belongs to the user, so nothing in it is taken for granted.
     """
     if len(data) > MAX_REPLY:
-        raise ApptainerError("there is more to say than fits into %d KiB. Run apptainer_remote_info as this user (become_user)."
-                             % (MAX_REPLY >> 10))
+        raise ApptainerError(f"the result is larger than {MAX_REPLY >> 10} KiB. Run apptainer_remote_info as this user (become_user).")
     try:
-        answer = json.loads(data.decode("utf-8"))
+        reply = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise ApptainerError(_BROKEN) from None
-    if not isinstance(answer, dict) or len(answer) != 1:
-        raise ApptainerError(_BROKEN)
-    error = answer.get("error")
+        raise ApptainerError(_CUT_SHORT) from None
+    if not isinstance(reply, dict) or len(reply) != 1:
+        raise ApptainerError(_CUT_SHORT)
+    error = reply.get("error")
     if isinstance(error, str):
-        raise ApptainerError(_shown(error))
-    return answer.get("answer")
+        raise ApptainerError(_printable(error))
+    return reply.get("answer")
 
 
 def own_findings(answer: Any) -> List[Dict[str, Any]]:
     """Findings as another process gave them. Raises ApptainerError if they are none."""
-    if not isinstance(answer, list) or not all(_is_finding(finding) for finding in answer):
-        raise ApptainerError(_BROKEN)
-    return [{name: _shown(value) if isinstance(value, str) else value for name, value in finding.items()} for finding in answer]
+    if not isinstance(answer, list) or not all(_is_finding(item) for item in answer):
+        raise ApptainerError(_CUT_SHORT)
+    return [{name: _printable(value) if isinstance(value, str) else value for name, value in finding.items()} for finding in answer]
 
 
 def uids(answer: Any) -> List[int]:
     """Uids as another process gave them. Raises ApptainerError if they are none."""
     if not isinstance(answer, list) or not all(_is(uid, int) for uid in answer):
-        raise ApptainerError(_BROKEN)
+        raise ApptainerError(_CUT_SHORT)
     return answer
 
 
@@ -140,27 +139,27 @@ def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _is_finding(found: Any) -> bool:
-    if not isinstance(found, dict) or set(found) != set(Finding._fields):
+def _is_finding(value: Any) -> bool:
+    if not isinstance(value, dict) or set(value) != set(Finding._fields):
         return False
-    optional = [(found["remote"], str), (found["line"], int)]
-    versions = found["refused_by"]
-    return (all(isinstance(found[name], str) for name in ("id", "severity", "path", "message"))
-            and all(value is None or _is(value, kind) for value, kind in optional)
+    optional = [(value["remote"], str), (value["line"], int)]
+    versions = value["refused_by"]
+    return (all(isinstance(value[name], str) for name in ("id", "severity", "path", "message"))
+            and all(item is None or _is(item, kind) for item, kind in optional)
             and isinstance(versions, list) and all(isinstance(version, str) for version in versions))
 
 
 def user_entry(name: str, home: Optional[str], findings: Sequence[Dict[str, Any]] = (), error: Optional[str] = None) -> Dict[str, Any]:
-    """What an audit says of one user."""
-    return {"user": _shown(name), "home": None if home is None else _shown(home), "error": error, "findings": list(findings)}
+    """What an audit's result says about one user."""
+    return {"user": _printable(name), "home": None if home is None else _printable(home), "error": error, "findings": list(findings)}
 
 
 def unknown_user(name: str) -> Dict[str, Any]:
-    """What an audit says of a user who is not there."""
-    return user_entry(name, None, error="%s is neither the name nor the uid of a user of this node. Correct it, or look into the node's "
-                 "user database (getent passwd)." % quoted(_shown(name)))
+    """What an audit's result says about a user who does not exist."""
+    return user_entry(name, None, error=f"{quoted(_printable(name))} is neither a user name nor a uid on this node. Correct it, or check the "
+                                        "node's user database (getent passwd).")
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     """Text with question marks in place of what cannot be seen or what a terminal would obey: users choose names of files and links."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -4,13 +4,13 @@
 
 # Private to this collection: may change in any release.
 
-"""The glue between AnsibleModule and the layers below, what all modules share. Only `_module*.py` know Ansible.
+"""What all modules share between AnsibleModule and the layers below. Only this folder knows Ansible.
 
 Options become wanted values, files are read, a rule is applied, what is new is verified, the files are written unless in check mode, and
 one shape of result leaves. The documentation of the options here is in `plugins/doc_fragments`.
 """
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
@@ -50,13 +50,14 @@ VERIFY_SPEC: Dict[str, Any] = dict(
 )
 
 _PYTHONS_WITH_YAML = ("/usr/libexec/platform-python", "/usr/bin/python3", "/usr/bin/python")
+_LONGEST_TIMEOUT = 3600  # seconds
 
 
-def run(module: AnsibleModule, work: Callable[[], Dict[str, Any]]) -> None:
-    """Do the module's work and leave with its result, or with one sentence that says why not."""
+def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]]) -> None:
+    """Do the module's work and exit with its result, or fail with one sentence that says why not."""
     _require_yaml(module)
     try:
-        result = work()
+        result = work(module)
     except VerificationError as error:
         module.fail_json(msg=str(error), **error.result)
     except ApptainerError as error:
@@ -73,22 +74,43 @@ def _require_yaml(module: AnsibleModule) -> None:
     module.fail_json(msg=missing_required_lib("PyYAML"), exception=YAML_IMPORT_ERROR)
 
 
-def root_of(module: AnsibleModule, needs_home: bool = False) -> str:
-    """The root of the file tree to work on. With `needs_home` that must be this node's own."""
-    root = checked_root(module.params.get("root"))
+def checked_timeout(params: Dict[str, Any]) -> float:
+    """The option `timeout`, in seconds. Raises ApptainerError if nothing could be done in it, or if it is longer than anyone waits."""
+    timeout: float = params["timeout"]
+    if not 0 < timeout <= _LONGEST_TIMEOUT:
+        raise ApptainerError(f"timeout is {timeout:g}, but must be more than 0 and at most {_LONGEST_TIMEOUT} seconds")
+    return timeout
+
+
+def root_of(params: Dict[str, Any], needs_home: bool = False) -> str:
+    """The root of the file tree to work on, from the option of ROOT_SPEC. With `needs_home` it must be this node's own.
+
+    Raises ApptainerError if a user's home below another root is asked for, StoreError if there is no such directory.
+    """
+    root = checked_root(params["root"])
     if needs_home and root != "/":
-        raise ApptainerError(f"which user's home below root {root} is meant is not known; give config_file, or scope: global")
+        raise ApptainerError(f"with root {root}, the user's home is ambiguous; set config_file, or scope: global")
     return root
 
 
 def read_token(module: AnsibleModule, path: str) -> str:
-    """The first line of a token file on this node, as `apptainer remote login --tokenfile` takes it, but without a CR."""
+    """The first line of a token file on this node, as `apptainer remote login --tokenfile` takes it, but without a CR.
+
+    Source: `internal/app/apptainer/remote_login.go`. Raises StoreError if the file cannot be read, ApptainerError if it does not exist.
+    """
     state = read(real_path(path))
     if state.data is None:
-        raise ApptainerError(f"token_file {path} does not exist on this node")
+        raise ApptainerError(f"token_file {path} does not exist on this node; correct the path, or create the file first")
     if (state.mode or 0) & 0o077:
-        module.warn(f"token_file {path} has mode {state.mode or 0:04o}: others can read the token; it should be 0600")
+        module.warn(f"token_file {path} has mode {state.mode or 0:04o}, so others can read the token; set its mode to 0600")
     token = state.data.partition(b"\n")[0].decode("utf-8", "replace").strip()
     if token:
         module.no_log_values.add(token)
     return token
+
+
+def hide_passwords(module: AnsibleModule, uris: Sequence[Optional[str]]) -> None:
+    """A password in a URI is not asked for, but must not show up in the invocation either."""
+    for uri in uris:
+        if uri and "@" in uri:
+            module.no_log_values.add(uri.rpartition("@")[0].rpartition("/")[2].partition(":")[2] or uri)

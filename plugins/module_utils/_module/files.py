@@ -4,36 +4,30 @@
 
 # Private to this collection: may change in any release.
 
-"""The glue that changes files: read, plan, have what is new proven, and write what differs; in check mode the same, short of writing."""
+"""Changing files: read, plan, have what is new verified, and write what differs; in check mode the same, short of writing."""
 
 import functools
 import grp
 import os
 import pwd
+import random
 import stat
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._errors import ApptainerError, FormatError, StoreError
-from .._files.config_file import (
-    FileState,
-    Replacement,
-    check_writable,
-    locked,
-    make_directory,
-    owner_of,
-    read,
-    real_path,
-    replace,
-)
+from .._errors import ApptainerError, ConflictError, FormatError, StoreError
+from .._files.config_file import FileState, Replacement, check_writable, locked, make_directory, owner_of, read, real_path, replace
 from .._formats.remote_yaml_reader import decode
 from .._formats.remote_yaml_writer import encode
 from .._redaction import redacted
+from .._values.claims import Claim
 from .._values.remote_config import RemoteConfig
-from .common import root_of
+from .verifier import Verification
+
+_MOST_ATTEMPTS = 100  # each one that fails means that somebody else has written meanwhile
 
 
 class RemoteYaml:
@@ -45,12 +39,12 @@ class RemoteYaml:
         self.has_data = document.has_data
         self._header = document.header
 
-    def encoded(self, value: RemoteConfig) -> bytes:
+    def bytes_of(self, value: RemoteConfig) -> bytes:
         """The bytes to write."""
         return encode(value, self._header)
 
     @staticmethod
-    def shown(value: RemoteConfig, before: Optional[RemoteConfig] = None) -> str:
+    def redacted_text(value: RemoteConfig, before: Optional[RemoteConfig] = None) -> str:
         """What a diff shows: no secrets, but whether they changed."""
         return encode(redacted(value, before)).decode("utf-8")
 
@@ -71,11 +65,12 @@ class Plan(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What became of the files, or would in a real run."""
+    """What became of the files, or would in a real run; and what servers said of what is new in them."""
 
     values: Sequence[Any]
     result: Dict[str, Any]
     backups: Sequence[str]
+    verification: Verification
 
 
 class _Draft(NamedTuple):
@@ -98,86 +93,119 @@ class _Draft(NamedTuple):
         return self.differs or bool(self.attribute_diff)
 
 
-Planner = Callable[[Sequence[Any]], Plan]
-Prover = Callable[[Sequence[Any], Sequence[Any]], bool]
+class _Planned(NamedTuple):
+    """All files, read and planned, and what is new in them verified."""
+
+    drafts: Sequence[_Draft]
+    warnings: Tuple[str, ...]
+    verification: Verification
+
+    @property
+    def changed(self) -> bool:
+        return any(draft.changed for draft in self.drafts)
 
 
-def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify_claim: Optional[Prover] = None) -> Update:
-    """Apply a rule to files: read, plan, prove what is new, write what differs, all files under one lock and in the given order.
+# Both get the values before. A planner also gets the claims that were rejected and that it must leave out; a verifier gets the values after,
+# and the verdicts of an earlier attempt.
+Planner = Callable[[Sequence[Any], Sequence[Claim]], Plan]
+Verify = Callable[[Sequence[Any], Sequence[Any], Mapping[Claim, Any]], Verification]
 
-    `prove` gets the values before and after. It raises ApptainerError if something must not be written, and returns whether the plan
-    has to be made once more, without what it has set aside. It runs before anything is locked, and must then know its answers by heart.
-    Raises ApptainerError where a file can't be read, understood, locked or written, or the rule refuses; the files are then as they were.
+
+def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify: Optional[Verify] = None, root: str = "/") -> Update:
+    """Apply a rule to files below `root`: read, plan, verify what is new, write what differs, in the given order.
+
+    Nothing is planned and nobody is asked under a lock. Once it is held, all files are compared with what was read; if one has changed,
+    the lock is given back and all begins again, but for questions that servers have answered.
+    `verify` raises VerificationError if nothing may be written; if it returns failed claims, the plan is made once more without them.
+    Raises ApptainerError if a file can't be read, understood, locked or written, if the rule refuses, or if others keep writing: the files
+    are then as they were.
     """
-    root = root_of(module)
     targets = [target._replace(path=real_path(target.path, root)) for target in targets]
-    drafts, warnings = _planned(module, targets, plan, verify_claim)
-    backups: List[str] = []
-    if any(draft.changed for draft in drafts) and not module.check_mode:
-        for draft in drafts:
-            if draft.changed:
-                make_directory(os.path.dirname(draft.target.path), 0o755 if draft.target.is_global else 0o700)
-        with locked(*(target.path for target in targets if os.path.isdir(os.path.dirname(target.path)))):
-            drafts, warnings = _planned(module, targets, plan, verify_claim)
-            backups = _write(module, [draft for draft in drafts if draft.changed])
-    for warning in warnings:
-        module.warn(warning)
-    result: Dict[str, Any] = {"changed": any(draft.changed for draft in drafts)}
-    if module._diff:
-        result["diff"] = [shown for draft in drafts for shown in _diff(draft)]
-    return Update([draft.value for draft in drafts], result, backups)
+    known: Mapping[Claim, Any] = {}
+    for attempt in range(_MOST_ATTEMPTS):
+        planned = _planned(module, targets, plan, verify, known)
+        if module.check_mode or not planned.changed:
+            return _update(module, planned, [])
+        try:
+            return _update(module, planned, _write(module, planned.drafts))
+        except ConflictError:
+            known = planned.verification.verdicts
+            time.sleep(random.uniform(0.0, min(0.25, 0.002 * attempt)))  # many at a time would only get into each other's way again
+    raise StoreError(f"{targets[0].path}: was changed by others each of {_MOST_ATTEMPTS} times that this task was about to write it, so nothing "
+                     "was written. Find out what keeps writing it, and run again.")
 
 
-def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify_claim: Optional[Prover]) -> Tuple[List[_Draft], Tuple[str, ...]]:
+def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify: Optional[Verify], known: Mapping[Claim, Any]) -> _Planned:
     states = [read(target.path) for target in targets]
     contents = [target.content(state.data or b"", target.path) for target, state in zip(targets, states)]
     before = [content.value for content in contents]
-    planned = plan(before)
-    drafts = [_draft(module, *parts) for parts in zip(targets, states, contents, planned.values)]
-    if verify_claim is not None and _proven(module, verify_claim, before, planned):
-        planned = plan(before)
-        drafts = [_draft(module, *parts) for parts in zip(targets, states, contents, planned.values)]
-    return drafts, planned.warnings
 
+    def drafted(failed: Sequence[Claim]) -> Tuple[Plan, List[_Draft]]:
+        made = plan(before, failed)
+        return made, [_draft(module, *parts) for parts in zip(targets, states, contents, made.values)]
 
-def _proven(module: AnsibleModule, verify_claim: Prover, before: Sequence[Any], planned: Plan) -> bool:
-    """Whether the plan has to be made once more. If proving fails, what the rule warned of may be the reason."""
+    wanted, drafts = drafted(())
+    if verify is None:
+        return _Planned(drafts, wanted.warnings, Verification())
     try:
-        return verify_claim(before, planned.values)
+        verification = verify(before, wanted.values, known)
     except ApptainerError:
-        for warning in planned.warnings:
+        for warning in wanted.warnings:  # they may be the reason
             module.warn(warning)
         raise
+    if verification.failed:
+        wanted, drafts = drafted(verification.failed)
+    return _Planned(drafts, wanted.warnings, verification)
+
+
+def _update(module: AnsibleModule, planned: _Planned, backups: Sequence[str]) -> Update:
+    for warning in dict.fromkeys(planned.warnings + planned.verification.warnings):
+        module.warn(warning)
+    result: Dict[str, Any] = {"changed": planned.changed}
+    if module._diff:
+        result["diff"] = [shown for draft in planned.drafts for shown in _diff(draft)]
+    return Update([draft.value for draft in planned.drafts], result, backups, planned.verification)
 
 
 def _draft(module: AnsibleModule, target: Target, state: FileState, content: Any, value: Any) -> _Draft:
     differs = value != content.value or not content.has_data
-    data = _encoded(target, content, value) if differs else state.data
+    data = _new_data(target, content, value) if differs else state.data
     attributes = _attributes(module, target, state)
     attribute_diff: Dict[str, Any] = {}
     if state.data is not None:
         _in_check_mode(module, True, _set_attributes, module, target.path, attributes, attribute_diff)
-    draft = _Draft(target, state, content, value, data, attributes, attribute_diff)
+    draft = _Draft(
+        target=target, state=state, content=content, value=value, data=data, attributes=attributes, attribute_diff=attribute_diff)
     if draft.changed:
         check_writable(target.path)
     return draft
 
 
-def _encoded(target: Target, content: Any, value: Any) -> bytes:
-    """The bytes to write, proven to read back as the same: a file that Apptainer refuses would fail open."""
-    data: bytes = content.encoded(value)
+def _new_data(target: Target, content: Any, value: Any) -> bytes:
+    """The bytes to write, known to read back as the same: a file that Apptainer refuses would fail open."""
+    data: bytes = content.bytes_of(value)
     if target.content(data, target.path).value != value:
-        raise FormatError(f"{target.path}: what would be written does not read back as meant; the file is unchanged. Please report this")
+        raise FormatError(f"{target.path}: what would be written does not read back as meant, so the file is unchanged. Please report this")
     return data
 
 
 def _write(module: AnsibleModule, drafts: Sequence[_Draft]) -> List[str]:
-    """Replace the files, all at once as far as that can be. Returns the paths of the backups."""
-    suffix = ".%d.%s~" % (os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S"))
-    kept = [draft.target.path for draft in drafts if module.params["backup"] and draft.state.data is not None]
-    replace(*(
-        _replacement(module, draft, draft.data, os.path.basename(draft.target.path) + suffix if draft.target.path in kept else "")
-        for draft in drafts if draft.data is not None))
+    """Replace the files that change, all at once as far as that can be. Returns the paths of the backups.
+
+    Raises ConflictError if one of all the files is no longer as it was read.
+    """
+    changed = [draft for draft in drafts if draft.changed]
+    for draft in changed:
+        make_directory(os.path.dirname(draft.target.path), 0o755 if draft.target.is_global else 0o700)
+    suffix = f".{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S')}~"
+    kept = [draft.target.path for draft in changed if module.params["backup"] and draft.state.data is not None]
+    with locked(*(draft.target.path for draft in drafts if os.path.isdir(os.path.dirname(draft.target.path)))):
+        for draft in drafts:
+            if read(draft.target.path) != draft.state:
+                raise ConflictError(f"{draft.target.path}: was changed by someone else while this task ran. Run again.")
+        replace(*(
+            _replacement(module, draft, draft.data, os.path.basename(draft.target.path) + suffix if draft.target.path in kept else "")
+            for draft in changed if draft.data is not None))
     return [path + suffix for path in kept]
 
 
@@ -185,8 +213,9 @@ def _replacement(module: AnsibleModule, draft: _Draft, data: bytes, backup: str)
     """What to write. Ansible sets modes and owners by path, which is not for root in a directory of others, so only the context is left to it."""
     attributes = draft.attributes
     owner = _id(attributes["owner"], lambda name: pwd.getpwnam(name).pw_uid), _id(attributes["group"], lambda name: grp.getgrnam(name).gr_gid)
-    prepare = functools.partial(_set_context, module, attributes["secontext"])
-    return Replacement(draft.target.path, data, prepare, draft.state, backup, int(attributes["mode"], 8), owner)
+    return Replacement(
+        path=draft.target.path, data=data, prepare=functools.partial(_set_context, module, attributes["secontext"]), before=draft.state,
+        backup=backup, mode=int(attributes["mode"], 8), owner=owner)
 
 
 def _id(text: Optional[str], find: Callable[[str], int]) -> int:
@@ -202,7 +231,7 @@ def _set_context(module: AnsibleModule, context: Sequence[Optional[str]], path: 
 
 
 def _attributes(module: AnsibleModule, target: Target, state: FileState) -> Dict[str, Any]:
-    """Mode, owner and context as they should be, proven on a file of our own: what can't be is refused before anything is made.
+    """Mode, owner and context as they should be, tried on a file of our own: what can't be is refused before anything is written.
 
     A symbolic mode is resolved against that of the file, or what it would be without one, and not against that of a temporary file.
     """
@@ -212,13 +241,13 @@ def _attributes(module: AnsibleModule, target: Target, state: FileState) -> Dict
     if isinstance(mode, bool):
         raise ApptainerError("mode must be like '0644' in quotes, or symbolic like 'go-w'")
     try:
-        with tempfile.NamedTemporaryFile() as probe:
-            os.chmod(probe.name, usual if state.mode is None else state.mode)
-            _in_check_mode(module, False, module.set_mode_if_different, probe.name, mode, False)
-            attributes["mode"] = f"{stat.S_IMODE(os.stat(probe.name).st_mode):04o}"
-            _in_check_mode(module, True, _set_attributes, module, probe.name, attributes)
+        with tempfile.NamedTemporaryFile() as trial:
+            os.chmod(trial.name, usual if state.mode is None else state.mode)
+            _in_check_mode(module, False, module.set_mode_if_different, trial.name, mode, False)
+            attributes["mode"] = f"{stat.S_IMODE(os.stat(trial.name).st_mode):04o}"
+            _in_check_mode(module, True, _set_attributes, module, trial.name, attributes)
     except OSError as error:
-        raise StoreError(f"no file could be made in a directory for temporary files ({error.strerror}); make room in /tmp") from None
+        raise StoreError(f"no temporary file can be made on this node ({error.strerror}); make room in /tmp") from None
     directory_uid = owner_of(os.path.dirname(target.path))
     if attributes["owner"] is None and os.geteuid() == 0 and (directory_uid or target.is_global):
         attributes["owner"] = str(directory_uid)
@@ -226,7 +255,7 @@ def _attributes(module: AnsibleModule, target: Target, state: FileState) -> Dict
 
 
 def _in_check_mode(module: AnsibleModule, check_mode: bool, ask: Callable[..., object], *arguments: object) -> None:
-    """Ask Ansible something as in check mode, or not: in both modes the same way, so that both say the same."""
+    """Ask Ansible something as in check mode, or not: in both modes the same way, so that both give the same answer."""
     usual, module.check_mode = module.check_mode, check_mode
     try:
         ask(*arguments)
@@ -245,11 +274,11 @@ def _diff(draft: _Draft) -> List[Dict[str, str]]:
     shown = [{
         "before_header": path,
         "after_header": path,
-        "before": "" if before is None else draft.content.shown(before),
-        "after": "" if before is None and not draft.differs else draft.content.shown(draft.value, before),
+        "before": "" if before is None else draft.content.redacted_text(before),
+        "after": "" if before is None and not draft.differs else draft.content.redacted_text(draft.value, before),
     }]
     if draft.attribute_diff:
         header = f"{path} (attributes)"
-        words = {side: "".join("%s: %s\n" % item for item in sorted(draft.attribute_diff[side].items())) for side in ("before", "after")}
+        words = {side: "".join(f"{name}: {value}\n" for name, value in sorted(draft.attribute_diff[side].items())) for side in ("before", "after")}
         shown.append(dict(words, before_header=header, after_header=header))
     return shown

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""The glue of the module that shows what is there."""
+"""The module that shows what is there."""
 
 import functools
 from typing import Any, Dict, Optional
@@ -13,11 +13,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import ApptainerError
 from .._files.locations import global_file, user_file
-from .._inspection.inspect import Ask, inspect
-from .._inspection.program import ask
-from .common import ROOT_SPEC, root_of
+from .._inspection.inspect import AskProgram, inspect
+from .._inspection.program import ask_program
+from .common import ROOT_SPEC, checked_timeout, root_of
 from .processes import output_of
-from .verifier import checks
+from .verifier import server_questions
 
 INFO_SPEC: Dict[str, Any] = dict(
     ROOT_SPEC,
@@ -36,12 +36,16 @@ def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
     flavor = params["flavor"]
     is_global = params["scope"] == "global"
     if is_global and (params["config_file"] or params["auth_file"]):
-        raise ApptainerError("config_file and auth_file are a user's, and scope: global looks at no user's files; drop them, or scope")
-    root = root_of(module, needs_home=not is_global and not params["config_file"])
-    program: Optional[Ask] = None
+        raise ApptainerError("config_file and auth_file are a user's files, and scope: global shows no user's files; remove them, or scope")
+    root = root_of(params, needs_home=not is_global and not params["config_file"])
+    program: Optional[AskProgram] = None
     if params["program"] and root == "/":
-        program = functools.partial(ask, flavor, params["sysconfdir"], params["timeout"], output_of)
+        program = functools.partial(ask_program, flavor, params["sysconfdir"], checked_timeout(params), output_of)
     return inspect(
-        params["global_config_file"] or global_file(flavor, params["sysconfdir"], root),
-        None if is_global else params["config_file"] or user_file(flavor),
-        flavor, params["auth_file"], checks(module, params["check"]) if params["check"] else None, root, program)
+        global_path=params["global_config_file"] or global_file(flavor, params["sysconfdir"], root),
+        user_path=None if is_global else params["config_file"] or user_file(flavor),
+        flavor=flavor,
+        auth_path=params["auth_file"],
+        ask_servers=server_questions(module, params["check"]) if params["check"] else None,
+        root=root,
+        ask_program=program)

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""The glue of the module for one keyserver of one global endpoint."""
+"""The module for one keyserver of one global endpoint."""
 
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -12,13 +12,16 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import NetworkError, quoted
 from .._rules.keyservers import PlacedKeyserver, needs_discovery, owning_endpoint, place_keyserver, predict_new_endpoint
+from .._values.claims import Claim
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.results import remote_result
-from .endpoints import file_result, hide_passwords, remote_yaml
+from .common import hide_passwords, root_of
+from .endpoints import file_result
 from .files import Plan, Target, update_files
+from .scope import remote_yaml
 from .verifier import discovered_keyserver
 
-KEYSERVER_PLACE_SPEC: Dict[str, Any] = {
+PLACED_KEYSERVER_SPEC: Dict[str, Any] = {
     "remote": {"type": "str"},
     "uri": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -29,37 +32,40 @@ KEYSERVER_PLACE_SPEC: Dict[str, Any] = {
 
 
 def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
-    """Put one keyserver, options of KEYSERVER_PLACE_SPEC, into the global file."""
+    """Put one keyserver, options of PLACED_KEYSERVER_SPEC, into the global file."""
     params = module.params
     hide_passwords(module, [params["uri"], params["builtin_uri"]])
     wanted = PlacedKeyserver(
-        params["uri"], params["state"] == "present", params["order"], params["insecure"], params["remote"] or "", params["builtin_uri"])
+        uri=params["uri"], present=params["state"] == "present", order=params["order"], insecure=params["insecure"],
+        remote=params["remote"] or "", builtin_uri=params["builtin_uri"])
     discovered: Dict[Tuple[str, bool], str] = {}
 
-    def plan(values: Sequence[RemoteConfig]) -> Plan:
-        outcome = predict_new_endpoint(values[0], wanted) if module.check_mode else None
-        if outcome is not None:
-            return Plan([outcome.config], outcome.warnings)
-        builtin: Optional[str] = params["builtin_uri"]
-        remote = needs_discovery(values[0], wanted)
-        if remote is not None:
-            place = (remote.uri, remote.insecure)
-            if place not in discovered:
-                discovered[place] = _asked(module, owning_endpoint(values[0], wanted), remote)
-            builtin = discovered[place]
-        outcome = place_keyserver(values[0], wanted, builtin)
-        return Plan([outcome.config], outcome.warnings)
+    def builtin_keyserver(config: RemoteConfig) -> Optional[str]:
+        """The endpoint's own keyserver if it must be known: as declared, or asked of the endpoint, once."""
+        remote = needs_discovery(config, wanted)
+        if remote is None:
+            return wanted.builtin_uri
+        place = (remote.uri, remote.insecure)
+        if place not in discovered:
+            discovered[place] = _discover(module, owning_endpoint(config, wanted), remote)
+        return discovered[place]
 
-    path = remote_yaml(module, is_global=True)
-    update = update_files(module, [Target(path, is_global=True)], plan)
+    def plan(values: Sequence[RemoteConfig], _failed: Sequence[Claim]) -> Plan:
+        desired = predict_new_endpoint(values[0], wanted) if module.check_mode else None
+        desired = desired or place_keyserver(values[0], wanted, builtin_keyserver(values[0]))
+        return Plan([desired.config], desired.warnings)
+
+    root = root_of(params)
+    path = remote_yaml(params, is_global=True, root=root)
+    update = update_files(module, [Target(path, is_global=True)], plan, root=root)
     config: RemoteConfig = update.values[0]
     return dict(file_result(path, update), remote=remote_result(config, wanted.remote or config.active))
 
 
-def _asked(module: AnsibleModule, name: str, remote: Remote) -> str:
+def _discover(module: AnsibleModule, name: str, remote: Remote) -> str:
     """The own keyserver of an endpoint, asked of the endpoint. Raises NetworkError with the endpoint's name and the way without asking."""
     try:
         return discovered_keyserver(module, remote.uri, remote.insecure)
     except NetworkError as error:
-        raise NetworkError("endpoint %s: to begin its list of keyservers its own one must be known, but %s (or give it as builtin_uri: then "
-                           "nothing is asked)" % (quoted(name), error)) from None
+        raise NetworkError(f"endpoint {quoted(name)}: a list of keyservers begins with the endpoint's own one, which is not known: {error} (or set "
+                           "builtin_uri, then the endpoint is not asked)") from None

@@ -4,11 +4,11 @@
 
 # Private to this collection: may change in any release.
 
-"""The glue of the modules that declare the logins of one account: tokens, keyservers and registries."""
+"""The modules that declare the logins of one account: tokens, keyservers and registries."""
 
 import collections
 import os
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -18,25 +18,19 @@ from .._files.locations import DOCKER_CONFIG, docker_fallback
 from .._formats.docker_json import decode, encode
 from .._redaction import redacted_docker_tree, without_login
 from .._rules.endpoints import unplaced_endpoints
-from .._rules.logins import (
-    Files,
-    WantedKeyserverLogin,
-    WantedRegistry,
-    WantedToken,
-    converge_logins,
-    registry,
-)
+from .._rules.logins import Files, WantedKeyserverLogin, WantedToken, converge_logins
+from .._rules.registries import WantedRegistry, checked_registry_uri, only_hosts
 from .._rules.stored_secrets import stored_secrets
-from .._values.claims import EndpointToken, KeyserverLogin, RegistryLogin, Secret, claim_name
-from .._values.docker_config import DockerConfig, canonical_host, login_hosts, only_hosts
+from .._values.claims import Claim, EndpointToken, KeyserverLogin, RegistryLogin, Secret, claim_name
+from .._values.docker_config import DockerConfig, canonical_host, login_hosts
 from .._values.remote_config import RemoteConfig
 from .._values.results import login_result
-from .common import read_token
-from .endpoints import hide_passwords, read_global, remote_yaml
-from .files import Plan, Target, update_files
-from .verifier import Verifier
+from .common import hide_passwords, read_token
+from .files import Plan, Target, Update, update_files
+from .scope import read_system, remote_yaml
+from .verifier import Verification, verify_declared
 
-_KINDS = ("remotes", "keyservers", "registries")
+KINDS = ("remotes", "keyservers", "registries")
 _STATE: Dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 KEYSERVER_LOGIN_SPEC: Dict[str, Any] = {
     "uri": {"type": "str", "required": True},
@@ -68,6 +62,8 @@ LOGINS_SPEC: Dict[str, Any] = {
     "keep_verified": {"type": "bool", "default": False},
 }
 
+_Wanted = Union[WantedToken, WantedKeyserverLogin, WantedRegistry]
+
 
 class _DockerJson:
     """What a docker-config.json holds; a content class as RemoteYaml."""
@@ -77,112 +73,148 @@ class _DockerJson:
     def __init__(self, data: bytes, path: str) -> None:
         self.value = decode(data, path)
 
-    def encode_login(self, value: DockerConfig) -> bytes:
+    def bytes_of(self, value: DockerConfig) -> bytes:
         """The bytes to write."""
         return encode(value)
 
     @staticmethod
-    def shown(value: DockerConfig, before: Optional[DockerConfig] = None) -> str:
+    def redacted_text(value: DockerConfig, before: Optional[DockerConfig] = None) -> str:
         """What a diff shows: no secrets, but whether they changed."""
         tree = redacted_docker_tree(value.tree, (before or value).tree)
-        return f"{encode(DockerConfig(tree, value.has_data)).decode('utf-8')}\n"
+        return encode(DockerConfig(tree, value.has_data)).decode("utf-8") + "\n"
 
 
-def converge_one_login(module: AnsibleModule, kind: str) -> Dict[str, Any]:
-    """The login that the module's own options declare; `kind` is the list in LOGINS_SPEC that it could stand in."""
-    account = _Account(module, {kind: [module.params]})
-    result = account.converge()
-    return dict(result, login=next(map(login_result, account.stored), None))
+class _Logins(NamedTuple):
+    """Declared logins by kind; with the kinds to prune."""
+
+    tokens: Sequence[WantedToken] = ()
+    keyservers: Sequence[WantedKeyserverLogin] = ()
+    registries: Sequence[WantedRegistry] = ()
+    prune: Collection[str] = ()
+
+    def claim_names(self) -> List[str]:
+        """The names of the claims that the declared logins become."""
+        return [_claim_name(item) for items in (self.tokens, self.keyservers, self.registries) for item in items]
+
+    def keeping(self, names: Collection[str]) -> "_Logins":
+        """The same, but what the claims of these names say stays as it is in the files."""
+        def kept(item: Any) -> Any:
+            return item._replace(keep=True) if _claim_name(item) in names else item
+
+        return self._replace(
+            tokens=[kept(item) for item in self.tokens], keyservers=[kept(item) for item in self.keyservers],
+            registries=[kept(item) for item in self.registries])
+
+
+class _Converged(NamedTuple):
+    """What became of an account's logins: the files, the declared logins as they stand in them, and the result."""
+
+    files: Files
+    declared: Sequence[Secret]
+    result: Dict[str, Any]
+
+
+def converge_keyserver_login(module: AnsibleModule) -> Dict[str, Any]:
+    """The one login that the options of KEYSERVER_LOGIN_SPEC declare."""
+    _hide(module, [module.params])
+    account = _Account(module, _Logins(keyservers=[_wanted_keyserver_login(module.params)]))
+    return _with_login(account.converge())
+
+
+def converge_registry_login(module: AnsibleModule) -> Dict[str, Any]:
+    """The one login that the options of REGISTRY_LOGIN_SPEC and AUTH_FILE_SPEC declare."""
+    _hide(module, [module.params])
+    logins = _Logins(registries=[_wanted_registry(module.params)])
+    account = _Account(module, logins, auth_file=module.params["auth_file"], uses_auth_file=True, uses_config_file=not module.params["auth_file"])
+    return _with_login(account.converge())
+
+
+def _with_login(converged: _Converged) -> Dict[str, Any]:
+    return dict(converged.result, login=next(map(login_result, converged.declared), None))
 
 
 def converge_account(module: AnsibleModule) -> Dict[str, Any]:
-    """All logins that LOGINS_SPEC's options declare."""
+    """All logins that the options of LOGINS_SPEC and AUTH_FILE_SPEC declare."""
     params = module.params
-    given = [kind for kind in _KINDS if params[kind] is not None]
-    account = _Account(module, {kind: params[kind] or [] for kind in _KINDS})
-    return account.converge((given or _KINDS) if params["prune"] else (), params["keep_verified"])  # no list at all is refused
+    given = [kind for kind in KINDS if params[kind] is not None]
+    _hide(module, [*(params["keyservers"] or ()), *(params["registries"] or ())])
+    logins = _Logins(
+        tokens=[_wanted_token(module, entry) for entry in params["remotes"] or ()],
+        keyservers=[_wanted_keyserver_login(entry) for entry in params["keyservers"] or ()],
+        registries=[_wanted_registry(entry) for entry in params["registries"] or ()],
+        prune=(given or KINDS) if params["prune"] else ())  # no list at all is refused
+    account = _Account(module, logins, auth_file=params["auth_file"], uses_auth_file=True)
+    return account.converge(keep_verified=params["keep_verified"], show_all=True).result
 
 
 class _Account:
     """The declared logins of one account, and what becomes of its files."""
 
-    def __init__(self, module: AnsibleModule, entries: Mapping[str, Sequence[Dict[str, Any]]]) -> None:
+    def __init__(self, module: AnsibleModule, logins: _Logins, auth_file: Optional[str] = None, uses_auth_file: bool = False,
+                 uses_config_file: bool = True) -> None:
         self.module = module
-        self.stored: List[Secret] = []  # the declared logins, as they now stand
-        self._verifier = Verifier(module)
-        self._aside: Set[str] = set()
-        self._system, self._system_known = read_global(module)
-        hide_passwords(module, [entry["uri"] for kind in ("keyservers", "registries") for entry in entries.get(kind, ())])
-        self._tokens = [_token(module, entry) for entry in entries.get("remotes", ())]
-        for entry in entries.get("keyservers", ()):
-            if entry["username"] == "" and entry["state"] == "present":
-                raise ApptainerError("keyserver %s: the username is empty; leave it out if the password is a token"
-                                     % quoted(without_login(entry["uri"])))
-        self._keyservers = [WantedKeyserverLogin(**_login(entry)) for entry in entries.get("keyservers", ())]
-        self._registries = [WantedRegistry(insecure=entry["insecure"], **_login(entry)) for entry in entries.get("registries", ())]
-        self._config_file = remote_yaml(module)
-        auth_file = module.params.get("auth_file")
+        self._logins = logins
+        self._system, self._system_known = read_system(module)
+        self._config_file = remote_yaml(module.params)
         self._auth_file = os.path.abspath(auth_file or os.path.join(os.path.dirname(self._config_file), DOCKER_CONFIG))
         self._listed_in_config = not auth_file  # registries, as Apptainer does
-        if "registries" in entries and real_path(self._auth_file) == real_path(self._config_file):
-            raise ApptainerError("%s cannot be both the remote.yaml and the file for registry logins; correct auth_file or config_file"
-                                 % self._auth_file)
+        self._uses_auth_file = uses_auth_file
+        if uses_auth_file and real_path(self._auth_file) == real_path(self._config_file):
+            raise ApptainerError(f"{self._auth_file} cannot be both the remote.yaml and the file for registry logins; correct auth_file or "
+                                 "config_file")
         # the secret first: without it the entry in remote.yaml would promise too much
-        self._targets = [Target(self._auth_file, content=_DockerJson)] if "registries" in entries else []
-        if not auth_file or set(entries) != {"registries"}:
-            self._targets.append(Target(self._config_file))
+        self._targets = [Target(self._auth_file, content=_DockerJson)] if uses_auth_file else []
+        self._targets += [Target(self._config_file)] if uses_config_file else []
 
-    def converge(self, prune: Sequence[str] = (), keep_verified: bool = False) -> Dict[str, Any]:
-        """Read, plan, verify and write."""
+    def converge(self, keep_verified: bool = False, show_all: bool = False) -> _Converged:
+        """Read, plan, verify and write. Raises VerificationError if a server rejects a login; with `keep_verified` the others are written first."""
 
-        def plan(values: Sequence[Any]) -> Plan:
-            before = _files(values)
-            tokens, keyservers, registries = self._wanted()
-            after, warnings = converge_logins(
-                before, tokens, keyservers, registries, self._system, prune, self._system_known, self._listed_in_config, self.module.check_mode)
-            if self._listed_in_config and not before.docker.has_data and after.docker.has_data:
-                warnings += self._hidden_logins(after.docker)
-            return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)
+        def verify(before: Sequence[Any], after: Sequence[Any], known: Mapping[Claim, Any]) -> Verification:
+            unplaced = unplaced_endpoints(_files(before).remotes, _files(after).remotes, self._system)
+            stored = _unambiguous(self._declared_secrets(before, as_stored=True))
+            verification = verify_declared(self.module, self._declared_secrets(after), stored, unplaced, known)
+            if verification.failed and not keep_verified:
+                raise verification.refusal({}, "Nothing was changed.")
+            return verification
 
-        def verify_claim(before: Sequence[Any], after: Sequence[Any]) -> bool:
-            names = unplaced_endpoints(_files(before).remotes, _files(after).remotes, self._system)
-            self._verifier.foreseen = {claim_name(EndpointToken(name, "", False, "")) for name in names}
-            failed = self._verifier.verify_claim(_unambiguous(self._declared_secrets(before, True)), self._declared_secrets(after))
-            if failed and not keep_verified:
-                raise self._verifier.refusal({}, "Nothing was changed.")
-            self._aside.update(map(claim_name, failed))
-            return bool(failed)
+        update = update_files(self.module, self._targets, self._plan, verify)
+        result = self._result(update, show_all)
+        if update.verification.failed:
+            raise update.verification.refusal(result, "The logins named above were not changed; all others are as declared.")
+        return _Converged(_files(update.values), self._declared_secrets(update.values), dict(result, **update.verification.result))
 
-        update = update_files(self.module, self._targets, plan, verify_claim)
-        self.stored = self._declared_secrets(update.values)
-        result = dict(update.result, config_file=self._config_file, **self._verifier.result())
-        if self._targets[0].content is _DockerJson:
+    def _plan(self, values: Sequence[Any], failed: Sequence[Claim]) -> Plan:
+        before = _files(values)
+        logins = self._logins.keeping([claim_name(item) for item in failed]) if failed else self._logins
+        after, warnings = converge_logins(
+            before, self._system, tokens=logins.tokens, keyservers=logins.keyservers, registries=logins.registries, prune=logins.prune,
+            system_known=self._system_known, with_credentials=self._listed_in_config, check_mode=self.module.check_mode)
+        if self._listed_in_config and not before.docker.has_data and after.docker.has_data:
+            warnings += self._hidden_logins(after.docker)
+        return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)
+
+    def _result(self, update: Update, show_all: bool) -> Dict[str, Any]:
+        result = dict(update.result, config_file=self._config_file)
+        if self._uses_auth_file:
             result["auth_file"] = self._auth_file
         if update.backups:
             result["backup_files"] = list(update.backups)
-        if "keep_verified" in self.module.params:
+        if show_all:
             files = _files(update.values)
             result["logins"] = [login_result(item) for item in sorted(stored_secrets(files.remotes, files.docker, self._system), key=claim_name)]
-        if self._aside:
-            raise self._verifier.refusal(result, "These logins were left as they are; the others are as declared.")
         return result
-
-    def _wanted(self) -> Sequence[Any]:
-        """What is declared, with a mark at what did not pass its proof."""
-        lists = (self._tokens, self._keyservers, self._registries)
-        return [[item._replace(keep=True) if self._aside and _claim_name(item) in self._aside else item for item in items] for items in lists]
 
     def _declared_secrets(self, values: Sequence[Any], as_stored: bool = False) -> List[Secret]:
         """What the files hold of the declared logins; of a registry only its own, and not those for parts of it, which nobody declared."""
-        labels = {_claim_name(item) for item in [*self._tokens, *self._keyservers, *self._registries]}
         insecure: Dict[str, bool] = {}  # what the task says of plain http is what counts, whatever the file says of the other scheme
-        for item in self._registries:
+        for item in self._logins.registries:
             if item.insecure is not None:
                 insecure[_claim_name(item)] = item.insecure and insecure.get(_claim_name(item), True)
         remotes, docker = _files(values)
-        docker = only_hosts(docker, [registry(item.uri).host for item in self._registries])
-        return [item._replace(insecure=insecure.get(claim_name(item), item.insecure)) if isinstance(item, RegistryLogin) else item
-                for item in stored_secrets(remotes, docker, self._system, as_stored) if claim_name(item) in labels]
+        docker = only_hosts(docker, [checked_registry_uri(item.uri).host for item in self._logins.registries])
+        names = set(self._logins.claim_names())
+        found = [item for item in stored_secrets(remotes, docker, self._system, as_stored) if claim_name(item) in names]
+        return [item._replace(insecure=insecure.get(claim_name(item), item.insecure)) if isinstance(item, RegistryLogin) else item for item in found]
 
     def _hidden_logins(self, docker: DockerConfig) -> Tuple[str, ...]:
         """A warning if the new docker-config.json hides logins that Apptainer from 1.4 has found in docker's own file until now."""
@@ -192,8 +224,8 @@ class _Account:
             hidden = sorted(set(login_hosts(decode(data, path))) - set(login_hosts(docker))) if data else []
         except ApptainerError:
             return ()  # Apptainer can't use it either
-        return ("logins for %s in %s are not used by Apptainer any more, as %s now exists; declare them, too, if they are needed"
-                % (", ".join(hidden), path, self._auth_file),) if hidden else ()
+        return (f"the logins for {', '.join(hidden)} in {path} are no longer used by Apptainer, because {self._auth_file} now exists; declare them "
+                "as well if they are needed",) if hidden else ()
 
 
 def _files(values: Sequence[Any]) -> Files:
@@ -207,33 +239,42 @@ def _files(values: Sequence[Any]) -> Files:
     return Files(remotes, docker)
 
 
-def _unambiguous(found: Sequence[Secret]) -> List[Secret]:
+def _unambiguous(found: Sequence[Secret]) -> Collection[Secret]:
     """Without those of a host that has different logins under several names: whichever of them stays, it replaces another."""
     distinct = set(found)
     times = collections.Counter(map(claim_name, distinct))
-    return [item for item in distinct if times[claim_name(item)] == 1]
+    return {item for item in distinct if times[claim_name(item)] == 1}
 
 
-def _token(module: AnsibleModule, entry: Mapping[str, Any]) -> WantedToken:
+def _hide(module: AnsibleModule, entries: Sequence[Mapping[str, Any]]) -> None:
+    hide_passwords(module, [entry["uri"] for entry in entries])
+
+
+def _wanted_token(module: AnsibleModule, entry: Mapping[str, Any]) -> WantedToken:
     present = entry["state"] == "present"
     token = read_token(module, entry["token_file"]) if entry["token_file"] and present else entry["token"] or ""
-    return WantedToken(entry["name"], present, token)
+    return WantedToken(name=entry["name"], present=present, token=token)
 
 
-def _login(entry: Mapping[str, Any]) -> Dict[str, Any]:
-    """What the options of KEYSERVER_LOGIN_SPEC mean, by the names of the fields of wanted values."""
-    return {
-        "uri": entry["uri"],
-        "present": entry["state"] == "present",
-        "username": entry["username"] or "",
-        "password": entry["password"] or "",
-    }
+def _wanted_keyserver_login(entry: Mapping[str, Any]) -> WantedKeyserverLogin:
+    """One entry of KEYSERVER_LOGIN_SPEC. Raises ApptainerError for an empty user name."""
+    present = entry["state"] == "present"
+    if entry["username"] == "" and present:
+        raise ApptainerError(f"keyserver {quoted(without_login(entry['uri']))}: the username is empty; leave it out if the password is a token")
+    return WantedKeyserverLogin(uri=entry["uri"], present=present, username=entry["username"] or "", password=entry["password"] or "")
 
 
-def _claim_name(item: Any) -> str:
-    """The label of the secret that a declared login becomes."""
+def _wanted_registry(entry: Mapping[str, Any]) -> WantedRegistry:
+    """One entry of REGISTRY_LOGIN_SPEC."""
+    return WantedRegistry(
+        uri=entry["uri"], present=entry["state"] == "present", username=entry["username"] or "", password=entry["password"] or "",
+        insecure=entry["insecure"])
+
+
+def _claim_name(item: _Wanted) -> str:
+    """The name of the claim that a declared login becomes."""
     if isinstance(item, WantedToken):
-        return claim_name(EndpointToken(item.name, "", False, ""))
+        return claim_name(EndpointToken(name=item.name, uri="", insecure=False, token=""))
     if isinstance(item, WantedKeyserverLogin):
-        return claim_name(KeyserverLogin(item.uri.strip(), ""))
-    return claim_name(RegistryLogin(canonical_host(registry(item.uri).host), "", ""))
+        return claim_name(KeyserverLogin(uri=item.uri.strip(), auth=""))
+    return claim_name(RegistryLogin(host=canonical_host(checked_registry_uri(item.uri).host), username="", password=""))

@@ -4,11 +4,11 @@
 
 # Private to this collection: may change in any release.
 
-"""Processes of which nothing is expected: they may hang, say too much, lie, or leave others behind, and whoever asked them goes on.
+"""Processes that are not trusted: they may hang, print without end, lie, or leave other processes behind, and the module goes on.
 
-They are forked. `multiprocessing` has no way to bound what is read from a process, to leave behind one that cannot be killed, or to see
-that it inherits nothing; and it fails where /dev/shm is missing. `AnsibleModule.run_command` passes on the environment, keeps all that a
-program prints, and waits for it as long as it takes. This must not be used after threads were started.
+They are forked. `multiprocessing` cannot bound what is read from a process, abandon one that cannot be killed, or ensure that it inherits
+nothing; and it fails where /dev/shm is missing. `AnsibleModule.run_command` passes on the environment, keeps all that a program prints,
+and waits for it as long as it takes. This must not be used after threads were started.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ Reply = Union[Any, ApptainerError]
 
 
 class _Child(NamedTuple):
-    """A process that was asked. It writes its answer to the other end of `pipe`."""
+    """A process that was asked. It writes its reply to the other end of `pipe`."""
 
     number: int
     pid: int
@@ -43,14 +43,14 @@ class _Child(NamedTuple):
 
 
 def replies(questions: Sequence[Callable[[], Any]], timeout: float) -> List[Reply]:
-    """The answer of each question, or an ApptainerError that says why there is none; each from a process of its own, in `timeout` seconds.
+    """The reply to each question, or an ApptainerError that says why there is none; each from a process of its own, within `timeout` seconds.
 
-    A process that is late is killed. One that does not even die, as it waits for a dead file server, is left behind. There are never
-    more than _AT_ONCE: if all of these hang like that, the rest is not asked.
+    A late process is killed. One that cannot even be killed, because it waits for a dead file server, is abandoned. There are never
+    more than _AT_ONCE: if all of these hang like that, the remaining questions are not asked.
     """
-    not_asked = ApptainerError("was not looked at, as %d processes wait for file servers and cannot be killed. Look which one does not answer."
-                               % _AT_ONCE)
-    late = ApptainerError(f"nothing came back within {timeout:g} seconds. Look whether the file server of the home answers, or give more timeout.")
+    not_asked = ApptainerError(f"was not checked, because {_AT_ONCE} processes hang on file servers and cannot be killed. Find out which file server "
+                               "does not answer.")
+    late = ApptainerError(f"there was no reply within {timeout:g} seconds. Check that the file server of the home answers, or raise timeout.")
     found: List[Reply] = [not_asked] * len(questions)
     dead: List[int] = []
     with selectors.PollSelector() as running:
@@ -62,16 +62,16 @@ def replies(questions: Sequence[Callable[[], Any]], timeout: float) -> List[Repl
                 found[child.number] = error
             _kill(child.pid)
             dead.append(child.pid)
-            _bury(dead)
-    _bury(dead, 1.0)
+            _reap(dead)
+    _reap(dead, 1.0)
     return found
 
 
 def output_of(arguments: Sequence[str], environment: Mapping[str, str], directory: str, timeout: float) -> Tuple[bytes, Optional[int]]:
     """What a program prints, and its exit status: negative for a signal, 127 if it cannot be run, None if it did not end in time.
 
-    It is told to say no more after MAX_OUTPUT bytes, by being killed. It has nothing to read, no terminal, and nothing of ours. What it
-    leaves behind in its session is killed, what has left that is not waited for.
+    It is killed after MAX_OUTPUT bytes of output. It has nothing to read, no terminal, and inherits nothing. What it leaves behind in its
+    session is killed; what has left the session is not waited for.
     """
 
     def execute(pipe: int) -> None:
@@ -83,7 +83,7 @@ def output_of(arguments: Sequence[str], environment: Mapping[str, str], director
     child = _start(0, execute, timeout)
     is_over = False
     while not is_over and len(child.data) <= MAX_OUTPUT and time.monotonic() < child.deadline:
-        # a look first, so that all it has printed is read afterwards; without burying it, as its number is still needed
+        # before the read, so that all it has printed is read afterwards; without reaping it, because its pid is still needed
         is_over = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         if not _has_read(child, 0.0 if is_over else 0.02):
             time.sleep(0.005)  # it has closed its output, but goes on
@@ -92,7 +92,7 @@ def output_of(arguments: Sequence[str], environment: Mapping[str, str], director
     if is_over:
         _pid, status = os.waitpid(child.pid, 0)
         return bytes(child.data), os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
-    _bury([child.pid], 1.0)
+    _reap([child.pid], 1.0)
     return bytes(child.data), None
 
 
@@ -108,11 +108,11 @@ def _has_read(child: _Child, patience: float) -> bool:
 
 
 def _ended(questions: Sequence[Callable[[], Any]], timeout: float, running: selectors.BaseSelector, dead: List[int]) -> Iterator[Any]:
-    """Start one process after another; each comes out, with whether it was in time, when it has answered or is late."""
+    """Start one process after another; yield each, with whether it was in time, once it has replied or is late."""
     waiting = iter(enumerate(questions))
     children: Dict[int, _Child] = {}
     while True:
-        _bury(dead, 0.0 if children else 1.0)
+        _reap(dead, 0.0 if children else 1.0)
         for number, question in itertools.islice(waiting, _AT_ONCE - len(children) - len(dead)):
             child = _start(number, functools.partial(_send_reply, question), timeout)
             children[number] = child
@@ -132,16 +132,16 @@ def _ended(questions: Sequence[Callable[[], Any]], timeout: float, running: sele
 
 
 def _start(number: int, life: Callable[[int], None], timeout: float) -> _Child:
-    """A new process, which lives `life` with the pipe for its answer, and has nothing else of ours."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it was ignored, numbers of the dead would be given to others before they are buried
+    """A new process that runs `life` with the pipe for its reply, and inherits nothing else."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it was ignored, pids of dead children could be reused before they are reaped
     try:
         ours, theirs = os.pipe()
         pid = os.fork()
     except OSError as error:
-        raise ApptainerError(f"no process can be started: {error.strerror}. Look what uses up this node.") from None
+        raise ApptainerError(f"no process can be started: {error.strerror}. Check this node for exhausted process ids or memory.") from None
     if pid == 0:
         try:
-            life(_alone(theirs))
+            life(_isolated(theirs))
         finally:
             os._exit(127)
     os.close(theirs)
@@ -149,14 +149,14 @@ def _start(number: int, life: Callable[[int], None], timeout: float) -> _Child:
 
 
 def _kill(pid: int) -> None:
-    """Kill a process that is not buried yet, and all others in its session, which it may not have begun yet."""
+    """Kill a process that is not reaped yet, and all others in its session, which it may not have started yet."""
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)
 
 
-def _bury(pids: List[int], patience: float = 0.0) -> None:
-    """Take those off the list who are dead; wait for them for some seconds."""
+def _reap(pids: List[int], patience: float = 0.0) -> None:
+    """Remove the dead from the list, after waiting for them for at most `patience` seconds."""
     end = time.monotonic() + patience
     while True:
         pids[:] = [pid for pid in pids if os.waitpid(pid, os.WNOHANG)[0] == 0]
@@ -171,16 +171,16 @@ def _send_reply(question: Callable[[], Any], pipe: int) -> None:
     except ApptainerError as error:
         answer = {"error": str(error)}
     except OSError as error:
-        answer = {"error": f"the system does not let it be read: {error.strerror}. Run again, or look into the kernel log of this node."}
+        answer = {"error": f"it cannot be read: {error.strerror}. Retry; if it persists, see the kernel logs of the node and of the file server."}
     except BaseException as error:  # its text might show what is in a file
-        answer = {"error": "reading ended with %s. Run apptainer_remote_info as this user (become_user), and if that fails as well, "
-                           "report it." % type(error).__name__}
+        answer = {"error": f"reading failed with {type(error).__name__}. Run apptainer_remote_info as this user (become_user), and if that fails "
+                           "too, please report it."}
     with os.fdopen(pipe, "wb") as stream:
         stream.write(encode_reply(answer))
 
 
-def _alone(pipe: int) -> int:
-    """Give up all that the process has from its parent, but for the pipe, which is returned: a new descriptor."""
+def _isolated(pipe: int) -> int:
+    """Give up all that the process inherited, except the pipe, which is returned as a new descriptor."""
     os.setsid()
     os.chdir("/")
     os.umask(0o077)

@@ -18,6 +18,8 @@ import resource
 import stat
 from typing import Any, Dict, List, Sequence
 
+from ansible.module_utils.basic import AnsibleModule
+
 from .._errors import ApptainerError
 from .._files.config_file import read, real_path
 from .._files.locations import global_file, user_file
@@ -32,7 +34,7 @@ from .._inspection.users import (
     unknown_user,
     user_entry,
 )
-from .common import LOCATION_SPEC
+from .common import LOCATION_SPEC, checked_timeout
 from .processes import Reply, replies
 
 USERS_SPEC: Dict[str, Any] = dict(
@@ -47,20 +49,19 @@ _MAX_MEMORY = 1 << 30  # of one process, in bytes: no user's file makes root use
 _PR_SET_DUMPABLE = 4
 
 
-def audit(params: Dict[str, Any]) -> Dict[str, Any]:
-    """What is wrong with the files of users: the whole work of `apptainer_users_info`. Raises ApptainerError for options without sense."""
-    timeout = params["timeout"]
-    if not 0 < timeout <= 3600:
-        raise ApptainerError(f"timeout is {timeout:g}, but must be more than 0 and at most 3600 seconds")
+def audit(module: AnsibleModule) -> Dict[str, Any]:
+    """What is wrong with the files of the users that the options of USERS_SPEC name. Raises ApptainerError for options that make no sense."""
+    params = module.params
+    timeout = checked_timeout(params)
     path = os.path.abspath(params["global_config_file"] or global_file(params["flavor"], params["sysconfdir"]))
     login_defs = (read(real_path(LOGIN_DEFS)).data or b"").decode("utf-8", "replace")
     found, unknown = accounts(params["users"], _owners(params["homes"], timeout), limits(login_defs))
     entries = [unknown_user(name) for name in unknown]
     checked = 0
     questions = [functools.partial(_findings, account, path, params["flavor"]) for account in found]
-    for account, answer in zip(found, replies(questions, timeout)):
+    for account, reply in zip(found, replies(questions, timeout)):
         try:
-            findings = own_findings(_or_raise(answer))
+            findings = own_findings(_or_raise(reply))
         except ApptainerError as error:
             entries.append(user_entry(account.name, account.home, error=str(error)))
             continue
@@ -73,22 +74,22 @@ def audit(params: Dict[str, Any]) -> Dict[str, Any]:
 def _owners(homes: Sequence[str], timeout: float) -> List[int]:
     homes = [os.path.abspath(home) for home in homes]
     found: List[int] = []
-    for home, answer in zip(homes, replies([functools.partial(_owners_in, home) for home in homes], timeout)):
+    for home, reply in zip(homes, replies([functools.partial(_owners_in, home) for home in homes], timeout)):
         try:
-            found += uids(_or_raise(answer))
+            found += uids(_or_raise(reply))
         except ApptainerError as error:
             raise ApptainerError(f"homes: {home}: its owners cannot be found: {error}") from None
     return found
 
 
 def _owners_in(directory: str) -> List[int]:
-    """The owners of the directories in one, none if there is no such. In a process of its own, as it may hang."""
+    """The owners of the directories in one, none if it does not exist. In a process of its own, because it may hang."""
     found = set()
     with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
         for item in entries:
             with contextlib.suppress(OSError):  # it is gone, or leads nowhere
                 status = item.stat(follow_symlinks=False)
-                if stat.S_ISLNK(status.st_mode) and status.st_uid == 0:  # one of a user may lead to where nobody answers
+                if stat.S_ISLNK(status.st_mode) and status.st_uid == 0:  # a user's link may lead to a dead file server
                     status = item.stat()
                 if not stat.S_ISREG(status.st_mode):
                     found.add(status.st_uid)
@@ -102,31 +103,32 @@ def _findings(account: Account, global_path: str, flavor: str) -> List[Dict[str,
     resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
     _become(account)
     os.environ["HOME"] = account.home
-    shared = (global_path, os.path.dirname(global_path))
-    return [finding for finding in inspect(global_path, user_file(flavor), flavor)["findings"] if finding["path"] not in shared]
+    system = (global_path, os.path.dirname(global_path))
+    return [finding for finding in inspect(global_path, user_file(flavor), flavor)["findings"] if finding["path"] not in system]
 
 
 def _become(account: Account) -> None:
-    """This process is the user's for good: no id is left with which to go back, and nobody but root may look into its memory.
+    """Turn this process into the user's, for good: no id is left to return with, and only root may inspect its memory.
 
     Raises ApptainerError if that is not possible. An id of -1, which the system takes for "as it is", does not pass.
     """
     ids, groups = (account.uid,) * 3, (account.gid,) * 3
     if os.geteuid() not in (0, account.uid):
-        raise ApptainerError("only root may read the files of others. Run the task with become: true.")
+        raise ApptainerError("only root may read other users' files. Run the task with become: true.")
     if os.geteuid() != account.uid:
         os.initgroups(account.name, account.gid)
         os.setresgid(*groups)
         os.setresuid(*ids)
         if os.getresuid() != ids or os.getresgid() != groups:
-            raise ApptainerError("uid %d and gid %d are not possible for a process. Correct the user database." % (account.uid, account.gid))
+            raise ApptainerError(f"uid {account.uid} and gid {account.gid} are not possible for a process. Correct the user database.")
         with open("/proc/self/status", encoding="utf-8", errors="replace") as status:
             if any(line.startswith("CapPrm:") and int(line.split()[1], 16) for line in status):
-                raise ApptainerError("this node lets processes keep root's capabilities (securebits). Run the task without that.")
+                raise ApptainerError("this node lets processes keep root's capabilities (securebits), so nothing can be read with the user's own "
+                                     "rights. Run the task without that.")
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # as the kernel does it, unless fs.suid_dumpable says otherwise
 
 
-def _or_raise(answer: Reply) -> Any:
-    if isinstance(answer, ApptainerError):
-        raise answer
-    return answer
+def _or_raise(reply: Reply) -> Any:
+    if isinstance(reply, ApptainerError):
+        raise reply
+    return reply

@@ -4,68 +4,99 @@
 
 # Private to this collection: may change in any release.
 
-"""The glue to the network. Its libraries are imported here, inside functions, and so only where something is asked of a server."""
+"""When servers are asked, as the option `verify` says, and what a result shows of their answers.
 
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Sequence, Set, Tuple
+The network's libraries are imported here, inside functions, and so only where a server is asked.
+"""
+
+from typing import TYPE_CHECKING, Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from .._errors import ApptainerError, VerificationError
-from .._values.claims import Claim, claim_name
+from .._errors import VerificationError
+from .._values.claims import Claim, EndpointServices, EndpointToken, claim_name
+from .common import checked_timeout
 
 if TYPE_CHECKING:
-    from .._inspection.inspect import Checks
+    from .._inspection.inspect import AskServers
     from .._network.client import HttpOptions
-    from .._network.verification import Verdict
+    from .._network.verdict import Verdict
+
+_WHY_NOT_ASKED = {
+    "never": "not verified, because verify is never",
+    "changed": "not verified, because it did not change (verify: always verifies it nevertheless)",
+}
+_NO_ENDPOINT_YET = "not verified, because its endpoint does not exist yet"
 
 
-class Verifier:
-    """Has credentials proven as the option `verify` says, each once, and remembers how that went."""
+class NamedVerdict(NamedTuple):
+    """What a result shows about one thing. `counts` is false if there was nothing to ask about it."""
 
-    def __init__(self, module: AnsibleModule) -> None:
-        self._module = module
-        self._when: str = module.params["verify"]
-        self._proofs: Dict[Claim, Verdict] = {}
-        self._declared: Dict[str, Claim] = {}
-        self._failed: Dict[str, Claim] = {}
-        self.foreseen: Set[str] = set()  # labels of what has no place to ask yet, in check mode
+    name: str
+    verified: Optional[bool]
+    reason: str
+    counts: bool = True
 
-    def verify_claim(self, before: Sequence[Claim], declared: Sequence[Claim]) -> List[Claim]:
-        """Prove what is declared and, unless `verify` is `always`, not in force yet. Returns what failed; what failed earlier is left out."""
-        declared = [item for item in declared if claim_name(item) not in self._failed]
-        self._declared = {claim_name(item): item for item in declared}
-        old = set(before)
-        asked = [item for item in declared
-                 if claim_name(item) not in self.foreseen and (self._when == "always" or (self._when == "changed" and item not in old))]
-        new = [item for item in asked if item not in self._proofs]
-        if new:
-            options = http_options(self._module)
-            from .._network.parallel import verify_all
 
-            self._proofs.update(zip(new, verify_all(new, options)))
-        failed = [item for item in asked if self._proofs[item].verified is False]
-        self._failed.update((claim_name(item), item) for item in failed)
-        return failed
+class Verification(NamedTuple):
+    """What servers said of the declared claims.
 
-    def refusal(self, result: Dict[str, Any], outcome: str) -> VerificationError:
-        """The error for what failed. `outcome` says what became of the rest."""
-        problems = sentences((name, self._proofs[item].reason) for name, item in sorted(self._failed.items()))
-        return VerificationError(f"{problems} {outcome}", dict(result, **self.result()))
+    `verdicts` are those of all claims asked about in this task, `failed` the claims of this verification that a server rejected.
+    """
 
+    named: Tuple[NamedVerdict, ...] = ()
+    verdicts: Mapping[Claim, "Verdict"] = {}
+    failed: Tuple[Claim, ...] = ()
+
+    @property
+    def warnings(self) -> Tuple[str, ...]:
+        """What was asked and proves nothing, a sentence each."""
+        return tuple(f"{item.name}: {item.reason}" for item in self.named if item.verified is None and item.counts)
+
+    @property
     def result(self) -> Dict[str, Any]:
-        """`verified` and `verification` of a module's result. Warns of what proved nothing."""
-        shown = []
-        for name, item in sorted(dict(self._declared, **self._failed).items()):
-            proof = self._proofs.get(item)
-            reason = proof.reason if proof else {
-                "never": "not verified, as verify is never",
-                "changed": "not verified, as it did not change (verify: always does it)",
-            }.get("" if name in self.foreseen else self._when, "not verified, as the endpoint does not exist yet")
-            if proof and proof.verified is None:
-                self._module.warn(f"{name}: {reason}")
-            shown.append({"name": name, "verified": proof.verified if proof else None, "reason": reason})
-        verdicts = {self._proofs[item].verified for item in dict(self._declared, **self._failed).values() if item in self._proofs}
-        return {"verified": False if False in verdicts else True if verdicts == {True} else None, "verification": shown}
+        """`verified` and `verification` of a module's result."""
+        counted = {item.verified for item in self.named if item.counts}
+        return {
+            "verified": False if False in counted else True if counted == {True} else None,
+            "verification": [{"name": item.name, "verified": item.verified, "reason": item.reason} for item in self.named],
+        }
+
+    def refusal(self, result: Mapping[str, Any], outcome: str) -> VerificationError:
+        """The error about all that failed, with `result` and what became of the rest, `outcome`, a sentence."""
+        text = sentences((item.name, item.reason) for item in self.named if item.verified is False)
+        return VerificationError(f"{text} {outcome}".rstrip(), dict(result, **self.result))
+
+
+def verify_declared(module: AnsibleModule, declared: Sequence[Claim], stored: Collection[Claim], unplaced: Collection[str] = (),
+                    known: Optional[Mapping[Claim, "Verdict"]] = None) -> Verification:
+    """Ask servers about what is declared: all of it if `verify` is `always`, and what is not among `stored` if it is `changed`.
+
+    `unplaced` are endpoints of which nobody knows yet where they are, which happens in check mode; `known` are verdicts of an earlier attempt
+    of this task, which are not asked for again. Raises NetworkError or ApptainerError for options that cannot be used.
+    """
+    when: str = module.params["verify"]
+    wanted = [item for item in dict.fromkeys(declared) if when == "always" or (when == "changed" and item not in stored)]
+    asked = [item for item in wanted if not (isinstance(item, (EndpointToken, EndpointServices)) and item.name in unplaced)]
+    verdicts = dict(known or {})
+    new = [item for item in asked if item not in verdicts]
+    if new:
+        options = http_options(module, can_skip=True)
+        from .._network.parallel import verify_all
+
+        verdicts.update(verify_all(new, options))
+    answered, due = set(asked), set(wanted)
+    named: Dict[str, NamedVerdict] = {}
+    for item in declared:
+        name = claim_name(item)
+        if item in answered:
+            verdict = NamedVerdict(name, verdicts[item].verified, verdicts[item].reason)
+        else:
+            verdict = NamedVerdict(name, None, _NO_ENDPOINT_YET if item in due else _WHY_NOT_ASKED[when], counts=False)
+        if name not in named or named[name].verified is not False:  # of several by one name, the one that failed
+            named[name] = verdict
+    failed = tuple(item for item in asked if verdicts[item].verified is False)
+    return Verification(tuple(named[name] for name in sorted(named)), verdicts, failed)
 
 
 def sentences(problems: Iterable[Tuple[str, str]]) -> str:
@@ -77,23 +108,25 @@ def sentences(problems: Iterable[Tuple[str, str]]) -> str:
     return text + ("" if text.endswith("?") else ".")
 
 
-def http_options(module: AnsibleModule) -> "HttpOptions":
-    """The options of NETWORK_SPEC. Leaves with Ansible's usual message if a library is missing on this node."""
-    from .._network import client as _http
-    from .._network import discovery as _discovery
+def http_options(module: AnsibleModule, can_skip: bool = False) -> "HttpOptions":
+    """The options of NETWORK_SPEC. Fails with Ansible's usual message if a library is missing on this node.
 
-    why = f"to ask servers{' (verify: never does without)' if 'verify' in module.params else ''}"
-    if not _http.HAS_REQUESTS:
-        module.fail_json(msg=missing_required_lib("requests", reason=why), exception=_http.REQUESTS_IMPORT_ERROR)
-    if not _discovery.HAS_JSONSCHEMA:
-        module.fail_json(msg=missing_required_lib("jsonschema", reason=why), exception=_discovery.JSONSCHEMA_IMPORT_ERROR)
+    With `can_skip`, the module has the option `verify`, and the message says so.
+    """
+    from .._network import client, discovery
+
+    why = "to ask servers" + (" (verify: never skips this)" if can_skip else "")
+    if not client.HAS_REQUESTS:
+        module.fail_json(msg=missing_required_lib("requests", reason=why), exception=client.REQUESTS_IMPORT_ERROR)
+    if not discovery.HAS_JSONSCHEMA:
+        module.fail_json(msg=missing_required_lib("jsonschema", reason=why), exception=discovery.JSONSCHEMA_IMPORT_ERROR)
     params = module.params
-    if not 0 < params["timeout"] <= 3600:
-        raise ApptainerError(f"timeout is {params['timeout']:g}, but must be more than 0 and at most 3600 seconds")
-    return _http.HttpOptions(params["timeout"], params["validate_certs"], params["ca_path"], params["client_cert"], params["client_key"])
+    return client.HttpOptions(
+        timeout=checked_timeout(params), validate_certs=params["validate_certs"], ca_path=params["ca_path"],
+        client_cert=params["client_cert"], client_key=params["client_key"])
 
 
-def checks(module: AnsibleModule, topics: Sequence[str]) -> "Checks":
+def server_questions(module: AnsibleModule, topics: Sequence[str]) -> "AskServers":
     """What `apptainer_remote_info` asks servers."""
     options = http_options(module)
     from .._inspection.servers import ask_servers
@@ -102,7 +135,7 @@ def checks(module: AnsibleModule, topics: Sequence[str]) -> "Checks":
 
 
 def discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> str:
-    """The own keyserver of an endpoint, asked of the endpoint. Raises NetworkError."""
+    """The own keyserver of the endpoint with this stored URI, asked of the endpoint. Raises NetworkError."""
     options = http_options(module)
     from .._network.client import Client
     from .._network.discovery import own_keyserver

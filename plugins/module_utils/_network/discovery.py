@@ -6,8 +6,8 @@
 
 """The services of an endpoint, as its discovery document names them.
 
-Apptainer reads the document with encoding/json into a map of maps and takes what it can use; what stops it is an error here, with the
-reason that Apptainer doesn't tell. Source: `internal/pkg/remote/endpoint/service.go`; served documents of keyserver_ops in tests/golden.
+Apptainer decodes the document with encoding/json into a map of maps and takes what it can use; what stops it is an error here, with the
+reason that Apptainer does not tell. Source: `internal/pkg/remote/endpoint/service.go`; recorded runs of keyserver_ops, with what was served.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any, Mapping, NamedTuple, NoReturn, Optional
 from .._errors import NetworkError, RuleError, quoted
 from .._redaction import without_login
 from .._values.uri import (
-    fixed_keyserver,
+    hardcoded_keyserver,
     is_usable,
     names_host,
     parse,
@@ -38,19 +38,19 @@ else:
 _LONGEST = 2048  # of a URI, in characters
 DOCUMENT = "/assets/config/config.prod.json"
 
-# What Apptainer can decode. An entry without "uri", or with one that isn't text, is skipped there (real documents have a "params" entry).
+# What Apptainer can decode. It skips an entry without "uri", or with one that is not text (real documents have a "params" entry).
 SCHEMA: Mapping[str, Any] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
     "description": "The discovery document of a library endpoint: services by name, as libraryAPI, keystoreAPI, tokenAPI.",
     "type": "object",
-    "additionalProperties": {"type": ["object", "null"], "properties": {"uri": {"description": "Where the service is."}}},
+    "additionalProperties": {"type": ["object", "null"], "properties": {"uri": {"description": "The address of the service."}}},
 }
 _EXPECTED = "an object like {\"libraryAPI\": {\"uri\": \"https://library.example.org\"}}"
 _TYPES = {dict: "an object", list: "an array", str: "text", bool: "a boolean", float: "a number", type(None): "null"}
 
 
 class Services(NamedTuple):
-    """What an endpoint offers: `uris` by service (`library`, `keyserver`, `token`, ...), as written in the document at `url`."""
+    """What an endpoint offers: `uris` by service (`library`, `keyserver`, `token`, ...), as written in the document at `url` (without login)."""
 
     url: str
     uris: Mapping[str, str]
@@ -59,7 +59,7 @@ class Services(NamedTuple):
 def read_json(answer: Response) -> Any:
     """The JSON value in an answer, as Go's encoding/json reads it (the last of equal keys counts, numbers are floats, no `NaN`).
 
-    Raises ValueError if there is none. It holds nothing of the text, which may echo a credential.
+    Raises ValueError if there is none; its message holds nothing of the text, which may echo a credential.
     """
     try:
         return json.loads(answer.body.decode("utf-8", "replace"), parse_int=float, parse_constant=_no_constant)
@@ -73,7 +73,7 @@ def _no_constant(_text: str) -> NoReturn:
 
 
 def is_web_page(answer: Response) -> bool:
-    """Whether the answer is for people: a proxy's or a log-in page, or a web site that answers every address."""
+    """Whether the answer is meant for people: a proxy's page, a login page, or a web site that answers every address."""
     start = answer.body[:256].lstrip().lower()
     return answer.content_type in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html"))
 
@@ -81,39 +81,41 @@ def is_web_page(answer: Response) -> bool:
 def discover(client: Client, uri: str, insecure: bool) -> Services:
     """Ask the endpoint with the stored `uri` what it offers, at the URL that Apptainer 1.1 to 1.5 uses. Raises NetworkError."""
     if not is_usable(uri, insecure):
-        raise NetworkError("the endpoint's URI %s is not one at which Apptainer can look for services; write it like library.example.org, or "
-                           "//library.example.org:8443 with a port" % quoted(without_login(uri)))
+        raise NetworkError(f"Apptainer cannot look for services at the endpoint uri {quoted(without_login(uri))}; write it like "
+                           "library.example.org, or with a port like //library.example.org:8443")
     url = requested_url(uri, insecure) + DOCUMENT
     answer = client.get(url)
-    place = without_login(url)
+    shown_url = without_login(url)
     if answer.status != 200:
-        raise NetworkError(f"{place} answers {status_text(answer.status)}{_advice(answer.status)}")
+        raise NetworkError(f"{shown_url} answers {status_text(answer.status)}{_advice(answer.status)}")
     try:
         document = read_json(answer)
     except ValueError:
         document = None
-        unknown = "broken JSON" if answer.content_type == "application/json" else "%s that is not JSON" % (answer.content_type or "something")
+        unknown = "invalid JSON" if answer.content_type == "application/json" else f"{answer.content_type or 'something'} that is not JSON"
         problem = "a web page" if is_web_page(answer) else unknown
     else:
         problem = _problem(document)
     if problem:
-        raise NetworkError(f"{place} answers with {problem} instead of a discovery document: is the uri that of a library endpoint?")
-    found = {}
+        raise NetworkError(f"{shown_url} answers with {problem} instead of a discovery document: check that uri is that of a library endpoint")
+    uris = {}
     for key, entry in document.items():
         name = key[:-3] if key.endswith("API") else key
         if entry and isinstance(entry.get("uri"), str):
-            found["keyserver" if name == "keystore" else name] = entry["uri"]
-    return Services(place, found)
+            uris["keyserver" if name == "keystore" else name] = entry["uri"]
+    return Services(shown_url, uris)
 
 
 def _advice(status: int) -> str:
     if status == 404:
         return ", so there is probably no library endpoint at this address: check uri"
     if status in (401, 403):
-        return ", though Apptainer reads the discovery document without logging in: let everyone read it"
+        return ", but Apptainer reads the discovery document without logging in: make it readable without a login"
+    if status == 429:
+        return ": it is rate limiting; try again later"
     if status >= 500:
-        return ": the server has a problem of its own, to be found in its log"
-    return " where a discovery document should be: check uri"
+        return ": server error; see its log"
+    return " instead of a discovery document: check uri"
 
 
 def _problem(document: Any) -> str:
@@ -121,24 +123,27 @@ def _problem(document: Any) -> str:
     error = next(jsonschema.Draft4Validator(dict(SCHEMA)).iter_errors(document), None)
     if error is None:
         return ""
-    found = _TYPES[type(error.instance)]
+    kind = _TYPES[type(error.instance)]
     if not error.absolute_path:
-        return f"JSON of another shape ({found} where {_EXPECTED} is expected)"
-    return f"JSON of another shape ({found} at {quoted(str(error.absolute_path[0])[:40])}, where an object with a uri is expected)"
+        return f"JSON of the wrong shape ({kind} where {_EXPECTED} is expected)"
+    return f"JSON of the wrong shape ({kind} at {quoted(str(error.absolute_path[0])[:40])}, where an object with a uri is expected)"
 
 
-def service(services: Services, name: str) -> str:
+def service_uri(services: Services, name: str) -> str:
     """The URI of a service, without slashes at the end. Raises NetworkError if there is none that can be used."""
-    offered = ", ".join(quoted(item[:40]) for item in sorted(services.uris)[:20]) or "nothing"
     if name not in services.uris:
-        raise NetworkError(f"{services.url} offers no {name} service (it offers: {offered})")
+        offered = ", ".join(quoted(item[:40]) for item in sorted(services.uris)[:20]) or "nothing"
+        raise NetworkError(f"{services.url} offers no {name} service (it offers: {offered}); check uri, or add the service to that document")
     uri = services.uris[name]
+    problem = ""
     if len(uri) > _LONGEST:
-        raise NetworkError(f"{services.url} offers a {name} service, but its uri has {len(uri)} characters; that is no address")
-    if not uri.strip():
-        raise NetworkError(f"{services.url} offers a {name} service, but its uri is empty")
-    if not _is_web(uri):
-        raise NetworkError(f"{services.url} offers a {name} service, but its uri is not one of http or https")
+        problem = f"has {len(uri)} characters, which is too long"
+    elif not uri.strip():
+        problem = "is empty"
+    elif not _is_web(uri):
+        problem = "is not an http or https address"
+    if problem:
+        raise NetworkError(f"{services.url} offers a {name} service, but its uri {problem}; correct it in that document")
     return uri.rstrip("/")
 
 
@@ -153,10 +158,10 @@ def _is_web(uri: str) -> bool:
 def own_keyserver(client: Client, uri: str, insecure: bool) -> str:
     """The keyserver of the endpoint itself, as written in its document, which is how Apptainer stores it.
 
-    Nothing is asked for `cloud.apptainer.org`, as Apptainer. Raises NetworkError.
+    As Apptainer (`internal/pkg/remote/endpoint/service.go`), nothing is asked for `cloud.apptainer.org`. Raises NetworkError.
     """
-    if fixed_keyserver(uri):
-        return fixed_keyserver(uri)
+    if hardcoded_keyserver(uri):
+        return hardcoded_keyserver(uri)
     services = discover(client, uri, insecure)
-    service(services, "keyserver")
+    service_uri(services, "keyserver")
     return services.uris["keyserver"]

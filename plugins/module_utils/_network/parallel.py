@@ -4,10 +4,11 @@
 
 # Private to this collection: may change in any release.
 
-"""Many proofs side by side: those of one account, or those of a whole fleet."""
+"""Many questions to servers in parallel: those about one account, or politely those about a whole fleet."""
 
 import collections
-from typing import Callable, Counter, Dict, List, Sequence, Set, Tuple, Union
+import functools
+from typing import Callable, Counter, Dict, Iterable, List, Optional, Sequence, Set, Tuple, TypeVar, Union
 
 from .._errors import NetworkError
 from .._values.claims import (
@@ -19,96 +20,110 @@ from .._values.claims import (
     basic,
 )
 from .._values.uri import keyserver_identity, parse, requested_url
-from .client import Client, HttpOptions, KnownResponses, run_all
+from .client import Client, HttpOptions, KnownResponses
 from .errors import DeadlineError, timed_out
-from .verification import Verdict, verify_claim
+from .threads import run_all
+from .verdict import Verdict
+from .verification import verify_claim
 
-_MOST_AT_ONCE = 32
+_MOST_AT_ONCE = 64
+_MOST_OF_A_FLEET = 32
 _MOST_AT_ONE_SERVER = 4
-_SAID_ALREADY = ("not asked, as the same login is rejected elsewhere (see there): tried again and again, a wrong password can lock the account")
+_REJECTED_ELSEWHERE = ("not asked, as the same login was rejected elsewhere (see there): repeated attempts with a wrong password can lock the "
+                       "account")
 
+_T = TypeVar("_T")
 _Server = Tuple[str, str, bool]
 
 
-def verify_all(secrets: Sequence[Claim], options: HttpOptions) -> List[Verdict]:
-    """Prove secrets side by side, each distinct one once and in `options.timeout` seconds at most. In their order. Never fails."""
-    distinct = list(dict.fromkeys(secrets))
-    try:
-        clients = [Client(options) for _secret in distinct]
-    except NetworkError as error:
-        return [Verdict(False, str(error))] * len(secrets)
+class ServerMemory:
+    """What servers answered so far; calls of `verify_all` about one fleet share it.
 
-    def check(secret: Claim, client: Client) -> Callable[[], Verdict]:
-        def run() -> Verdict:
-            with client:
-                return verify_claim(secret, client)
-
-        return run
-
-    outcomes = run_all([check(secret, client) for secret, client in zip(distinct, clients)], options.timeout)
-    proofs = {secret: _as_proof(outcome, client) for secret, client, outcome in zip(distinct, clients, outcomes)}
-    return [proofs[secret] for secret in secrets]
-
-
-def _as_proof(outcome: Union[Verdict, NetworkError], client: Client) -> Verdict:
-    if isinstance(outcome, DeadlineError):
-        outcome = timed_out(client.asking, client.options.timeout)
-    return outcome if isinstance(outcome, Verdict) else Verdict(False, str(outcome))
-
-
-class FleetProver:
-    """Proves the claims of a whole fleet from one place, where each server is asked for many. They must be safe to write.
-
-    It is polite: `_MOST_AT_ONE_SERVER` questions at a time to one server; what is asked without a credential is asked once; a server that
-    cannot be reached is not tried for every claim. A credential that is rejected goes to no other place, which may well have the same
-    accounts and lock them: so one credential is in one place at a time. Raises NetworkError for options that cannot be used.
+    Without it, a server is asked at once whatever there is to ask. With it, `verify_all` is polite to servers that a whole fleet asks about
+    many accounts: at most `_MOST_AT_ONE_SERVER` questions at a time go to one server; what is asked without a credential is asked once; a
+    server that cannot be reached is not tried again for every claim. A credential that was rejected goes to no other server, which may
+    well have the same accounts and lock them: so one credential is at one server at a time.
     """
 
-    def __init__(self, options: HttpOptions) -> None:
-        self._options = options
-        self._known: KnownResponses = {}
-        self._rejected: Set[str] = set()
-        self._unreached: Dict[_Server, Verdict] = {}
-        Client(options)
+    def __init__(self) -> None:
+        self.responses: KnownResponses = {}
+        self.rejected: Set[str] = set()  # Authorization headers
+        self.unreached: Dict[_Server, Verdict] = {}
 
-    def verify_claim(self, claims: Sequence[Claim]) -> Dict[Claim, Verdict]:
-        """A proof for each claim, each distinct one asked once and in `timeout` seconds at most. Never fails."""
-        turns: Dict[int, List[Claim]] = {}
-        seen: Counter[str] = collections.Counter()
-        for claim in dict.fromkeys(claims):
-            credential = _credential(claim)
-            turns.setdefault(seen[credential] if credential else 0, []).append(claim)
-            seen[credential] += 1
-        return {claim: proof for _turn, batch in sorted(turns.items()) for claim, proof in zip(batch, self._side_by_side(batch))}
 
-    def _side_by_side(self, claims: Sequence[Claim]) -> List[Verdict]:
-        clients = [Client(self._options, known=self._known) for _claim in claims]
-        checks = [self._check(claim, client) for claim, client in zip(claims, clients)]
-        servers = [_server(claim) for claim in claims]
-        outcomes = run_all(checks, self._options.timeout, _MOST_AT_ONCE, servers, _MOST_AT_ONE_SERVER)
-        return [_as_proof(outcome, client) for outcome, client in zip(outcomes, clients)]
+def verify_all(claims: Sequence[Claim], options: HttpOptions, memory: Optional[ServerMemory] = None) -> Dict[Claim, Verdict]:
+    """Verify claims in parallel, each distinct one once and in `options.timeout` seconds at most; in their order.
 
-    def _check(self, claim: Claim, client: Client) -> Callable[[], Verdict]:
-        credential, place = _credential(claim), _server(claim)
+    With `memory`, in the polite way of ServerMemory; the URIs in the claims must then be such as the rules allow to write. Never fails: if
+    the options cannot be used, that is the verdict on each claim.
+    """
+    verdicts: Dict[Claim, Verdict] = {claim: Verdict(False, "") for claim in claims}
+    for batch in [list(verdicts)] if memory is None else _one_credential_each(verdicts):
+        try:
+            outcomes = _verify(batch, options, memory)
+        except NetworkError as error:
+            outcomes = [error] * len(batch)
+        for claim, outcome in zip(batch, outcomes):
+            verdicts[claim] = outcome if isinstance(outcome, Verdict) else Verdict(False, str(outcome))
+    return verdicts
 
-        def run() -> Verdict:
-            if credential in self._rejected:
-                return Verdict(None, _SAID_ALREADY)
-            if place in self._unreached:
-                return self._unreached[place]
+
+def _verify(claims: Sequence[Claim], options: HttpOptions, memory: Optional[ServerMemory]) -> List[Union[Verdict, NetworkError]]:
+    if memory is None:
+        return ask_all([functools.partial(verify_claim, claim) for claim in claims], options)
+    questions = [functools.partial(_verify_politely, claim, memory) for claim in claims]
+    servers = [_server(claim) for claim in claims]
+    return ask_all(questions, options, memory.responses, _MOST_OF_A_FLEET, servers, _MOST_AT_ONE_SERVER)
+
+
+def _verify_politely(claim: Claim, memory: ServerMemory, client: Client) -> Verdict:
+    credential, server = _credential(claim), _server(claim)
+    if credential in memory.rejected:
+        return Verdict(None, _REJECTED_ELSEWHERE)
+    if server in memory.unreached:
+        return memory.unreached[server]
+    verdict = verify_claim(claim, client)
+    if verdict.verified is False and client.refused:
+        memory.rejected.add(credential)
+    if verdict.verified is False and not client.reached:
+        memory.unreached[server] = verdict
+    return verdict
+
+
+def ask_all(questions: Sequence[Callable[[Client], _T]], options: HttpOptions, responses: Optional[KnownResponses] = None,
+            workers: int = _MOST_AT_ONCE, groups: Optional[Sequence[object]] = None, per_group: int = 1) -> List[Union[_T, NetworkError]]:
+    """Run questions as `run_all` does, each with a client of its own; an error for a late one names the server that was being asked.
+
+    The clients share `responses`, if given. Raises NetworkError if the options cannot be used.
+    """
+    clients = [Client(options, responses) for _question in questions]
+
+    def check(question: Callable[[Client], _T], client: Client) -> Callable[[], _T]:
+        def run() -> _T:
             with client:
-                proof = verify_claim(claim, client)
-            if proof.verified is False and client.refused:
-                self._rejected.add(credential)
-            if proof.verified is False and not client.reached:
-                self._unreached[place] = proof
-            return proof
+                return question(client)
 
         return run
+
+    checks = [check(question, client) for question, client in zip(questions, clients)]
+    outcomes = run_all(checks, options.timeout, workers, groups, per_group)
+    return [timed_out(client.asking, options.timeout) if isinstance(outcome, DeadlineError) else outcome
+            for client, outcome in zip(clients, outcomes)]
+
+
+def _one_credential_each(claims: Iterable[Claim]) -> List[List[Claim]]:
+    """Batches, in each of which a credential occurs once at most; in the first all that needs none."""
+    batches: Dict[int, List[Claim]] = {}
+    times: Counter[str] = collections.Counter()
+    for claim in claims:
+        credential = _credential(claim)
+        batches.setdefault(times[credential] if credential else 0, []).append(claim)
+        times[credential] += 1
+    return [batches[number] for number in sorted(batches)]
 
 
 def _credential(claim: Claim) -> str:
-    """The Authorization header that proves a claim, or nothing if none does."""
+    """The Authorization header that verifies a claim, or nothing if none does."""
     if isinstance(claim, EndpointToken):
         return f"Bearer {claim.token}"
     if isinstance(claim, KeyserverLogin):

@@ -6,8 +6,11 @@
 
 """The declared state of endpoints, put onto a remote.yaml by rules that are safe to write with.
 
-What is not declared is left alone. Apptainer's own hazards (two exclusive endpoints, locked-out users, endpoints nobody can reach) are
-refused or repaired here; what Apptainer would do is in `_apptainer/effective.py`.
+What is not declared is left alone. The hazards of Apptainer's own commands (two exclusive endpoints, locked-out users, endpoints that
+nobody can reach) are refused or repaired here; what Apptainer makes of the files is in `_apptainer/effective.py`.
+
+Where a rule relies on what Apptainer does, its source is named: a function in `internal/pkg/remote/remote.go` unless another file is
+named, and the recorded runs of remote_ops and merge, in which it can be seen.
 """
 
 import re
@@ -17,18 +20,12 @@ from .._apptainer.effective import effective, exclusives
 from .._errors import RuleError, quoted
 from .._redaction import safe_repr, without_login
 from .._values.remote_config import Keyserver, Remote, RemoteConfig
-from .._values.uri import (
-    check_keyserver,
-    endpoint,
-    fixed_keyserver,
-    same_endpoint,
-    same_keyserver,
-    same_place,
-)
+from .._values.uri import hardcoded_keyserver, same_keyserver, same_place, same_requested_url
+from .uris import checked_endpoint_uri, checked_keyserver_uri
 
 
 class WantedKeyserver(NamedTuple):
-    """One keyserver of a declared list. None: as it is, else false."""
+    """One keyserver of a declared list. An option that is None stays as it is; for a new keyserver it is false."""
 
     uri: str
     insecure: Optional[bool] = None
@@ -36,7 +33,7 @@ class WantedKeyserver(NamedTuple):
 
 
 class WantedRemote(NamedTuple):
-    """One declared endpoint. None: leave alone. `token`: the empty string logs out."""
+    """One declared endpoint. An option that is None is left alone; an empty `token` logs out."""
 
     name: str
     present: bool = True
@@ -52,6 +49,11 @@ class WantedRemote(NamedTuple):
         return safe_repr(self)
 
 
+def endpoint_subject(name: str) -> str:
+    """What an error or warning about an endpoint is about."""
+    return f"endpoint {quoted(name)}"
+
+
 class Desired(NamedTuple):
     """The configuration to write, and what the user should hear about it."""
 
@@ -63,27 +65,30 @@ def converge(
     config: RemoteConfig,
     wanted: Sequence[WantedRemote],
     system: Optional[RemoteConfig] = None,
+    *,
     prune: bool = False,
     system_known: bool = True,
     check_mode: bool = False,
     retire: bool = False,
-    keep_default: bool = False,
+    keep_default: bool = False
 ) -> Desired:
     """Put the declared endpoints onto `config`.
 
-    `config` is the global file's content if `system` is None, else a user's, and `system` what the global file says: empty if there is
-    none, or, with `system_known` false, if it can't be read. `prune` removes what is not listed; copies of global endpoints in a user's
-    file stay, as Apptainer would make them anew. `foresee` is for check mode: a login to an endpoint that no file has yet is not refused,
-    as an earlier task may make it in a real run. `retire` releases exclusive endpoints of the global file that are to go, and keeps them
-    until a later run. `keep_default` refuses to remove the global default without a successor; not for one task of several, of which
-    another may name it.
-    Raises RuleError with the endpoint's name, the reason and the way out. Linear in the number of endpoints.
+    `config` is the content of the global file if `system` is None. Otherwise it is that of a user's file, and `system` that of the global
+    file: empty if there is none, or, with `system_known` false, if it cannot be read. `prune` removes what is not listed; copies of global
+    endpoints in a user's file stay, as Apptainer would make them anew. In `check_mode` a login to an endpoint that no file has yet is not
+    refused, as an earlier task may create it in a real run. `retire` releases exclusive endpoints of the global file that are to be removed,
+    and keeps them until a later run. `keep_default` refuses to remove the global default without a successor; it is not for one task of
+    several, of which another may name the successor.
+    Raises RuleError about the endpoint, with the reason and the way out. Linear in the number of endpoints.
     """
-    return _Convergence(config, wanted, system, system_known, check_mode, retire and system is None).run(prune, keep_default and system is None)
+    convergence = _Convergence(
+        config, wanted, system, system_known=system_known, check_mode=check_mode, retire=retire, keep_default=keep_default)
+    return convergence.run(prune)
 
 
 def unplaced_endpoints(before: RemoteConfig, after: RemoteConfig, system: RemoteConfig) -> List[str]:
-    """The endpoints that converge() foresaw: no file had them, and nobody knows where they will be."""
+    """The endpoints that converge() foresaw in check mode: no file had them, so their URI is unknown."""
     return [name for name in after.remotes if name not in before.remotes and name not in system.remotes and not after.remotes[name].uri]
 
 
@@ -91,7 +96,15 @@ class _Convergence:
     """One run of converge(): working copies of what changes, so that ten thousand endpoints cost ten thousand steps."""
 
     def __init__(
-        self, config: RemoteConfig, wanted: Sequence[WantedRemote], system: Optional[RemoteConfig], system_known: bool, check_mode: bool, retire: bool
+        self,
+        config: RemoteConfig,
+        wanted: Sequence[WantedRemote],
+        system: Optional[RemoteConfig],
+        *,
+        system_known: bool,
+        check_mode: bool,
+        retire: bool,
+        keep_default: bool
     ) -> None:
         self.before = config
         self.wanted = wanted
@@ -99,13 +112,15 @@ class _Convergence:
         self.system = system or RemoteConfig()
         self.system_known = system_known
         self.check_mode = check_mode
-        self.retire = retire
+        self.retire = retire and self.is_global
+        self.keep_default = keep_default and self.is_global
         self.to_be_removed: Set[str] = set()  # by this run or, if they were released now, by a later one; not those removed by force
         self.remotes: Dict[str, Remote] = dict(config.remotes)
         self.active = config.active
         self.warnings: List[str] = []
 
-    def run(self, prune: bool, keep_default: bool) -> Desired:
+    def run(self, prune: bool) -> Desired:
+        """The outcome. `prune` as in converge()."""
         self._check_list()
         for item in self.wanted:
             try:
@@ -114,13 +129,12 @@ class _Convergence:
                 else:
                     self._remove(item.name, item.force)
             except RuleError as error:
-                raise RuleError(f"endpoint {quoted(item.name)}: {error}") from None
+                raise error.about(endpoint_subject(item.name)) from None
         if prune:
             self._prune()
         self._set_exclusive()
         self._set_default()
-        if keep_default:
-            self._check_successor()
+        self._check_successor()
         config = self.before._replace(active=self.active, remotes=self.remotes)
         self._check_usable(config)
         return Desired(config, tuple(self.warnings))
@@ -129,128 +143,178 @@ class _Convergence:
         seen = set()
         for item in self.wanted:
             if item.name in seen:
-                raise RuleError(f"endpoint {quoted(item.name)} is listed twice; merge the two entries")
+                raise RuleError("it is listed twice; merge the two entries", endpoint_subject(item.name))
             seen.add(item.name)
         for option in ("default", "exclusive"):
             chosen = [item.name for item in self.wanted if getattr(item, option) and item.present]
             if len(chosen) > 1:
-                raise RuleError(f"only one endpoint can be {option}, but {_listed(chosen)} are; keep one of them")
+                raise RuleError(f"only one endpoint can have {option}: true, but these have it: {_listed(chosen)}; keep it for one of them")
 
     # one endpoint
 
     def _ensure(self, item: WantedRemote) -> None:
         self._check_options(item)
         current = self.remotes.get(item.name)
-        shared = self.system.remotes.get(item.name)
-        is_copy = shared is not None if current is None else current.system and not self.is_global
-        remote = self._copy(item, current, shared) if is_copy else self._own(item, current)
+        system_remote = self.system.remotes.get(item.name)
+        if current is None:
+            remote = self._add(item) if system_remote is None else self._add_copy(item, system_remote)
+        elif current.system and not self.is_global:
+            remote = self._change_copy(item, current, system_remote)
+        else:
+            remote = self._change(item, current)
         if remote is not None:
             self.remotes[item.name] = remote
 
     def _check_options(self, item: WantedRemote) -> None:
+        """Raises RuleError for what Apptainer refuses too, and for what would do harm.
+
+        A blank name: `internal/app/apptainer/remote_add.go`. exclusive of a user: SetDefault. Keyservers of a user: `keyserver_add.go` there.
+        A token in the global file reaches only users without a file (SyncFrom). The name `<<` is a merge key to the YAML library, which
+        writes it without quotes before 1.5 (recorded runs of format).
+        """
         if not item.name.strip():
-            raise RuleError("a name must not be blank; Apptainer refuses it")
+            raise RuleError("the name is blank, which Apptainer refuses; choose another")
         if item.name == "<<":
-            raise RuleError("the name << makes Apptainer before 1.5 write a file that no version can read; choose another")
+            raise RuleError("with the name <<, Apptainer before 1.5 writes a file that no version can read; choose another")
         if item.exclusive and item.default is False:
-            raise RuleError("an exclusive endpoint is the default; drop default: false or exclusive: true")
+            raise RuleError("an exclusive endpoint is always the default; remove default: false or exclusive: true")
         if self.is_global and item.token:
-            raise RuleError("a token in the global file would be readable by everyone and work only for users without a file of their own; "
+            raise RuleError("everyone could read a token in the global file, and it would work only for users without a file of their own; "
                             "log in with scope: user")
         if item.token and not re.match(r"[\x21-\x7e]+\Z", item.token):
-            raise RuleError("the token holds white space or characters that no HTTP header can carry")
+            raise RuleError("the token has white space or characters that an HTTP header cannot carry; correct it")
         if not self.is_global and item.exclusive is not None:
             raise RuleError("exclusive can only be set in the global file; use scope: global")
         if not self.is_global and item.keyservers is not None:
             raise RuleError("keyservers can only be set in the global file; use scope: global")
 
-    def _own(self, item: WantedRemote, current: Optional[Remote]) -> Optional[Remote]:
-        """An endpoint that belongs to this very file."""
-        if current is None and item._replace(force=False) == WantedRemote(item.name, token=""):
+    def _add(self, item: WantedRemote) -> Optional[Remote]:
+        """A new endpoint of this very file; None if it is only to be logged out."""
+        if item._replace(force=False) == WantedRemote(item.name, token=""):
             return None
-        if current is None and not self.system_known:
-            raise RuleError("the global file cannot be read, so nobody knows whether it is a global endpoint, which an own one would hide; "
-                            "mend that file first")
-        if current is None and item.uri is None and self.check_mode and item.token and not self.is_global:
-            self._warn(item, ["it does not exist yet; a real run fails, unless an earlier task makes it"])
-            return Remote(system=True, token=item.token, insecure=bool(item.insecure))
-        if current is None and item.uri is None:
-            raise RuleError("it does not exist yet, so it needs a uri")
-        remote = (current or Remote())._replace(system=self.is_global)
-        uri, insecure = remote.uri, remote.insecure if item.insecure is None else item.insecure
+        if not self.system_known:
+            raise RuleError("the global file cannot be read, so it may have an endpoint of this name, which one of this user would hide; "
+                            "fix the global file first")
+        if item.uri is None:
+            if self.check_mode and item.token and not self.is_global:
+                self._warn(item, "it does not exist yet; a real run fails unless an earlier task adds it")
+                return Remote(system=True, token=item.token, insecure=bool(item.insecure))
+            raise RuleError("it does not exist yet; set uri to add it")
+        declared = checked_endpoint_uri(item.uri, item.insecure)
+        self._warn(item, *declared.warnings)
+        return self._with_options(item, Remote(uri=declared.uri, system=self.is_global, insecure=bool(declared.insecure)))
+
+    def _change(self, item: WantedRemote, current: Remote) -> Remote:
+        """An endpoint that this very file has already."""
+        remote = current._replace(system=self.is_global)
+        uri, insecure = current.uri, current.insecure if item.insecure is None else item.insecure
         if item.uri is not None:
-            place = endpoint(item.uri, item.insecure)
-            self._warn(item, place.warnings)
-            uri, insecure = place.uri, insecure if place.insecure is None else place.insecure
-        if not same_endpoint(remote.uri, remote.insecure, uri, insecure):
-            stays = same_place(remote.uri, remote.insecure, uri, insecure)
-            remote = (remote if stays else self._moved(item, remote))._replace(uri=uri, insecure=insecure)
+            declared = checked_endpoint_uri(item.uri, item.insecure)
+            self._warn(item, *declared.warnings)
+            uri, insecure = declared.uri, insecure if declared.insecure is None else declared.insecure
+        if not same_requested_url(current.uri, current.insecure, uri, insecure):
+            if not same_place(current.uri, current.insecure, uri, insecure):
+                remote = self._moved(item, remote)
+            remote = remote._replace(uri=uri, insecure=insecure)
+        return self._with_options(item, remote)
+
+    def _with_options(self, item: WantedRemote, remote: Remote) -> Remote:
+        """An endpoint of this very file with its declared token and keyservers.
+
+        A user's own endpoint hides a global one of the same name, and its Exclusive; Insecure is not copied to users (SyncFrom from 1.1.6
+        on; apptainer issue #1018).
+        """
         if item.token is not None:
             remote = remote._replace(token=item.token)
         if item.keyservers is not None:
             remote = remote._replace(keyservers=keyserver_list(remote, item.keyservers))
         if item.name in self.system.remotes:
-            self._warn(item, ["it hides the global endpoint of the same name, and its exclusive setting, from this user"])
+            self._warn(item, "it hides the global endpoint of the same name, and its exclusive setting, from this user; "
+                             "remove it (state: absent), or choose another name")
         if remote.insecure and self.is_global:
-            self._warn(item, ["insecure does not reach users who have a remote.yaml of their own: for them Apptainer uses https"])
+            self._warn(item, "insecure has no effect for users who have a remote.yaml of their own: Apptainer uses https for them; "
+                             "declare it for them with scope: user, too")
         return remote
 
     def _moved(self, item: WantedRemote, remote: Remote) -> Remote:
-        """The endpoint without what belongs to its old place: the token, and the own keyserver, which Apptainer would send the token."""
+        """The endpoint without what belongs to its old URL: the token, and the built-in keyserver, to which Apptainer would send the token.
+
+        Source: UpdateKeyserversConfig in `internal/pkg/remote/endpoint/keyserver.go`.
+        """
         external = tuple(server for server in remote.keyservers if server.external)
         if external != remote.keyservers and item.keyservers is None:
-            self._warn(item, ["it moves to another URI, so the own keyserver of the old one is removed from its keyservers; "
-                              "declare keyservers to add that of the new one"])
+            self._warn(item, "its URL changes, so the built-in keyserver of the old one is removed from its keyservers; "
+                             "declare keyservers to add that of the new one")
         return self._logged_out(item, remote)._replace(keyservers=external)
 
     def _logged_out(self, item: WantedRemote, remote: Remote) -> Remote:
         if remote.token and item.token is None:
-            self._warn(item, ["it moves to another URI, so the token stored for the old one is removed; log in again"])
+            self._warn(item, "its URL changes, so the token stored for the old one is removed; log in again")
         return remote._replace(token="")
 
-    def _copy(self, item: WantedRemote, current: Optional[Remote], shared: Optional[Remote]) -> Optional[Remote]:
-        """A global endpoint, seen from a user's file: only token and insecure are this user's; Apptainer takes the rest from the global file."""
-        known = shared or current or Remote()
-        place = None if item.uri is None else endpoint(item.uri, item.insecure)
-        self._warn(item, place.warnings if place else ())
-        if place and not same_place(known.uri, False, place.uri, False):
-            if shared is None:
-                raise RuleError("it is a copy of a global endpoint that is gone; remove it first (state: absent)")
-            raise RuleError("it is a global endpoint (%s); an own one of the same name would hide it and its exclusive setting. "
-                            "Choose another name, or change it with scope: global" % without_login(known.uri))
-        if current is None and not item.token and not item.insecure:
+    # a global endpoint, seen from a user's file: only token and insecure are this user's, Apptainer takes the rest from the global file (SyncFrom)
+
+    def _add_copy(self, item: WantedRemote, system_remote: Remote) -> Optional[Remote]:
+        """The copy that Apptainer's own login leaves in a user's file; None if there is nothing of this user's to keep in it."""
+        self._check_global_uri(item, system_remote, is_stale=False)
+        if not item.token and not item.insecure:
             return None
-        # a new copy is what Apptainer's own login leaves in a user's file; for a login an old one must say what place the token is for
-        copy = current or Remote(known.uri, system=True, exclusive=known.exclusive, keyservers=known.keyservers)
-        if item.token and not same_place(copy.uri, False, known.uri, False):
-            copy = copy._replace(uri=known.uri)
-        if known.insecure and not copy.insecure and item.insecure is None:
-            self._warn(item, ["the global endpoint is insecure (http), but Apptainer uses https for users with a file; set insecure: true here too"])
+        copy = Remote(uri=system_remote.uri, system=True, exclusive=system_remote.exclusive, keyservers=system_remote.keyservers)
+        return self._with_user_options(item, copy, system_remote)
+
+    def _change_copy(self, item: WantedRemote, copy: Remote, system_remote: Optional[Remote]) -> Remote:
+        """A copy in a user's file; `system_remote` is None if the global endpoint is gone."""
+        self._check_global_uri(item, system_remote or copy, is_stale=system_remote is None)
+        return self._with_user_options(item, copy, system_remote or copy)
+
+    def _check_global_uri(self, item: WantedRemote, known: Remote, is_stale: bool) -> None:
+        if item.uri is None:
+            return
+        declared = checked_endpoint_uri(item.uri, item.insecure)
+        self._warn(item, *declared.warnings)
+        if same_place(known.uri, False, declared.uri, False):
+            return
+        if is_stale:
+            raise RuleError("it is a copy of a global endpoint that no longer exists; remove it first (state: absent)")
+        raise RuleError(f"it is a global endpoint ({without_login(known.uri)}), and one of this user with the same name would hide it and its "
+                        "exclusive setting; choose another name, or change the global one with scope: global")
+
+    def _with_user_options(self, item: WantedRemote, copy: Remote, system_remote: Remote) -> Remote:
+        if system_remote.insecure and not copy.insecure and item.insecure is None:
+            self._warn(item, "the global endpoint is insecure (http), but Apptainer uses https for users who have a file; "
+                             "set insecure: true here, too")
         if item.insecure not in (None, copy.insecure):
             copy = self._logged_out(item, copy)._replace(insecure=bool(item.insecure))
+        if item.token and not same_place(copy.uri, False, system_remote.uri, False):
+            copy = copy._replace(uri=system_remote.uri)  # the copy says for which URI its token is
         return copy if item.token is None else copy._replace(token=item.token)
 
-    def _warn(self, item: WantedRemote, warnings: Sequence[str]) -> None:
-        self.warnings.extend(f"endpoint {quoted(item.name)}: {warning}" for warning in warnings)
+    def _warn(self, item: WantedRemote, *warnings: str) -> None:
+        self.warnings.extend(f"{endpoint_subject(item.name)}: {warning}" for warning in warnings)
 
     # removal
 
     def _remove(self, name: str, force: bool) -> None:
+        """Remove an endpoint. One that is exclusive is refused or only released.
+
+        Users keep the copy of a removed endpoint with its mark: SyncFrom removes nothing, and then SetDefault refuses all other endpoints
+        and Remove refuses to remove a global one (recorded runs of merge). A released one is released for them, too.
+        """
         if name not in self.remotes:
             if name in self.system.remotes:
-                self.warnings.append(f"endpoint {quoted(name)}: it is a global endpoint, which a user cannot remove")
+                self.warnings.append(f"{endpoint_subject(name)}: it is a global endpoint, which a user cannot remove; remove it with scope: global")
             return
         if not force:
             self.to_be_removed.add(name)
         if self.is_global and self.remotes[name].exclusive and not force:
             if self.retire:
                 self._mark(name, False)
-                self.warnings.append("endpoint %s: it was exclusive, so it is released now and kept until a later run removes it; "
-                                     "users who hold a copy would be locked out if it were removed now" % quoted(name))
+                self.warnings.append(f"{endpoint_subject(name)}: it was exclusive, so this run only releases it and a later run removes it; "
+                                     "removing it now would lock out users who have a copy")
                 return
-            raise RuleError("it is exclusive, and users who hold a copy would be locked out if it were removed now. "
-                            "Set exclusive: false and let that reach the users, then remove it "
-                            "(retire: true of apptainer_remotes does so in two runs; force: true at once)")
+            raise RuleError("it is exclusive, and removing it now would lock out users who have a copy; set exclusive: false, wait until "
+                            "that has reached the users, then remove it (retire: true of apptainer_remotes does so in two runs, force: true "
+                            "removes it at once)")
         del self.remotes[name]
         if self.active == name:
             self.active = ""
@@ -261,13 +325,17 @@ class _Convergence:
             if self.remotes[name].system and not self.is_global and (name in self.system.remotes or not self.system_known):
                 continue
             try:
-                self._remove(name, False)
+                self._remove(name, force=False)
             except RuleError as error:
-                raise RuleError(f"endpoint {quoted(name)} is not listed, but {error}") from None
+                raise RuleError(f"it is not listed, so prune would remove it, but {error.reason}", endpoint_subject(name)) from None
 
     # the whole file
 
     def _set_exclusive(self) -> None:
+        """Exclusive as declared, and never for two: with two, SyncFrom lets one of them win at random (recorded runs of merge).
+
+        Apptainer's own `remote use` leaves two (SetDefault clears only that of the previous default).
+        """
         if not self.is_global:
             return
         for item in self.wanted:
@@ -278,30 +346,33 @@ class _Convergence:
                 self._mark(item.name, True)
             elif item.present and item.exclusive is False and self.remotes[item.name].exclusive:
                 self._mark(item.name, False)
-        many = exclusives(self.remotes)
-        if len(many) < 2:
+        several = exclusives(self.remotes)
+        if len(several) < 2:
             return
-        if self.active not in many:
-            raise RuleError("the endpoints %s are all exclusive, so Apptainer obeys any of them, by chance. "
-                            "Say which one it is: exclusive: true" % _listed(many))
-        for name in many:
+        if self.active not in several:
+            raise RuleError(f"the endpoints {_listed(several)} are all exclusive, and Apptainer picks one of them at random; "
+                            "set exclusive: true for the right one")
+        for name in several:
             self._mark(name, name == self.active)
-        self.warnings.append(f"the endpoints {_listed(many)} were all exclusive; only the default one, {quoted(self.active)}, still is")
+        self.warnings.append(f"the endpoints {_listed(several)} were all exclusive; now only the default one is, {quoted(self.active)}. "
+                             "Set exclusive: true for another one if that is wrong")
 
     def _mark(self, name: str, exclusive: bool) -> None:
         self.remotes[name] = self.remotes[name]._replace(exclusive=exclusive)
 
     def _set_default(self) -> None:
+        """Active as declared. A user without one has that of the global file (SyncFrom)."""
         for item in self.wanted:
             if item.present and item.default:
                 self._check_default(item.name)
                 self.active = item.name
             elif item.present and item.default is False and self.active == item.name:
                 if self.is_global and self.remotes[item.name].exclusive:
-                    raise RuleError(f"endpoint {quoted(item.name)}: it is exclusive, and so the default; drop default: false or set exclusive: false")
+                    raise RuleError("it is exclusive and therefore the default; remove default: false, or set exclusive: false",
+                                    endpoint_subject(item.name))
                 self.active = ""
             if item.present and item.default is False and not self.active and self.system.active == item.name:
-                self.warnings.append(f"endpoint {quoted(item.name)}: it stays the default, because the global file says so")
+                self._warn(item, "it stays the default, because the global file says so; set default: true for another one")
 
     def _check_usable(self, config: RemoteConfig) -> None:
         """Warn if Apptainer would refuse to work."""
@@ -314,38 +385,40 @@ class _Convergence:
         """Refuse to take the default endpoint away from everyone while there are others, of which nobody says which one it should be."""
         old = self.before.active
         others = set(self.remotes) - (self.to_be_removed if self.active else set())  # one that is only released still needs a default beside it
-        if old in self.to_be_removed and self.active in ("", old) and others:
-            raise RuleError("endpoint %s is the default and is to go, and then Apptainer would refuse to work for users without a default "
-                            "of their own; set default: true for another one" % quoted(old))
+        if self.keep_default and old in self.to_be_removed and self.active in ("", old) and others:
+            raise RuleError("it is the default, and removing it breaks Apptainer for users without a default of their own; "
+                            "set default: true for another one", endpoint_subject(old))
 
     def _check_default(self, name: str) -> None:
-        ruling = exclusives(self.remotes if self.is_global else self.system.remotes)
-        if ruling and name not in ruling:
-            raise RuleError("endpoint %s cannot be the default: %s is exclusive; release that one first (exclusive: false)"
-                            % (quoted(name), quoted(ruling[0])))
+        """Raises RuleError if another endpoint is exclusive: SyncFrom makes that the default of all users, and SetDefault refuses others."""
+        exclusive = exclusives(self.remotes if self.is_global else self.system.remotes)
+        if exclusive and name not in exclusive:
+            raise RuleError(f"it cannot be the default, because {quoted(exclusive[0])} is exclusive; release that one first "
+                            "(exclusive: false with scope: global)", endpoint_subject(name))
 
 
 def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver]) -> Tuple[Keyserver, ...]:
-    """The Keyservers of an endpoint whose declared keyservers, in order, are `wanted`. An empty list restores the endpoint's own one.
+    """The Keyservers of an endpoint whose declared keyservers, in order, are `wanted`. An empty list restores the built-in one alone.
 
-    The endpoint's own keyserver, if not wanted, is kept as skipped and behind the others, where `apptainer keyserver add` does not
-    trip over it. A list already in that order is not touched. Raises RuleError for keyservers that Apptainer could not use.
+    The endpoint's built-in keyserver, if not wanted, is kept as skipped and behind the others: in front of them it would make
+    `apptainer keyserver add` insert at the wrong place (AddKeyserver in `internal/pkg/remote/endpoint/keyserver.go`, recorded runs of
+    keyserver_ops). A list already in that order is not touched. Raises RuleError for keyservers that Apptainer could not use.
     """
     if not wanted:
         return ()
     used: List[Keyserver] = []
     for item in wanted:
-        uri = check_keyserver(item.uri)
+        uri = checked_keyserver_uri(item.uri)
         if any(same_keyserver(uri, server.uri) for server in used):
-            raise RuleError(f"the keyserver {uri} is listed twice (Apptainer compares scheme and host only)")
-        known = next((server for server in remote.keyservers if same_keyserver(uri, server.uri)), None)
+            raise RuleError(f"the keyserver {uri} is listed twice (Apptainer compares scheme and host only); merge the two entries")
+        current = next((server for server in remote.keyservers if same_keyserver(uri, server.uri)), None)
         builtin = item.builtin
         if builtin is None:
-            builtin = not known.external if known else same_keyserver(uri, fixed_keyserver(remote.uri))
-        insecure = item.insecure if item.insecure is not None else bool(known and known.insecure)
-        used.append(Keyserver(uri, False, not builtin, insecure))
+            builtin = not current.external if current else same_keyserver(uri, hardcoded_keyserver(remote.uri))
+        insecure = item.insecure if item.insecure is not None else bool(current and current.insecure)
+        used.append(Keyserver(uri, external=not builtin, insecure=insecure))
     if sum(not server.external for server in used) > 1:
-        raise RuleError("only one keyserver can be the endpoint's own (builtin: true)")
+        raise RuleError("only one keyserver can be the endpoint's built-in one; keep builtin: true for one of them")
     if used == [server for server in remote.keyservers if not server.skip]:
         return remote.keyservers
     skipped = [server._replace(skip=True) for server in remote.keyservers

@@ -17,29 +17,29 @@ from .._values.uri import keyserver_identity
 
 
 def stored_secrets(remotes: RemoteConfig, docker: DockerConfig, system: RemoteConfig, as_stored: bool = False) -> List[Secret]:
-    """Every credential in a user's two files; `system` is what the global file says, empty if there is none or nobody knows.
+    """Every credential in a user's two files; `system` is the content of the global file, empty if there is none or it cannot be read.
 
     `as_stored` is as for endpoint_tokens().
     """
     found: List[Secret] = [*endpoint_tokens(remotes, system, as_stored), *_keyserver_logins(remotes, system)]
-    # Here our option insecure is remembered, under either scheme; Apptainer itself only lists it (apptainer registry list)
+    # Our option insecure is kept there, under either scheme; Apptainer itself only lists it (`apptainer registry list`)
     insecure = {canonical_host(hostname_of(item.uri)) for item in remotes.credentials
                 if item.insecure and re.match("(?:docker|oras)://", item.uri, re.IGNORECASE)}
     return found + [RegistryLogin(item.host, item.username, item.password, item.host in insecure) for item in stored_logins(docker)]
 
 
 def _keyserver_logins(remotes: RemoteConfig, system: RemoteConfig) -> List[KeyserverLogin]:
-    """`insecure` is that of the keyserver; if several endpoints have it, then of the default one's, else of the first by name."""
+    """Logins to keyservers. `insecure` is that of the keyserver: of the default endpoint's if that has it, else of the first one's by name."""
     config = sync(remotes, system)
     insecure: Dict[Tuple[str, str], bool] = {}
     for name in sorted(config.remotes, key=lambda name: (name != config.active, name)):
         for server in config.remotes[name].keyservers:
-            place = keyserver_identity(server.uri)
-            if place:
-                insecure.setdefault(place, server.insecure)
+            identity = keyserver_identity(server.uri)
+            if identity:
+                insecure.setdefault(identity, server.insecure)
     found = []
     for item in remotes.credentials:
-        place = keyserver_identity(item.uri) if re.match("https?://", item.uri, re.IGNORECASE) else None
-        if place and item.auth:
-            found.append(KeyserverLogin(item.uri, item.auth, insecure.get(place, False)))
+        identity = keyserver_identity(item.uri) if re.match("https?://", item.uri, re.IGNORECASE) else None
+        if identity and item.auth:
+            found.append(KeyserverLogin(item.uri, item.auth, insecure.get(identity, False)))
     return found

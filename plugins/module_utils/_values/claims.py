@@ -4,9 +4,9 @@
 
 # Private to this collection: may change in any release.
 
-"""The secrets that a user's files hold, each with the place that it is for: what can be proven.
+"""What a server can verify: a credential together with the endpoint, keyserver or registry that it is for, and two claims without one.
 
-Immutable values. Their repr() never shows a secret, so that a traceback or a failed assertion doesn't either.
+Immutable values. Their repr() never shows a secret, so that a traceback or a failed assertion does not show one either.
 """
 
 import base64
@@ -17,7 +17,7 @@ from .._redaction import safe_repr, without_login
 
 
 class EndpointToken(NamedTuple):
-    """A token for an endpoint with the stored URI. `insecure`: discovery goes by plain http."""
+    """A token for an endpoint with the stored URI. `insecure`: service discovery uses plain http."""
 
     name: str
     uri: str
@@ -52,7 +52,7 @@ class RegistryLogin(NamedTuple):
 
 
 class EndpointServices(NamedTuple):
-    """No secret, but a claim that can be proven as well: an endpoint offers the services of these names; without any, that it is one."""
+    """A claim without a secret: an endpoint offers the services of these names or, if there are none, it is an endpoint."""
 
     name: str
     uri: str
@@ -64,7 +64,7 @@ class EndpointServices(NamedTuple):
 
 
 class EndpointKeyserver(NamedTuple):
-    """Another such claim: there is a keyserver, and it answers. `insecure`: its certificate is not verified."""
+    """A claim without a secret: there is a keyserver, and it answers. `insecure`: its certificate is not verified."""
 
     uri: str
     insecure: bool = False
@@ -80,8 +80,8 @@ Claim = Union[Secret, EndpointServices, EndpointKeyserver]
 def basic(username: str, password: str) -> str:
     """The Authorization header for a user name and password, in UTF-8 as Go sends it (RFC 7617).
 
-    It is the `Auth` that Apptainer stores for a keyserver, too (`internal/pkg/remote/credential/login_handler.go`). Bytes of a file that
-    aren't UTF-8, read as surrogates, are given back.
+    It is also the `Auth` that Apptainer stores for a keyserver (`internal/pkg/remote/credential/login_handler.go`). Bytes of a file that
+    are not UTF-8 and were read as surrogates become the same bytes again.
     """
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode('utf-8', 'surrogateescape')).decode('ascii')}"
 
@@ -98,12 +98,12 @@ def username_of(auth: str) -> Optional[str]:
     return username if colon else None  # without a colon it may be the secret itself
 
 
-def claim_name(secret: Claim) -> str:
-    """What a credential is for, as messages name it: `endpoint "site"`, `keyserver https://keys.example.org`, `registry registry.example.org`."""
-    if isinstance(secret, EndpointServices):
-        return f"services of endpoint {quoted(secret.name)}"
-    if isinstance(secret, EndpointToken):
-        return f"endpoint {quoted(secret.name)}"
-    if isinstance(secret, (KeyserverLogin, EndpointKeyserver)):
-        return f"keyserver {without_login(secret.uri)}"
-    return f"registry {secret.host}"
+def claim_name(claim: Claim) -> str:
+    """What a claim is about, as messages name it: `endpoint "site"`, `keyserver https://keys.example.org`, `registry registry.example.org`."""
+    if isinstance(claim, EndpointServices):
+        return f"services of endpoint {quoted(claim.name)}"
+    if isinstance(claim, EndpointToken):
+        return f"endpoint {quoted(claim.name)}"
+    if isinstance(claim, (KeyserverLogin, EndpointKeyserver)):
+        return f"keyserver {without_login(claim.uri)}"
+    return f"registry {claim.host}"

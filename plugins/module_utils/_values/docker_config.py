@@ -4,34 +4,32 @@
 
 # Private to this collection: may change in any release.
 
-"""The docker-config.json in which Apptainer keeps the secrets of OCI registries: its values, and the rules for the logins in it.
+"""The values in a docker-config.json, in which Apptainer keeps the secrets of OCI registries, and how docker/cli finds a login in it.
 
 It is the config file of docker/cli (`cli/config/configfile/file.go`, `cli/config/credentials`), which Apptainer 1.3.1 and later use as a
-library; the recorded runs of logins.json.gz show what they make of it. Unlike them we keep every key that we don't know.
+library; the recorded runs of logins.json.gz show what they make of it. What we write to it is decided in `_rules/registries.py`.
 """
 
 import base64
 import re
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from .._errors import RuleError, quoted
+from .._errors import RuleError
 from .._redaction import safe_repr, without_login
-from .claims import basic
 from .uri import parse
 
 HUB = "docker.io"  # Docker Hub, as results and messages name it
 HUB_HOSTS = (HUB, "index.docker.io", "registry-1.docker.io")
 
 _HUB_KEY = "https://index.docker.io/v1/"
-_LOGIN_KEYS = ("auth", "username", "password", "serveraddress", "identitytoken", "registrytoken")
 
 _BASE_64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
-_OWN_KEY = re.compile(r"(?:https?://(?:[^/@]*@)?)?([^/@]+)(?:/(?:v[12]/?)?)?\Z", re.IGNORECASE)
+_WHOLE_HOST_KEY = re.compile(r"(?:https?://(?:[^/@]*@)?)?([^/@]+)(?:/(?:v[12]/?)?)?\Z", re.IGNORECASE)
 _NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 
 
 class Number(NamedTuple):
-    """A number exactly as it was written: Python's own would not survive."""
+    """A number exactly as it was written, which a Python number would not keep."""
 
     text: str
 
@@ -42,8 +40,14 @@ class DockerConfig(NamedTuple):
     tree: Mapping[str, Any] = {}
     has_data: bool = False
 
+    @property
+    def auths(self) -> Mapping[str, Any]:
+        """The logins by their key. An entry may be None, as in the file."""
+        auths: Mapping[str, Any] = self.tree.get("auths") or {}
+        return auths
+
     def __repr__(self) -> str:
-        return f"DockerConfig(auths={[without_login(key) for key in _auths(self)]!r}, has_data={self.has_data!r})"
+        return f"DockerConfig(auths={[without_login(key) for key in self.auths]!r}, has_data={self.has_data!r})"
 
 
 class StoredLogin(NamedTuple):
@@ -58,9 +62,12 @@ class StoredLogin(NamedTuple):
         return safe_repr(self)
 
 
-def _auths(config: DockerConfig) -> Mapping[str, Any]:
-    auths: Mapping[str, Any] = config.tree.get("auths") or {}
-    return auths
+def with_auths(config: DockerConfig, auths: Mapping[str, Any]) -> DockerConfig:
+    """The configuration with these logins. A new list of logins comes first, all other keys stay where they are."""
+    if auths == config.auths:
+        return config
+    tree = config.tree if "auths" in config.tree else {"auths": {}, **config.tree}
+    return DockerConfig({key: auths if key == "auths" else value for key, value in tree.items()}, has_data=True)
 
 
 def canonical_host(host: str) -> str:
@@ -72,13 +79,13 @@ def canonical_host(host: str) -> str:
 def registry_key(host: str) -> str:
     """The key of a registry's login that every version reads: the host itself, but for Docker Hub the address of its old API.
 
-    1.0 to 1.2 and 1.4 and later map names of Docker Hub to it when they read (recorded runs reg-logout-hub-*).
+    Apptainer 1.0 to 1.2 and from 1.4 on map the names of Docker Hub to it when they read (recorded runs reg-logout-hub-*).
     """
     return _HUB_KEY if canonical_host(host) == HUB else host.lower()
 
 
 def hostname_of(key: str) -> str:
-    """The host that docker/cli finds in a key (`ConvertToHostname` in `file_store.go`), but an IPv6 address keeps its brackets."""
+    """The host that docker/cli finds in a key (`ConvertToHostname` in `file_store.go`); here an IPv6 address keeps its brackets."""
     try:
         host = parse(key).host if "://" in key else ""
     except RuleError:
@@ -87,20 +94,20 @@ def hostname_of(key: str) -> str:
 
 
 class HostKeys:
-    """The keys of a configuration by the host (canonical) that they are for, found once: a thousand logins take a thousand steps.
+    """The keys of a configuration by the canonical host that they are for, found once: a thousand logins take a thousand steps.
 
-    `own` are a host's login in any spelling that docker/cli, Apptainer or containers/image ever used, with `/v1/` and the like. What
-    names more, as `host/org`, is in `namespaced`: it was a login for that part alone up to 1.3, but since 1.4 any of them is used for
-    the whole host if it has no key of its own (`fileStore.Get`).
+    `whole` holds the keys for a whole host, in any spelling that docker/cli, Apptainer or containers/image ever used, with `/v1/` and the
+    like. `namespaced` holds those that name more, as `host/org`. Up to Apptainer 1.3 such a login was for that part alone; from 1.4 any of
+    them is used for the whole host if that has no key of its own (`fileStore.Get` in `file_store.go`).
     """
 
     def __init__(self, config: DockerConfig) -> None:
-        self.own: Dict[str, List[str]] = {}
+        self.whole: Dict[str, List[str]] = {}
         self.namespaced: Dict[str, List[str]] = {}
-        for key in _auths(config):
-            host = _own_host(key)
+        for key in config.auths:
+            host = whole_host(key)
             if host is not None:
-                self.own.setdefault(host, []).append(key)
+                self.whole.setdefault(host, []).append(key)
             else:
                 self.namespaced.setdefault(canonical_host(hostname_of(key)), []).append(key)
         self._store: str = config.tree.get("credsStore") or ""
@@ -110,48 +117,35 @@ class HostKeys:
             self._helpers[host] = name or self._helpers.get(host, "")
 
     def helper(self, host: str) -> Optional[str]:
-        """The credential helper that manages a host. One of no name exempts it from `credsStore` (`getConfiguredCredentialStore`)."""
+        """The credential helper that manages a host. A helper without a name exempts the host from `credsStore`.
+
+        Source: `getConfiguredCredentialStore` in `file.go`.
+        """
         return self._helpers.get(canonical_host(host), self._store) or None
 
 
-def _own_host(key: str) -> Optional[str]:
-    match = _OWN_KEY.match(key)
+def whole_host(key: str) -> Optional[str]:
+    """The canonical host that a key is for, or None if it is only for a part of one."""
+    match = _WHOLE_HOST_KEY.match(key)
     return canonical_host(match.group(1)) if match else None
 
 
 def login_hosts(config: DockerConfig) -> List[str]:
     """The hosts that have a login of any kind, namespaced ones included, sorted."""
     found = HostKeys(config)
-    return sorted({*found.own, *found.namespaced})
+    return sorted({*found.whole, *found.namespaced})
 
 
 def keys_for_host(config: DockerConfig, host: str) -> List[str]:
-    """Every key under which a login to this very host is stored."""
-    return HostKeys(config).own.get(canonical_host(host), [])
-
-
-def encode_login(username: str, password: str) -> str:
-    """The Base64 of a user name and password that are to be stored, as HTTP and docker-config.json want it.
-
-    Raises RuleError for what they can't carry: recorded run reg-colon-username shows Apptainer storing another login than was meant.
-    Line breaks are legal in it (reg-multiline-pw).
-    """
-    if not username:
-        raise RuleError("a login needs a username; give one")
-    if ":" in username:
-        raise RuleError("the username has a colon, which would end it: what follows would become part of the password; use one without")
-    if not password:
-        raise RuleError("the password is empty; give one, or remove the login with state: absent")
-    if password.strip("\0") != password:
-        raise RuleError("the password begins or ends with a NUL character, which Apptainer drops; use one without")
-    try:
-        return basic(username, password).partition(" ")[2]
-    except UnicodeEncodeError:
-        raise RuleError("the username or password holds half a character (a lone surrogate), which cannot be sent; use whole ones") from None
+    """Every key under which a login for this whole host is stored."""
+    return HostKeys(config).whole.get(canonical_host(host), [])
 
 
 def decode_login(auth: str) -> Optional[Tuple[str, str]]:
-    """User name and password, or None, as `decodeAuth` of docker/cli; bytes that aren't UTF-8 become surrogates, which basic() takes."""
+    """The user name and password in the `auth` of an entry, or None if there are none, as `decodeAuth` in `file.go`.
+
+    Bytes that are not UTF-8 become surrogates, which basic() turns back into the same bytes.
+    """
     auth = auth.translate(_NO_BREAKS)
     if not _BASE_64.match(auth):
         return None
@@ -159,48 +153,15 @@ def decode_login(auth: str) -> Optional[Tuple[str, str]]:
     return (username, password.strip("\0")) if colon and username else None
 
 
-def set_logins(config: DockerConfig, logins: Mapping[str, Optional[Tuple[str, str]]]) -> DockerConfig:
-    """For each host exactly one login, with this user name and password, or none, in linear time.
-
-    A login is under the key that every version reads. All other keys of its host, with old secrets, are removed (Apptainer leaves that of
-    Docker Hub: recorded runs reg-logout-hub-*). Fields that we don't know stay in the entry; an identity token goes, as it would win over
-    the password. Raises RuleError for a login to a host that a credential helper manages: Apptainer would not look here.
-    """
-    found = HostKeys(config)
-    auths = dict(_auths(config))
-    for host, secret in logins.items():
-        key = registry_key(host)
-        kept = {name: value for name, value in (auths.get(key) or {}).items() if name not in _LOGIN_KEYS}
-        for alias in found.own.get(canonical_host(host), ()):
-            auths.pop(alias, None)
-        manager = found.helper(host)
-        if secret is not None and manager:
-            raise RuleError("registry %s: the credential helper %s manages its logins (credHelpers or credsStore), so one stored beside it would "
-                            "not be used; log in through the helper (docker login %s), or use another auth_file" % (host, quoted(manager), host))
-        if secret is not None:
-            auths[key] = dict({"auth": encode_login(*secret)}, **kept)
-    return _with_auths(config, auths)
-
-
-def only_hosts(config: DockerConfig, hosts: Iterable[str]) -> DockerConfig:
-    """Only the hosts' own logins, without any other or namespaced key."""
-    listed = {canonical_host(host) for host in hosts}
-    return _with_auths(config, {key: entry for key, entry in _auths(config).items() if _own_host(key) in listed})
-
-
-def _with_auths(config: DockerConfig, auths: Mapping[str, Any]) -> DockerConfig:
-    if auths == _auths(config):
-        return config
-    tree = config.tree if "auths" in config.tree else dict({"auths": {}}, **config.tree)
-    return DockerConfig({key: auths if key == "auths" else value for key, value in tree.items()}, True)
-
-
 def stored_logins(config: DockerConfig) -> List[StoredLogin]:
-    """The user names and passwords in a configuration, also as Apptainer 1.3.0 wrote them. An entry with a token has none: that wins."""
+    """The user names and passwords in a configuration, also those without `auth`, as Apptainer 1.3.0 wrote them.
+
+    An entry with a token counts as none: docker/cli then uses the token.
+    """
     found = []
-    for key, entry in _auths(config).items():
+    for key, entry in config.auths.items():
         entry = entry or {}
         pair = decode_login(entry["auth"]) if entry.get("auth") else (entry.get("username"), entry.get("password"))
         if pair and pair[0] and pair[1] and not entry.get("identitytoken") and not entry.get("registrytoken"):
-            found.append(StoredLogin(key, _own_host(key) or canonical_host(hostname_of(key)), pair[0], pair[1]))
+            found.append(StoredLogin(key, whole_host(key) or canonical_host(hostname_of(key)), pair[0], pair[1]))
     return found

@@ -17,8 +17,9 @@ from .._redaction import safe_repr
 class Keyserver(NamedTuple):
     """One entry of an endpoint's `Keyservers` list.
 
-    `external` is false for the endpoint's own keyserver, found by service discovery: that one gets the endpoint's token, an external
-    one the login stored for it. `skip` is how Apptainer remembers that the own keyserver was removed.
+    `external` is false for the endpoint's built-in keyserver, which service discovery names: Apptainer sends it the endpoint's token, and
+    to an external one the login stored for that. `skip` is how Apptainer remembers that the built-in keyserver was removed
+    (`endpoint/keyserver.go` UpdateKeyserversConfig, RemoveKeyserver).
     """
 
     uri: str

@@ -20,43 +20,53 @@ KEYS = {"remotes": "name", "registries": "uri"}
 CI = {"user": "ci", "registries": [{"uri": "docker://a", "username": "ci", "password": "x"}]}
 
 
-@pytest.mark.parametrize(("layers", "nested", "merged"), [
-    ([], None, []),
-    ([[], None], None, []),
-    ([[SITE], [TEST]], None, [SITE, TEST]),
-    ([[SITE, TEST], [{"name": "test", "default": True}, {"name": "site", "default": False}]], None,
-     [{**SITE, "default": False}, {**TEST, "default": True}]),
-    ([[SITE], [{"name": "site", "state": "absent"}], [{"name": "site", "state": "present"}]], None, [{**SITE, "state": "present"}]),
-    # a list of a later layer takes the place of the earlier one
-    ([[{"name": "a", "keyservers": [{"uri": "k"}]}], [{"name": "a", "keyservers": []}]], None, [{"name": "a", "keyservers": []}]),
-    ([[{"name": "a", "uri": "h"}], [{"name": "a", "uri": None}]], None, [{"name": "a", "uri": None}]),
-    # unless it is of the nested ones
-    ([[{"name": "ci", "registries": [{"uri": "a", "username": "x"}]}],
-      [{"name": "ci", "registries": [{"uri": "b"}, {"uri": "a", "state": "absent"}], "prune": True}]], KEYS,
-     [{"name": "ci", "registries": [{"uri": "a", "username": "x", "state": "absent"}, {"uri": "b"}], "prune": True}]),
-    ([[{"name": "ci"}], [{"name": "ci", "remotes": [{"name": "site"}]}]], KEYS, [{"name": "ci", "remotes": [{"name": "site"}]}]),
-    ([[{"name": "ci", "remotes": [{"name": "site"}]}], [{"name": "ci", "remotes": None}]], KEYS, [{"name": "ci", "remotes": [{"name": "site"}]}]),
-])
+# (layers, nested, merged)
+LAYERS = {
+    "no layers": ([], None, []),
+    "empty layers": ([[], None], None, []),
+    "entries are added": ([[SITE], [TEST]], None, [SITE, TEST]),
+    "entries are changed": ([[SITE, TEST], [{"name": "test", "default": True}, {"name": "site", "default": False}]], None,
+                            [{**SITE, "default": False}, {**TEST, "default": True}]),
+    "the last layer wins": ([[SITE], [{"name": "site", "state": "absent"}], [{"name": "site", "state": "present"}]], None,
+                            [{**SITE, "state": "present"}]),
+    "a list is replaced": ([[{"name": "a", "keyservers": [{"uri": "k"}]}], [{"name": "a", "keyservers": []}]], None,
+                           [{"name": "a", "keyservers": []}]),
+    "null replaces": ([[{"name": "a", "uri": "h"}], [{"name": "a", "uri": None}]], None, [{"name": "a", "uri": None}]),
+    "a nested list is merged": ([[{"name": "ci", "registries": [{"uri": "a", "username": "x"}]}],
+                                 [{"name": "ci", "registries": [{"uri": "b"}, {"uri": "a", "state": "absent"}], "prune": True}]], KEYS,
+                                [{"name": "ci", "registries": [{"uri": "a", "username": "x", "state": "absent"}, {"uri": "b"}], "prune": True}]),
+    "a nested list is added": ([[{"name": "ci"}], [{"name": "ci", "remotes": [{"name": "site"}]}]], KEYS,
+                               [{"name": "ci", "remotes": [{"name": "site"}]}]),
+    "a nested list that is null": ([[{"name": "ci", "remotes": [{"name": "site"}]}], [{"name": "ci", "remotes": None}]], KEYS,
+                                   [{"name": "ci", "remotes": [{"name": "site"}]}]),
+}
+
+
+@pytest.mark.parametrize(("layers", "nested", "merged"), LAYERS.values(), ids=LAYERS)
 def test_layers(layers, nested, merged):
     given_layers = copy.deepcopy(layers)
     assert layered(layers, "name", nested) == merged
     assert layers == given_layers
 
 
-@pytest.mark.parametrize(("layers", "words"), [
-    ([[SITE, SITE]], "name site is listed twice in one list; merge the two entries"),
-    ([[SITE], {"name": "site"}], "a list of dictionaries is needed, each with the key name"),
-    ([["site"]], "a list of dictionaries is needed, each with the key name"),
-    (["site"], "a list of dictionaries is needed, each with the key name"),
-    ([[SITE, {"uri": "h"}]], "entry 2 of the list needs the key name, a text that is not empty"),
-    ([[{"name": ""}]], "entry 1 of the list needs the key name, a text that is not empty"),
-    ([[{"name": ["secret"]}]], "entry 1 of the list needs the key name, a text that is not empty"),
-    ([[{"name": 5}]], "entry 1 of the list has the name 5, which YAML does not read as text; put it in quotes"),
-    ([[{"name": True}]], "entry 1 of the list has the name True, which YAML does not read as text; put it in quotes"),
-    ([[{"name": "ci", "registries": [{"uri": "a"}, {"uri": "a"}]}]], "uri a is listed twice in one list; merge the two entries"),
-])
-def test_what_is_no_layer(layers, words):
-    with pytest.raises(AnsibleFilterError, match=words):
+REFUSED = {
+    "a name twice": ([[SITE, SITE]], "name site is listed twice in one list; merge the two entries"),
+    "a dictionary": ([[SITE], {"name": "site"}], "this must be a list of dictionaries, each with the key name"),
+    "a list of texts": ([["site"]], "this must be a list of dictionaries, each with the key name"),
+    "a text": (["site"], "this must be a list of dictionaries, each with the key name"),
+    "no name": ([[SITE, {"uri": "h"}]], "entry 2 of the list has no name; set the key name to a text that is not empty"),
+    "an empty name": ([[{"name": ""}]], "entry 1 of the list has no name; set the key name to a text that is not empty"),
+    "a list as the name": ([[{"name": ["secret"]}]], "entry 1 of the list has no name; set the key name to a text that is not empty"),
+    "a number as the name": ([[{"name": 5}]], "entry 1 of the list has the name 5, which YAML does not read as text; put it in quotes"),
+    "a boolean as the name": ([[{"name": True}]], "entry 1 of the list has the name True, which YAML does not read as text; put it in quotes"),
+    "a nested name twice": ([[{"name": "ci", "registries": [{"uri": "a"}, {"uri": "a"}]}]],
+                            "uri a is listed twice in one list; merge the two entries"),
+}
+
+
+@pytest.mark.parametrize(("layers", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused(layers, message):
+    with pytest.raises(AnsibleFilterError, match=message):
         layered(layers, "name", KEYS)
 
 

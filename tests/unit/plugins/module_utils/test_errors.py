@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, VerificationError, quoted
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError, RuleError, VerificationError, quoted
 
 
 @pytest.mark.parametrize(("text", "shown"), [("a", '"a"'), ('a"b', '"a\\"b"'), ("a\nb", '"a\\nb"'), ("müller", '"müller"')])
@@ -19,3 +19,12 @@ def test_a_refused_credential_brings_the_rest_of_the_result():
     result.clear()
     assert isinstance(error, ApptainerError)
     assert (str(error), error.result) == ("rejected", {"verified": False})
+
+
+def test_a_refusal_knows_what_it_is_about():
+    error = RuleError("it is listed twice")
+    assert (str(error), error.reason, error.subject) == ("it is listed twice", "it is listed twice", "")
+    about = error.about('endpoint "a: b"')
+    assert (str(about), about.reason, about.subject) == ('endpoint "a: b": it is listed twice', "it is listed twice", 'endpoint "a: b"')
+    assert (about.about("x").reason, about.about("x").subject) == (str(about), "x")
+    assert str(RuleError("no", "y")) == "y: no"

@@ -8,13 +8,22 @@ import base64
 import re
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import HIDDEN_CHANGED, redacted, redacted_docker_tree
+from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import (
+    HIDDEN_CHANGED,
+    redacted,
+    redacted_docker_tree,
+    safe_part,
+    without_login,
+)
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.results import config_result, remote_result
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support import docker_configs
+from support.tables import table
+from support.uris import PASSWORDS
+from support.values import tuples, values
 
 
 def config(token="", auth="", **fields):
@@ -25,47 +34,49 @@ NONE = RemoteConfig()
 KEPT = "(hidden)"
 CHANGED = "(hidden, changed)"
 
-REDACTED = [  # before, after, the words for token and auth
-    (None, config("t", "a"), config(KEPT, KEPT)),
-    (None, config(), config()),
-    (None, NONE, NONE),
-    (config("t", "a"), config("t", "a"), config(KEPT, KEPT)),
-    (config("t", "a"), config("u", "b"), config(CHANGED, CHANGED)),
-    (config("t", "a"), config("t", "b"), config(KEPT, CHANGED)),
-    (config("t", "a"), config(), config()),
-    (config(), config("t", "a"), config(KEPT, KEPT)),
-    (NONE, config("t", "a"), config(KEPT, KEPT)),
-    (config("t", "a"), NONE, NONE),
-    (config("t", insecure=True), config("t"), config(KEPT)),
+REDACTED = [  # what, before, after, the words for token and auth
+    ("by itself", None, config("t", "a"), config(KEPT, KEPT)),
+    ("by itself, without secrets", None, config(), config()),
+    ("by itself, empty", None, NONE, NONE),
+    ("unchanged", config("t", "a"), config("t", "a"), config(KEPT, KEPT)),
+    ("both changed", config("t", "a"), config("u", "b"), config(CHANGED, CHANGED)),
+    ("one changed", config("t", "a"), config("t", "b"), config(KEPT, CHANGED)),
+    ("removed", config("t", "a"), config(), config()),
+    ("added", config(), config("t", "a"), config(KEPT, KEPT)),
+    ("all added", NONE, config("t", "a"), config(KEPT, KEPT)),
+    ("all removed", config("t", "a"), NONE, NONE),
+    ("another field changed", config("t", insecure=True), config("t"), config(KEPT)),
 ]
 
 
-@pytest.mark.parametrize(("before", "after", "shown"), REDACTED)
+@pytest.mark.parametrize(("before", "after", "shown"), table(REDACTED))
 def test_redacted(before, after, shown):
     assert redacted(after, before) == shown
 
 
 NAMES = st.sampled_from(["a", "b"])
-SECRETS = st.sampled_from(["", "hunter2", "hunter3", "hunter4"])
-MARK = st.booleans()
-KEYSERVERS = st.builds(Keyserver, st.sampled_from(["https://k", "https://u:hunter2@k", "https://u:hunter3@k"]), MARK, MARK, MARK)
+MARKS = [False, True]
+SECRETS = ["", "hunter2", "hunter3", "hunter4"]
+DRAWN_SECRETS = st.sampled_from(SECRETS)
+KEYSERVERS = [(), *tuples(values(Keyserver, ["https://k", "https://u:hunter2@k", "https://u:hunter3@k"], MARKS, MARKS, MARKS), 1)]
 REMOTES = st.builds(
-    Remote, st.sampled_from(["h", "i", "//u:hunter2@h", "//u:hunter3@h"]), SECRETS, MARK, MARK, MARK, st.lists(KEYSERVERS, max_size=1).map(tuple))
-LOGIN_URIS = st.sampled_from(["https://k", "docker://r", "docker://u:hunter2@r", "docker://u:hunter3@r"])
-CREDENTIALS = st.lists(st.builds(Credential, LOGIN_URIS, SECRETS, st.booleans()), max_size=3).map(tuple)
+    lambda remote, keyservers: remote._replace(keyservers=keyservers),
+    st.sampled_from(values(Remote, ["h", "i", "//u:hunter2@h", "//u:hunter3@h"], SECRETS, MARKS, MARKS, MARKS)), st.sampled_from(KEYSERVERS))
+LOGIN_URIS = ["https://k", "docker://r", "docker://u:hunter2@r", "docker://u:hunter3@r"]
+CREDENTIALS = st.sampled_from(tuples(values(Credential, LOGIN_URIS, SECRETS, MARKS), 3))
 CONFIGS = st.builds(RemoteConfig, NAMES | st.just(""), st.dictionaries(NAMES, REMOTES), CREDENTIALS)
 
 
-def place(uri):
+def without_userinfo(uri):
     return re.sub(r"//.*@", "//", uri)
 
 
 def without_secrets(value):
     return (
         value.active,
-        {name: remote._replace(uri=place(remote.uri), token=bool(remote.token), keyservers=[
-            server._replace(uri=place(server.uri)) for server in remote.keyservers]) for name, remote in value.remotes.items()},
-        [credential._replace(uri=place(credential.uri), auth=bool(credential.auth)) for credential in value.credentials])
+        {name: remote._replace(uri=without_userinfo(remote.uri), token=bool(remote.token), keyservers=[
+            server._replace(uri=without_userinfo(server.uri)) for server in remote.keyservers]) for name, remote in value.remotes.items()},
+        [credential._replace(uri=without_userinfo(credential.uri), auth=bool(credential.auth)) for credential in value.credentials])
 
 
 @st.composite
@@ -75,8 +86,8 @@ def changed(draw):
     if draw(st.booleans()):
         return before, draw(CONFIGS)
     return before, before._replace(
-        remotes={name: remote._replace(token=draw(SECRETS)) for name, remote in before.remotes.items()},
-        credentials=tuple(credential._replace(auth=draw(SECRETS)) for credential in before.credentials))
+        remotes={name: remote._replace(token=draw(DRAWN_SECRETS)) for name, remote in before.remotes.items()},
+        credentials=tuple(credential._replace(auth=draw(DRAWN_SECRETS)) for credential in before.credentials))
 
 
 @given(changed())
@@ -173,3 +184,53 @@ def test_no_secret_is_left_after_redaction(value, before):
     for entry in shown.values():
         assert {key: word for key, word in entry.items() if key not in ("username", "email")
                 and word not in ("", "(hidden)", HIDDEN_CHANGED, "(not shown)")} == {}  # fmt: skip
+
+
+# URIs
+
+WITHOUT_LOGIN = [
+    ("", ""),
+    ("h.example/a?b#c", "h.example/a?b#c"),
+    ("https://h.example:8443", "https://h.example:8443"),
+    ("https://u:p@h.example/a", "https://***@h.example/a"),
+    ("//u@h.example", "//***@h.example"),
+    ("u:p@h.example", "***@h.example"),
+    ("docker://u:p@h.example", "docker://***@h.example"),
+    ("https:u:p@h.example", "***@h.example"),
+    ("https://u:p/q@r@h.example", "https://***@h.example"),
+    ("https://@h.example", "https://***@h.example"),
+]
+
+
+@pytest.mark.parametrize(("uri", "shown"), WITHOUT_LOGIN)
+def test_without_login(uri, shown):
+    assert without_login(uri, "***") == shown
+
+
+@pytest.mark.parametrize("uri", PASSWORDS)
+def test_without_login_leaves_no_part_of_a_password(uri):
+    for part in ("hun", "ter2", "user:"):
+        assert part not in without_login(uri, "***")
+
+
+SAFE_PARTS = [
+    ("docker://r.example/s3cret", "docker://r.example"),
+    ("docker://r.example:5000/s3cret", "docker://r.example:5000"),
+    ("docker://alice:s3cret", "docker://alice"),
+    ("docker://[::1]:50/x", "docker://[::1]:50"),
+    ("docker://alice:s3cret@r", "docker://(hidden)"),
+    ("alice:s3cret@r.example", "(hidden)"),
+    (" r.example\n", "r.example"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("uri", "shown"), SAFE_PARTS)
+def test_safe_part(uri, shown):
+    assert safe_part(uri) == shown
+
+
+@pytest.mark.parametrize("uri", PASSWORDS)
+def test_safe_part_has_no_part_of_a_password(uri):
+    for part in ("hun", "ter2", "user:"):
+        assert part not in safe_part(uri)

@@ -36,52 +36,89 @@ GOOD = remote_yaml(site=endpoint())
 TOKEN = "        Token: {}\n"
 
 
-@pytest.mark.parametrize(("before", "after", "said"), [
-    (GOOD, GOOD, []),
-    ("", GOOD, ["the file is missing or empty"]),
-    (remote_yaml(site=endpoint(exclusive="false")), GOOD, ["endpoint site: exclusive is false, should be true"]),
-    (remote_yaml("mine", site=endpoint()), GOOD, ["default endpoint is mine, should be site"]),
-    (remote_yaml('""', site=endpoint()), GOOD, ["default endpoint is not set, should be site"]),
-    (remote_yaml(site=endpoint("x.example.org")), GOOD, ["endpoint site: URI is x.example.org, should be l.example.org"]),
-    (remote_yaml(site=endpoint(), old=endpoint()), GOOD, ["endpoint old: is there, should be removed"]),
-    (GOOD, remote_yaml(site=endpoint(), new=endpoint()), ["endpoint new: is missing"]),
-    ("Active: site\n", GOOD, ["endpoint site: is missing"]),
-    ("Active: site\nRemotes:\n    site:\n", GOOD, ["endpoint site: URI is not set, should be l.example.org",
-                                                  "endpoint site: system is not set, should be true",
-                                                  "endpoint site: exclusive is not set, should be true"]),
-    (remote_yaml(site=endpoint(keyservers=keyservers("https://a", "https://b"))), remote_yaml(site=endpoint(keyservers=keyservers("https://b"))),
-     ["endpoint site: keyservers are https://a, https://b, should be https://b"]),
-    (GOOD, remote_yaml(site=endpoint(keyservers=keyservers("https://b"))), ["endpoint site: keyservers are its own ones, should be https://b"]),
-    (remote_yaml(site=endpoint(keyservers=keyservers("https://a", insecure="true"))), remote_yaml(site=endpoint(keyservers=keyservers("https://a"))),
-     ["endpoint site, keyserver https://a: insecure is true, should be false"]),
-    (GOOD, remote_yaml(site=endpoint(token=TOKEN.format("(hidden)"))), ["endpoint site: token is missing"]),
-    (remote_yaml(site=endpoint(token=TOKEN.format("(hidden)"))), GOOD, ["endpoint site: token is stored, should be removed"]),
-    (remote_yaml(site=endpoint(token=TOKEN.format("(hidden)"))), remote_yaml(site=endpoint(token=TOKEN.format("(hidden, changed)"))),
-     ["endpoint site: token is another one than declared"]),
-    (credentials(("https://k", "(hidden)")), credentials(("https://k", "(hidden, changed)")),
-     ["login https://k: password is another one than declared"]),
-    (credentials(("https://k", "x")), credentials(("https://o", "x")),
-     ["login https://o: is missing", "login https://k: is there, should be removed"]),
-    (credentials(("https://k", "x"), ("https://o", "x")), credentials(("https://o", "x"), ("https://k", "x")), ["logins: the order differs"]),
-    (docker(), docker("(hidden, changed)"), ["registry login r.example.org: password is another one than declared"]),
-    (docker(), docker(more=',\n\t\t\t"username": "u"'), ["registry login r.example.org: username is not set, should be u"]),
-    ("{}\n", docker(), ["registry login r.example.org: is missing"]),
-    ('{"x": {"a": 1}}', '{"x": {"a": 2}}', ['x is {"a": 1}, should be {"a": 2}']),
-    ("mode: 0600\n", "mode: 0644\n", ["mode is 0600, should be 0644"]),
-    ("mode: 0644\nowner: 1000\n", "mode: 0644\nowner: 0\n", ["owner is 1000, should be 0"]),
-    ("[", GOOD, ["the content differs"]),
-    ("{", "{}", ["the content differs"]),
-    ("a text\n", "another\n", ["the content differs"]),
-    ("Remotes:\n    1: 2\n", "Remotes:\n    ? [a]\n    : 2\n", ["the content differs"]),
-    ("mode: '0600'\n", "mode: 0600\n", ["the content differs"]),
-    ("a: &a [x]\nb: *a\n", "a: [x]\n", ["the content differs"]),
-    ("[" * 5000, GOOD, ["the content differs"]),
-    (remote_yaml(**{f"e{number}": endpoint() for number in range(3000)}), GOOD, ["the content differs"]),
-])
-def test_sentences(before, after, said):
-    assert list(sentences(before, after)) == said
+HIDDEN_TOKEN = remote_yaml(site=endpoint(token=TOKEN.format("(hidden)")))
+KEYSERVERS = remote_yaml(site=endpoint(keyservers=keyservers("https://a", "https://b")))
+LOGIN = credentials(("https://k", "(hidden)"))
+TWO_LOGINS = [("https://k", "x"), ("https://o", "x")]
+
+# (before, after, the sentences of a drift report, the sentences after the change)
+CASES = {
+    "the same": (GOOD, GOOD, [], []),
+    "no file": ("", GOOD, ["the file is missing or empty"], ["the file was missing or empty"]),
+    "exclusive": (remote_yaml(site=endpoint(exclusive="false")), GOOD,
+                  ["endpoint site: exclusive is false, should be true"], ["endpoint site: exclusive was false, is now true"]),
+    "another default": (remote_yaml("mine", site=endpoint()), GOOD,
+                        ["default endpoint is mine, should be site"], ["default endpoint was mine, is now site"]),
+    "no default": (remote_yaml('""', site=endpoint()), GOOD,
+                   ["default endpoint is not set, should be site"], ["default endpoint was not set, is now site"]),
+    "URI": (remote_yaml(site=endpoint("x.example.org")), GOOD,
+            ["endpoint site: URI is x.example.org, should be l.example.org"], ["endpoint site: URI was x.example.org, is now l.example.org"]),
+    "an endpoint more": (remote_yaml(site=endpoint(), old=endpoint()), GOOD,
+                         ["endpoint old is present, should be absent"], ["endpoint old was removed"]),
+    "an endpoint less": (GOOD, remote_yaml(site=endpoint(), new=endpoint()), ["endpoint new is missing"], ["endpoint new was added"]),
+    "no endpoints": ("Active: site\n", GOOD, ["endpoint site is missing"], ["endpoint site was added"]),
+    "null endpoint": ("Active: site\nRemotes:\n    site:\n", GOOD,
+                      ["endpoint site: URI is not set, should be l.example.org", "endpoint site: system is not set, should be true",
+                       "endpoint site: exclusive is not set, should be true"],
+                      ["endpoint site: URI was not set, is now l.example.org", "endpoint site: system was not set, is now true",
+                       "endpoint site: exclusive was not set, is now true"]),
+    "a keyserver more": (KEYSERVERS, remote_yaml(site=endpoint(keyservers=keyservers("https://b"))),
+                         ["endpoint site: keyservers are https://a, https://b, should be https://b"],
+                         ["endpoint site: keyservers were https://a, https://b, are now https://b"]),
+    "own keyserver": (GOOD, remote_yaml(site=endpoint(keyservers=keyservers("https://b"))),
+                      ["endpoint site: keyservers are the endpoint's own, should be https://b"],
+                      ["endpoint site: keyservers were the endpoint's own, are now https://b"]),
+    "insecure keyserver": (remote_yaml(site=endpoint(keyservers=keyservers("https://a", insecure="true"))),
+                           remote_yaml(site=endpoint(keyservers=keyservers("https://a"))),
+                           ["endpoint site, keyserver https://a: insecure is true, should be false"],
+                           ["endpoint site, keyserver https://a: insecure was true, is now false"]),
+    "no token": (GOOD, HIDDEN_TOKEN, ["endpoint site: token is missing"], ["endpoint site: token was added"]),
+    "token": (HIDDEN_TOKEN, GOOD, ["endpoint site: token is present, should be absent"], ["endpoint site: token was removed"]),
+    "another token": (HIDDEN_TOKEN, remote_yaml(site=endpoint(token=TOKEN.format("(hidden, changed)"))),
+                      ["endpoint site: token differs from the declared one"], ["endpoint site: token was changed"]),
+    "another password": (LOGIN, credentials(("https://k", "(hidden, changed)")),
+                         ["login https://k: password differs from the declared one"], ["login https://k: password was changed"]),
+    "another login": (credentials(TWO_LOGINS[0]), credentials(TWO_LOGINS[1]),
+                      ["login https://o is missing", "login https://k is present, should be absent"],
+                      ["login https://o was added", "login https://k was removed"]),
+    "order of logins": (credentials(*TWO_LOGINS), credentials(*reversed(TWO_LOGINS)),
+                        ["logins: the order differs"], ["logins: the order was changed"]),
+    "another registry password": (docker(), docker("(hidden, changed)"),
+                                  ["registry login r.example.org: password differs from the declared one"],
+                                  ["registry login r.example.org: password was changed"]),
+    "username": (docker(), docker(more=',\n\t\t\t"username": "u"'),
+                 ["registry login r.example.org: username is not set, should be u"],
+                 ["registry login r.example.org: username was not set, is now u"]),
+    "no registry login": ("{}\n", docker(), ["registry login r.example.org is missing"], ["registry login r.example.org was added"]),
+    "unknown key": ('{"x": {"a": 1}}', '{"x": {"a": 2}}', ['x is {"a": 1}, should be {"a": 2}'], ['x was {"a": 1}, is now {"a": 2}']),
+    "mode": ("mode: 0600\n", "mode: 0644\n", ["mode is 0600, should be 0644"], ["mode was 0600, is now 0644"]),
+    "owner": ("mode: 0644\nowner: 1000\n", "mode: 0644\nowner: 0\n", ["owner is 1000, should be 0"], ["owner was 1000, is now 0"]),
+    "braces": ("mode: '{name}'\n", "mode: '{0}'\n", ["mode is {name}, should be {0}"], ["mode was {name}, is now {0}"]),
+}
+NOT_UNDERSTOOD = {
+    "no YAML": ("[", GOOD),
+    "no JSON": ("{", "{}"),
+    "no mapping": ("a text\n", "another\n"),
+    "a list as a key": ("Remotes:\n    1: 2\n", "Remotes:\n    ? [a]\n    : 2\n"),
+    "only other quotes": ("mode: '0600'\n", "mode: 0600\n"),
+    "alias": ("a: &a [x]\nb: *a\n", "a: [x]\n"),
+    "deeply nested": ("[" * 5000, GOOD),
+    "too long": (remote_yaml(**{f"e{number}": endpoint() for number in range(3000)}), GOOD),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "drift", "done"), CASES.values(), ids=CASES)
+def test_sentences(before, after, drift, done):
+    assert list(sentences(before, after)) == drift
+    assert list(sentences(before, after, changed=True)) == done
+
+
+@pytest.mark.parametrize(("before", "after"), NOT_UNDERSTOOD.values(), ids=NOT_UNDERSTOOD)
+def test_what_is_not_understood_differs(before, after):
+    assert sentences(before, after) == ("the content differs",)
+    assert sentences(before, after, changed=True) == ("the content was changed",)
 
 
 @given(st.text(), st.text())
-def test_any_text_is_said_to_differ_if_and_only_if_it_does(before, after):
+def test_any_text_differs_if_and_only_if_it_is_not_the_same(before, after):
     assert bool(sentences(before, after)) == (before != after)

@@ -14,6 +14,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_confi
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import table
+from support.values import tuples, values
 
 
 def config(active="", credentials=(), **remotes):
@@ -55,7 +57,7 @@ SYNC = [
      config("a", a=shared(), credentials=[LOGIN])),
     ("a copy is refreshed, but keeps its Token and Insecure", config("a", a=shared("old.example", token="t", insecure=True, exclusive=True)),
      config("a", a=shared("new.example", keyservers=KEYS)), config("a", a=shared("new.example", token="t", insecure=True, keyservers=KEYS))),
-    ("hazard: a copy whose original is gone stays, with its mark", config("gone", gone=shared(exclusive=True)), TWO,
+    ("hazard: a copy of a global one that is gone stays, with its mark", config("gone", gone=shared(exclusive=True)), TWO,
      config("gone", gone=shared(exclusive=True), **TWO.remotes)),
     ("hazard: an own endpoint hides the global one and its mark", config("", a=own()), RULED, config("a", a=own(), b=shared("b.example"))),
     ("and the user's default then stays", config("b", a=own()), RULED, config("b", a=own(), b=shared("b.example"))),
@@ -69,12 +71,12 @@ NOT_A_REMOTE = "unable to load remote configuration: gone is not a remote"
 DEFAULT = config("DefaultRemote", DefaultRemote=shared("cloud.apptainer.org"))
 
 SINGULARITY = [
-    (None, None, (BUILT_IN["singularity"], "built-in", None)),
-    (EMPTY, EMPTY, (BUILT_IN["singularity"], "built-in", None)),
-    (config("mine", mine=own()), TWO, (config("mine", mine=own(), **TWO.remotes), "user and global", None)),
-    (config("a", a=own(), b=own()), RULED, (config("a", a=own(), b=own()), "user and global", "name collision while syncing: a")),
-    (config("a", a=own()), None, (config("a", a=own()), "user", None)),
-    (config("a", a=shared("old.example")), TWO, (TWO, "user and global", None)),
+    ("no files", None, None, (BUILT_IN["singularity"], "built-in", None)),
+    ("empty files", EMPTY, EMPTY, (BUILT_IN["singularity"], "built-in", None)),
+    ("different names", config("mine", mine=own()), TWO, (config("mine", mine=own(), **TWO.remotes), "user and global", None)),
+    ("the same name", config("a", a=own(), b=own()), RULED, (config("a", a=own(), b=own()), "user and global", "name collision while syncing: a")),
+    ("only the user's", config("a", a=own()), None, (config("a", a=own()), "user", None)),
+    ("a copy", config("a", a=shared("old.example")), TWO, (TWO, "user and global", None)),
 ]
 
 EFFECTIVE = [
@@ -91,7 +93,7 @@ EFFECTIVE = [
     ("no default in either", config(mine=own()), config(a=shared()), config(mine=own(), a=shared()), "user and global", NO_DEFAULT),
     ("a default that is gone", None, config("gone", a=shared()), config("gone", a=shared()), "global", NOT_A_REMOTE),
     ("a default without any endpoint", config("gone"), None, config("gone"), "user", NOT_A_REMOTE),
-    ("an exclusive one mends it", config("gone", mine=own()), RULED, config("a", mine=own(), **RULED.remotes), "user and global", None),
+    ("an exclusive one takes its place", config("gone", mine=own()), RULED, config("a", mine=own(), **RULED.remotes), "user and global", None),
 ]
 
 
@@ -99,38 +101,38 @@ def test_the_built_in_configurations():
     assert {"apptainer": DEFAULT, "singularity": config("SylabsCloud", SylabsCloud=shared("cloud.sylabs.io"))} == BUILT_IN
 
 
-@pytest.mark.parametrize(("user", "system", "answer"), SINGULARITY)
+@pytest.mark.parametrize(("user", "system", "answer"), table(SINGULARITY))
 def test_effective_for_singularity(user, system, answer):
     assert effective(user, system, "singularity") == answer
 
 
-@pytest.mark.parametrize(("user", "system", "merged"), [pytest.param(*row[1:], id=row[0]) for row in SYNC])
+@pytest.mark.parametrize(("user", "system", "merged"), table(SYNC))
 def test_sync(user, system, merged):
     assert sync(user, system) == merged
 
 
-@pytest.mark.parametrize(("user", "system", "merged", "source", "problem"), [pytest.param(*row[1:], id=row[0]) for row in EFFECTIVE])
+@pytest.mark.parametrize(("user", "system", "merged", "source", "problem"), table(EFFECTIVE))
 def test_effective(user, system, merged, source, problem):
     assert effective(user, system) == (merged, source, problem)
 
 
 # tokens
 
-TOKENS = [  # the user's endpoint, the global one, the place to which Apptainer sends the token, and that for which it was stored
-    (own("own.example", token="t"), None, "own.example", "own.example"),
-    (own("own.example", token="t"), shared("lib.example"), "own.example", "own.example"),
-    (shared("lib.example", token="t"), shared("lib.example"), "lib.example", "lib.example"),
-    (shared("https://LIB.example/", token="t"), shared("lib.example"), "lib.example", "lib.example"),
-    (shared("lib.example", token="t"), shared("lib.example", insecure=True), "lib.example", "lib.example"),
-    (shared("old.example", token="t"), shared("lib.example"), "lib.example", "old.example"),
-    (shared("lib.example", token="t"), shared("lib.example/x"), "lib.example/x", "lib.example"),
-    (shared("old.example", token="t"), None, "old.example", "old.example"),
-    (shared("", token="t"), shared("lib.example"), "lib.example", ""),
+TOKENS = [  # what, the user's endpoint, the global one, the URI to which Apptainer sends the token, and that for which it was stored
+    ("the user's own", own("own.example", token="t"), None, "own.example", "own.example"),
+    ("the user's own, which hides a global one", own("own.example", token="t"), shared("lib.example"), "own.example", "own.example"),
+    ("a copy", shared("lib.example", token="t"), shared("lib.example"), "lib.example", "lib.example"),
+    ("a copy in another spelling", shared("https://LIB.example/", token="t"), shared("lib.example"), "lib.example", "lib.example"),
+    ("a copy of an insecure one", shared("lib.example", token="t"), shared("lib.example", insecure=True), "lib.example", "lib.example"),
+    ("a copy of one that moved", shared("old.example", token="t"), shared("lib.example"), "lib.example", "old.example"),
+    ("a copy of one that moved to another path", shared("lib.example", token="t"), shared("lib.example/x"), "lib.example/x", "lib.example"),
+    ("a copy of one that is gone", shared("old.example", token="t"), None, "old.example", "old.example"),
+    ("a copy without a URI", shared("", token="t"), shared("lib.example"), "lib.example", ""),
 ]
 
 
-@pytest.mark.parametrize("insecure", [False, True])
-@pytest.mark.parametrize(("mine", "theirs", "sent", "stored"), TOKENS)
+@pytest.mark.parametrize("insecure", [False, True], ids=["https", "http"])
+@pytest.mark.parametrize(("mine", "theirs", "sent", "stored"), table(TOKENS))
 def test_endpoint_tokens(mine, theirs, sent, stored, insecure):
     user = config("a", a=mine._replace(insecure=insecure), b=shared("b.example"))
     system = config("a", **({"a": theirs} if theirs else {}), c=shared(token="theirs"))
@@ -144,12 +146,13 @@ def test_endpoint_tokens(mine, theirs, sent, stored, insecure):
 # for all files
 
 NAMES = st.sampled_from(["a", "b", "c", ""])
-MARK = st.booleans()
-KEYSERVERS = st.builds(Keyserver, st.sampled_from(["https://k.example", "hkp://k.example", "ftp://k.example"]), MARK, MARK, MARK)
+MARKS = [False, True]
+KEYSERVERS = tuples(values(Keyserver, ["https://k.example", "hkp://k.example", "ftp://k.example"], MARKS, MARKS, MARKS), 2)
 REMOTES = st.builds(
-    Remote, st.sampled_from(["a.example", "//b.example:8443", "c.example:8443", ""]), st.sampled_from(["", "t"]), MARK, MARK, MARK,
-    st.lists(KEYSERVERS, max_size=2).map(tuple))
-CONFIGS = st.builds(RemoteConfig, NAMES, st.dictionaries(NAMES, REMOTES), st.lists(st.just(LOGIN), max_size=1).map(tuple))
+    lambda remote, keyservers: remote._replace(keyservers=keyservers),
+    st.sampled_from(values(Remote, ["a.example", "//b.example:8443", "c.example:8443", ""], ["", "t"], MARKS, MARKS, MARKS)),
+    st.just(()) | st.sampled_from(KEYSERVERS))
+CONFIGS = st.builds(RemoteConfig, NAMES, st.dictionaries(NAMES, REMOTES), st.sampled_from([(), (LOGIN,)]))
 
 
 @given(CONFIGS, CONFIGS)

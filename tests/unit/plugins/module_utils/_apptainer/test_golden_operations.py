@@ -18,7 +18,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import Forma
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_writer import encode
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedRemote, converge
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import RemoteConfig
-from support.apptainer_commands import Command, DiscoveryFailed, content, use
+from support.apptainer_commands import Command, DiscoveryFailed, content, use_remote
 from support.golden import cases
 
 RECORDINGS = ("remote_ops", "keyserver_ops", "merge")
@@ -74,7 +74,7 @@ def outcomes(command, configs):
     for chosen in synced:
         chance = merged._replace(active=chosen) if command.verb == "use" else configs["user"]
         try:
-            yield use(chance, *command.words, system=False) if command.verb == "use" else command.apply(configs)
+            yield use_remote(chance, *command.words, system=False) if command.verb == "use" else command.apply(configs)
         except RuleError as error:
             yield from (str(error).replace(f"remote {ruling[0]} has", f"remote {name} has") for name in ruling)
 
@@ -97,7 +97,7 @@ def check_what_we_write(config):
         kept = converge(config, []).config
     except RuleError as error:
         assert config.active not in ruling
-        assert "Say which one it is" in str(error)
+        assert "set exclusive: true for the right one" in str(error)
     else:
         assert apptainer.exclusives(kept.remotes) == [config.active]
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import StoreError
 from ansible_collections.hpc.apptainer.plugins.module_utils._files import config_file as store
+from support.tables import table
 
 ROOT = 0
 ALICE = 54321
@@ -140,7 +141,7 @@ def is_locked(path):
     return False
 
 
-class TestResolve:
+class TestRealPath:
     @pytest.mark.parametrize(
         "path, expected",
         [
@@ -180,19 +181,19 @@ class TestResolve:
     def test_the_root_directory_is_itself(self):
         assert store.real_path("/") == store.real_path("/..") == "/"
 
-    @pytest.mark.parametrize("links", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b/x", "b": "a/x"}, {"a": "./b", "b": "./a"}])
-    def test_a_circle_of_links(self, tmp_path, links):
+    @pytest.mark.parametrize("links", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b/x", "b": "a/x"}, {"a": "./b", "b": "./a"}], ids=str)
+    def test_a_loop_of_links(self, tmp_path, links):
         for name, target in links.items():
             link_of(tmp_path / name, target)
         message = message_of(store.real_path, str(tmp_path / "a"))
-        assert message.endswith("/a: its symbolic links lead in a circle. Remove one of them.")
+        assert message.endswith("/a: its symbolic links form a loop. Remove one of them.")
 
     def test_links_that_multiply_end_soon(self, tmp_path):
         """Each doubles the number of links to follow: 2 to the power of 30 in all."""
         for number in range(30):
             link_of(tmp_path / f"l{number}", f"l{number + 1}/../l{number + 1}")
         (tmp_path / "l30").mkdir()
-        assert "in a circle" in message_of(store.real_path, str(tmp_path / "l0"))
+        assert "form a loop" in message_of(store.real_path, str(tmp_path / "l0"))
 
     def test_forty_links_are_followed_as_linux_does(self, tmp_path):
         for number in range(40):
@@ -209,8 +210,8 @@ class TestResolve:
         file_of(tmp_path / "file")
         path = str(tmp_path / "file" / "remote.yaml")
         assert message_of(store.real_path, path) == (
-            f"{path}: cannot find the file: Not a directory. A directory on the way is a file, or became a symbolic link while this task ran: "
-            "look who changes it."
+            f"{path}: cannot find the file: Not a directory. A directory on its path is a file, or became a symbolic link while this task ran: "
+            "find out what changes it."
         )
 
     @needs_root
@@ -223,28 +224,29 @@ class TestResolve:
             )
 
 
-# who owns the link, its directory's mode, where it leads, who owns what is there; is it followed?
+# what, who owns the link, its directory's mode, where it leads, who owns what is there; is it followed?
 FILE_LINKS = [
-    (ROOT, 0o755, "/beside", ROOT, True),
-    (ROOT, 0o755, "/beside", BOB, True),
-    (BOB, 0o755, "/beside", ROOT, True),
-    (BOB, 0o755, "/sub/below", ROOT, True),
-    (BOB, 0o1777, "/beside", ROOT, False),
-    (BOB, 0o1777, "/beside", BOB, True),
-    (ROOT, 0o755, "/../outside", ROOT, True),
-    (ROOT, 0o755, "/../outside", BOB, False),
-    (BOB, 0o755, "/../outside", ROOT, False),
-    (BOB, 0o755, "/../outside", ALICE, False),
-    (BOB, 0o755, "/../outside", BOB, True),
-    (BOB, 0o755, "/../home-and-more/outside", ALICE, False),
-    (BOB, 0o755, "/directory/outside", ROOT, False),
+    ("root's to root's, beside it", ROOT, 0o755, "/beside", ROOT, True),
+    ("root's to bob's, beside it", ROOT, 0o755, "/beside", BOB, True),
+    ("bob's to root's, beside it", BOB, 0o755, "/beside", ROOT, True),
+    ("bob's to root's, below its directory", BOB, 0o755, "/sub/below", ROOT, True),
+    ("bob's to root's, in a sticky directory", BOB, 0o1777, "/beside", ROOT, False),
+    ("bob's to bob's, in a sticky directory", BOB, 0o1777, "/beside", BOB, True),
+    ("root's to root's, outside", ROOT, 0o755, "/../outside", ROOT, True),
+    ("root's to bob's, outside", ROOT, 0o755, "/../outside", BOB, False),
+    ("bob's to root's, outside", BOB, 0o755, "/../outside", ROOT, False),
+    ("bob's to alice's, outside", BOB, 0o755, "/../outside", ALICE, False),
+    ("bob's to bob's, outside", BOB, 0o755, "/../outside", BOB, True),
+    ("bob's to alice's, in a directory whose name begins the same", BOB, 0o755, "/../home-and-more/outside", ALICE, False),
+    ("bob's to root's, outside by another link", BOB, 0o755, "/directory/outside", ROOT, False),
 ]
+USERS = {"ids": {ROOT: "root", BOB: "bob", ALICE: "alice"}.get}
 
 
 @needs_root
 class TestWhoseLinksAreFollowed:
-    @pytest.mark.parametrize("runs_as", [ROOT, BOB])
-    @pytest.mark.parametrize("link_owner, mode, target, target_owner, followed", FILE_LINKS)
+    @pytest.mark.parametrize("runs_as", [ROOT, BOB], **USERS)
+    @pytest.mark.parametrize("link_owner, mode, target, target_owner, followed", table(FILE_LINKS))
     def test_of_a_file(self, place, runs_as, link_owner, mode, target, target_owner, followed):
         home = directory_of(place / "home", link_owner, mode)
         directory_of(home / "sub")
@@ -264,10 +266,10 @@ class TestWhoseLinksAreFollowed:
         file_of(place / "shadow", ALICE)
         assert message_of(store.real_path, str(link)) == (
             "{}: is a symbolic link that belongs to bob, but {} belongs to user 54321, so it is not followed. "
-            "Give both the same owner (chown -h), or name the file there as the one to manage.".format(link, place / "shadow")
+            "Give both the same owner (chown -h), or name the target as the file to manage.".format(link, place / "shadow")
         )
 
-    @pytest.mark.parametrize("parent_owner, followed", [(BOB, True), (ALICE, False), (ROOT, False)])
+    @pytest.mark.parametrize("parent_owner, followed", table([("bob's", BOB, True), ("alice's", ALICE, False), ("root's", ROOT, False)]))
     def test_to_nowhere_counts_by_the_nearest_directory(self, place, parent_owner, followed):
         directory_of(place / "scratch", parent_owner)
         link = link_of(directory_of(place / "home", BOB) / "remote.yaml", str(place / "scratch/a/b/remote.yaml"), BOB)
@@ -287,15 +289,15 @@ class TestWhoseLinksAreFollowed:
 
     @pytest.mark.parametrize(
         "runs_as, link_owner, target_owner, followed",
-        [
-            (ROOT, ROOT, BOB, True),  # /home/bob -> /lustre/bob
-            (ROOT, BOB, BOB, True),
-            (ROOT, BOB, ROOT, False),
-            (ROOT, BOB, ALICE, False),
-            (BOB, ROOT, ALICE, True),
-            (BOB, BOB, ALICE, True),  # the kernel says what bob may do there
-            (BOB, ALICE, ROOT, False),
-        ],
+        table([
+            ("as root, root's to bob's", ROOT, ROOT, BOB, True),  # /home/bob -> /lustre/bob
+            ("as root, bob's to bob's", ROOT, BOB, BOB, True),
+            ("as root, bob's to root's", ROOT, BOB, ROOT, False),
+            ("as root, bob's to alice's", ROOT, BOB, ALICE, False),
+            ("as bob, root's to alice's", BOB, ROOT, ALICE, True),
+            ("as bob, bob's to alice's", BOB, BOB, ALICE, True),  # the kernel says what bob may do there
+            ("as bob, alice's to root's", BOB, ALICE, ROOT, False),
+        ]),
     )
     def test_of_a_directory(self, place, runs_as, link_owner, target_owner, followed):
         directory_of(place / "target", target_owner)
@@ -308,8 +310,9 @@ class TestWhoseLinksAreFollowed:
 
 
 class TestRead:
-    @pytest.mark.parametrize("data", [b"", b"Active: x\n", b"\0\xff" * 100000, b"x" * store.MAX_BYTES])
-    @pytest.mark.parametrize("mode", [0o600, 0o644, 0o4755])
+    @pytest.mark.parametrize("data", table([
+        ("no bytes", b""), ("a line", b"Active: x\n"), ("no text", b"\0\xff" * 100000), ("the largest", b"x" * store.MAX_BYTES)]))
+    @pytest.mark.parametrize("mode", [0o600, 0o644, 0o4755], ids=oct)
     def test_a_file(self, tmp_path, data, mode):
         path = file_of(tmp_path / "remote.yaml", data=data, mode=mode)
         assert store.read(str(path)) == store.FileState(data, mode, os.geteuid(), os.stat(str(path)).st_gid)
@@ -322,7 +325,7 @@ class TestRead:
         path = tmp_path / "remote.yaml"
         with open(str(path), "wb") as stream:
             stream.truncate(store.MAX_BYTES + 1)
-        assert message_of(store.read, str(path)) == f"{path}: is larger than 16 MiB, so it is no configuration file. Look what wrote it."
+        assert message_of(store.read, str(path)) == f"{path}: is larger than 16 MiB, so it is not a configuration file. Find out what wrote it."
 
     def test_a_directory(self, tmp_path):
         expected = ": is a directory where a regular file is expected. Move it away, or name another file."
@@ -355,7 +358,7 @@ class TestRead:
 
     def test_a_file_where_a_directory_should_be(self, tmp_path):
         file_of(tmp_path / "file")
-        assert "cannot read: Not a directory. A directory on the way is a file" in message_of(store.read, str(tmp_path / "file" / "remote.yaml"))
+        assert "cannot read: Not a directory. A directory on its path is a file" in message_of(store.read, str(tmp_path / "file" / "remote.yaml"))
 
     @needs_root
     def test_a_file_of_somebody_else(self, place):
@@ -373,11 +376,12 @@ class TestRead:
 
     @pytest.mark.parametrize(
         "number, euid, advice",
-        [
-            (errno.EACCES, 0, "Not even root may: on NFS, run the task as the owner (become_user), else look for lsattr flags and SELinux denials."),
-            (errno.EPERM, 1000, "Run the task as root or as the owner (become_user)."),
-            (errno.EIO, 0, "Run again, or look into the kernel log of this node and of its file server."),
-        ],
+        table([
+            ("of root", errno.EACCES, 0, "Not even root may do this: on NFS, run the task as the owner (become_user); elsewhere, "
+                                         "check lsattr flags and SELinux denials."),
+            ("of a user", errno.EPERM, 1000, "Run the task as root or as the owner (become_user)."),
+            ("of anybody", errno.EIO, 0, "Retry; if it persists, see the kernel logs of the node and of the file server."),
+        ]),
     )
     def test_the_advice(self, tmp_path, monkeypatch, number, euid, advice):
         path = str(file_of(tmp_path / "remote.yaml"))
@@ -401,8 +405,8 @@ class TestRead:
 
 
 class TestReplace:
-    @pytest.mark.parametrize("data", [b"", b"new\n", b"\0\xff" * 1000000])
-    @pytest.mark.parametrize("exists", [True, False])
+    @pytest.mark.parametrize("data", table([("no bytes", b""), ("a line", b"new\n"), ("no text", b"\0\xff" * 1000000)]))
+    @pytest.mark.parametrize("exists", [True, False], ids=["in an old file", "in a new file"])
     def test_the_data_arrives(self, tmp_path, data, exists):
         path = tmp_path / "remote.yaml"
         if exists:
@@ -411,8 +415,8 @@ class TestReplace:
         assert path.read_bytes() == data
         assert names(tmp_path) == ["remote.yaml"]
 
-    @pytest.mark.parametrize("mask", [0o000, 0o077])
-    @pytest.mark.parametrize("exists", [True, False])
+    @pytest.mark.parametrize("mask", [0o000, 0o077], ids=oct)
+    @pytest.mark.parametrize("exists", [True, False], ids=["an old file", "a new file"])
     def test_it_is_private_until_prepared(self, tmp_path, mask, exists):
         path = tmp_path / "remote.yaml"
         if exists:
@@ -435,7 +439,7 @@ class TestReplace:
         store.replace(store.Replacement(str(path), b"new\n", nothing))
         assert mode_of(path) == 0o600
 
-    @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), ValueError("no"), StoreError("no")])
+    @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), ValueError("no"), StoreError("no")], ids=repr)
     def test_whatever_prepare_raises_changes_nothing(self, tmp_path, error):
         path = file_of(tmp_path / "remote.yaml")
         with pytest.raises(type(error)) as caught:
@@ -448,19 +452,19 @@ class TestReplace:
         path = file_of(tmp_path / "remote.yaml")
         message = message_of(store.replace, store.Replacement(str(path), b"new\n", raiser(OSError("chown went wrong"))))
         assert message == (
-            f"{path}: cannot write: chown went wrong. Run again, or look into the kernel log of this node and of its file server."
+            f"{path}: cannot write: chown went wrong. Retry; if it persists, see the kernel logs of the node and of the file server."
             " The file is unchanged."
         )
         assert names(tmp_path) == ["remote.yaml"]
 
     @pytest.mark.parametrize(
         "function, number, advice",
-        [
-            ("fsync", errno.ENOSPC, "Free some space and run again."),
-            ("fsync", errno.EDQUOT, "The disk quota is used up: free some space and run again."),
-            ("replace", errno.EBUSY, "If it is a mount point, as in a container, change the file that is mounted there."),
-            ("replace", errno.EROFS, "Mount the file system writable, or make the change where its image is built."),
-        ],
+        table([
+            ("a full disk", "fsync", errno.ENOSPC, "Free some space, and run again."),
+            ("a quota", "fsync", errno.EDQUOT, "The disk quota is used up: free some space, and run again."),
+            ("a mount point", "replace", errno.EBUSY, "If it is a mount point, as in a container, change the file that is mounted there."),
+            ("a read-only disk", "replace", errno.EROFS, "Mount the file system writable, or make the change where its image is built."),
+        ]),
     )
     def test_system_errors_change_nothing(self, tmp_path, monkeypatch, function, number, advice):
         path = file_of(tmp_path / "remote.yaml")
@@ -488,7 +492,7 @@ class TestReplace:
         store.replace(store.Replacement(str(path), b"new\n", lambda _: order.append("prepare")))
         assert order == ["prepare", "fsync 4 bytes", "rename", "fsync directory"]
 
-    @pytest.mark.parametrize("number, fails", [(errno.EINVAL, False), (errno.EBADF, False), (errno.EIO, True)])
+    @pytest.mark.parametrize("number, fails", table([("EINVAL", errno.EINVAL, False), ("EBADF", errno.EBADF, False), ("EIO", errno.EIO, True)]))
     def test_a_directory_that_cannot_be_flushed(self, tmp_path, monkeypatch, number, fails):
         path = file_of(tmp_path / "remote.yaml")
         really = os.fsync
@@ -537,12 +541,12 @@ class TestReplace:
 
     @pytest.mark.parametrize(
         "before, intruder",
-        [
-            (b"old\n", lambda path: path.write_bytes(b"theirs\n")),
-            (b"old\n", lambda path: path.chmod(0o666)),
-            (b"old\n", lambda path: path.unlink()),
-            (None, lambda path: path.write_bytes(b"theirs\n")),
-        ],
+        table([
+            ("written", b"old\n", lambda path: path.write_bytes(b"theirs\n")),
+            ("mode changed", b"old\n", lambda path: path.chmod(0o666)),
+            ("removed", b"old\n", lambda path: path.unlink()),
+            ("created", None, lambda path: path.write_bytes(b"theirs\n")),
+        ]),
     )
     def test_what_somebody_changed_meanwhile_is_kept(self, tmp_path, before, intruder):
         path = tmp_path / "remote.yaml"
@@ -582,7 +586,8 @@ class TestReplace:
 
 @needs_root
 class TestOwners:
-    @pytest.mark.parametrize("uid, gid", [(ROOT, ROOT), (ROOT, LAB), (BOB, BOB), (BOB, LAB)])
+    @pytest.mark.parametrize("uid, gid", table([
+        ("root's", ROOT, ROOT), ("root's and the lab's", ROOT, LAB), ("bob's", BOB, BOB), ("bob's and the lab's", BOB, LAB)]))
     def test_root_keeps_those_of_the_file(self, place, uid, gid):
         path = file_of(directory_of(place / "d", ALICE) / "remote.yaml", uid, gid=gid)
         store.replace(store.Replacement(str(path), b"new\n", nothing))
@@ -593,7 +598,8 @@ class TestOwners:
         store.replace(store.Replacement(str(path), b"new\n", lambda temporary: os.chown(temporary, ALICE, LAB)))
         assert ids(path) == (ALICE, LAB)
 
-    @pytest.mark.parametrize(("owner", "is_given"), [((ALICE, LAB), (ALICE, LAB)), ((ALICE, -1), (ALICE, BOB)), ((-1, LAB), (BOB, LAB))])
+    @pytest.mark.parametrize(("owner", "is_given"), table([
+        ("both", (ALICE, LAB), (ALICE, LAB)), ("the owner", (ALICE, -1), (ALICE, BOB)), ("the group", (-1, LAB), (BOB, LAB))]))
     def test_they_can_be_given(self, place, owner, is_given):
         path = file_of(place / "remote.yaml", BOB)
         store.replace(store.Replacement(str(path), b"new\n", nothing, mode=0o640, owner=owner))
@@ -619,7 +625,7 @@ class TestOwners:
         store.replace(store.Replacement(str(path), b"new\n", lambda temporary: seen.append(ids(temporary))))
         assert seen == [(BOB, BOB)]
 
-    @pytest.mark.parametrize("uid", [ROOT, BOB])
+    @pytest.mark.parametrize("uid", [ROOT, BOB], **USERS)
     def test_a_new_file_of_root_belongs_to_the_owner_of_the_directory(self, place, uid):
         path = directory_of(place / "d", uid) / "remote.yaml"
         store.replace(store.Replacement(str(path), b"new\n", nothing))
@@ -641,14 +647,14 @@ class TestOwners:
 
     @pytest.mark.parametrize(
         "mode, groups, gid",
-        [
-            (0o600, [LAB], LAB),  # bob may keep it
-            (0o640, [LAB], LAB),
-            (0o600, [], BOB),  # he may not, but it means nothing
-            (0o644, [], BOB),
-            (0o640, [], None),  # refused: the group can read it
-            (0o604, [], None),  # refused: the group, alone, cannot
-        ],
+        table([
+            ("he is in it, and it has no rights", 0o600, [LAB], LAB),
+            ("he is in it, and it may read", 0o640, [LAB], LAB),
+            ("he is not in it, and it has no rights", 0o600, [], BOB),
+            ("he is not in it, and it has everybody's rights", 0o644, [], BOB),
+            ("refused: it may read, others may not", 0o640, [], None),
+            ("refused: others may read, it may not", 0o604, [], None),
+        ]),
     )
     def test_a_user_keeps_the_group_where_it_means_something(self, place, mode, groups, gid):
         path = file_of(directory_of(place / "d", BOB) / "remote.yaml", BOB, mode=mode, gid=LAB)
@@ -670,7 +676,7 @@ class TestOwners:
 class TestOwnersWithoutRoot:
     """What the tests above show with several users, in so far as one user can."""
 
-    @pytest.mark.parametrize("name", ["bob", None])
+    @pytest.mark.parametrize("name", ["bob", None], ids=["with a name", "without"])
     def test_a_link_to_a_file_of_the_system(self, tmp_path, monkeypatch, name):
         link = link_of(tmp_path / "remote.yaml", "/etc/passwd", BOB if os.geteuid() == ROOT else None)
         monkeypatch.setattr(store.pwd, "getpwuid", raiser(KeyError()) if name is None else lambda _: type("", (), {"pw_name": name}))
@@ -685,7 +691,7 @@ class TestOwnersWithoutRoot:
         store.replace(store.Replacement(str(tmp_path / "remote.yaml"), b"new\n", nothing))
         assert given == [ids(tmp_path)]
 
-    @pytest.mark.parametrize("mode, fails", [(0o600, False), (0o644, False), (0o640, True), (0o660, True)])
+    @pytest.mark.parametrize("mode, fails", [(0o600, False), (0o644, False), (0o640, True), (0o660, True)], ids=["0600", "0644", "0640", "0660"])
     def test_a_group_that_may_not_be_kept(self, tmp_path, monkeypatch, mode, fails):
         path = file_of(tmp_path / "remote.yaml", mode=mode)
         monkeypatch.setattr(store.os, "fchown", raiser(PermissionError()))
@@ -698,7 +704,7 @@ class TestOwnersWithoutRoot:
 
 @needs_root
 class TestAUserWhoExchangesTheDirectory:
-    """After resolve, bob puts a link to /etc in the place of his directory; root must notice."""
+    """After real_path, bob puts a link to /etc in the place of his directory; root must notice."""
 
     @pytest.fixture
     def path(self, place):
@@ -789,12 +795,14 @@ class TestLocked:
             assert done == [True]
         thread.join()
 
-    def test_it_does_not_wait_for_ever(self, tmp_path):
+    def test_it_does_not_wait_for_ever(self, tmp_path, monkeypatch):
         path = str(tmp_path / "remote.yaml")
         with store.locked(path):
-            start = time.monotonic()
+            slept = []
+            monkeypatch.setattr(store.time, "monotonic", lambda: sum(slept))
+            monkeypatch.setattr(store.time, "sleep", slept.append)
             message = message_of(lock, path, timeout=0.3)
-        assert 0.3 <= time.monotonic() - start < 5
+        assert slept == [0.01, 0.02, 0.04, 0.08, 0.16]  # the last one ends beyond the limit
         assert message == (
             f"{tmp_path}: another task has kept this directory locked for 0.3 seconds. "
             f"Wait for it, or find it with `fuser -v {tmp_path}/{store.LOCK_FILE}`, and run again."
@@ -803,7 +811,7 @@ class TestLocked:
     def test_a_missing_directory(self, tmp_path):
         assert message_of(lock, tmp_path / "a/remote.yaml").startswith(f"{tmp_path}/a: cannot lock this directory: No such file or directory.")
 
-    @pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+    @pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS], ids=errno.errorcode.get)
     def test_without_locks_on_files_it_locks_the_directory(self, tmp_path, monkeypatch, number):
         really = fcntl.flock
 
@@ -867,8 +875,8 @@ def acting_as_root_again():
 
 
 class TestMakeDirectory:
-    @pytest.mark.parametrize("mask", [0o000, 0o077])
-    @pytest.mark.parametrize("mode", [0o700, 0o755])
+    @pytest.mark.parametrize("mask", [0o000, 0o077], ids=oct)
+    @pytest.mark.parametrize("mode", [0o700, 0o755], ids=oct)
     def test_the_mode_does_not_depend_on_the_umask(self, tmp_path, mask, mode):
         with umask(mask):
             assert store.make_directory(str(tmp_path / "a/b/c"), mode) is True
@@ -883,13 +891,13 @@ class TestMakeDirectory:
     def test_a_file_in_the_way(self, tmp_path):
         file_of(tmp_path / "a")
         for path in (tmp_path / "a", tmp_path / "a/b"):
-            assert "Not a directory. A directory on the way is a file" in message_of(store.make_directory, str(path), 0o755)
+            assert "Not a directory. A directory on its path is a file" in message_of(store.make_directory, str(path), 0o755)
 
     @pytest.mark.parametrize("name", ["link", "link/below"])
     def test_a_link_that_was_not_there_when_the_path_was_resolved_is_not_followed(self, tmp_path, name):
         directory_of(tmp_path / "real")
         link_of(tmp_path / "link", "real")
-        assert "became a symbolic link while this task ran: look who changes it" in message_of(store.make_directory, str(tmp_path / name), 0o700)
+        assert "became a symbolic link while this task ran: find out what changes it" in message_of(store.make_directory, str(tmp_path / name), 0o700)
         assert names(tmp_path / "real") == []
 
     def test_another_task_is_faster(self, tmp_path, monkeypatch):
@@ -912,7 +920,8 @@ class TestMakeDirectory:
 
         monkeypatch.setattr(store.os, "mkdir", mkdir)
         path = tmp_path / "a"
-        assert message_of(store.make_directory, str(path), 0o755) == (f"{path}: was exchanged while it was made. Look who changes it, and run again.")
+        assert message_of(store.make_directory, str(path), 0o755) == (
+            f"{path}: was replaced while it was being created. Find out what replaces it, and run again.")
         assert mode_of(path) == 0o750
 
     @needs_root
@@ -934,7 +943,7 @@ class TestMakeDirectory:
     def test_where_a_user_may_not(self, place):
         with acting_as(BOB):
             assert message_of(store.make_directory, str(place / "etc"), 0o755) == (
-                f"{place}/etc: cannot make this directory: Permission denied. Run the task as root or as the owner (become_user)."
+                f"{place}/etc: cannot create this directory: Permission denied. Run the task as root or as the owner (become_user)."
             )
 
 
@@ -988,7 +997,7 @@ def test_a_backup_that_cannot_be_prepared_changes_nothing(place):
             raise OSError(errno.ENOSPC, "full")
 
     assert message_of(store.replace, store.Replacement(str(path), b"new\n", prepare, store.read(str(path)), "remote.yaml.1~")) == (
-        f"{path}: cannot write: full. Free some space and run again. The file is unchanged.")
+        f"{path}: cannot write: full. Free some space, and run again. The file is unchanged.")
     assert (names(place), path.read_bytes()) == (["remote.yaml"], b"old\n")
 
 
@@ -1041,11 +1050,11 @@ class TestReplaceSeveral:
         monkeypatch.setattr(store.os, "fsync", full)
         path = three[(number - 1) // 2]
         assert message_of(store.replace, *self.changes(three, backup="file~")) == (
-            f"{path}: cannot write: full. Free some space and run again. The file is unchanged.")
+            f"{path}: cannot write: full. Free some space, and run again. The file is unchanged.")
         assert self.contents(three) == OLD_ABC
         assert [names(path.parent) for path in three] == [["file"]] * 3
 
-    @pytest.mark.parametrize("error", [SystemExit(1), ValueError("no")])
+    @pytest.mark.parametrize("error", [SystemExit(1), ValueError("no")], ids=repr)
     def test_whatever_a_later_prepare_raises_keeps_all_as_they_were(self, three, error):
         *good, last = self.changes(three)
         with pytest.raises(type(error)):
@@ -1084,7 +1093,7 @@ def test_mode_of(place, monkeypatch):
     assert store.mode_of(str(file_of(place / "token", mode=0o640))) == 0o640
     monkeypatch.chdir(place)
     assert store.mode_of("") == 0o751
-    assert message_of(store.mode_of, str(place / "gone")).startswith(f"{place}/gone: cannot find the mode: No such file or directory.")
+    assert message_of(store.mode_of, str(place / "gone")).startswith(f"{place}/gone: cannot read the mode: No such file or directory.")
 
 
 def test_check_writable_looks_at_what_exists(place, monkeypatch):

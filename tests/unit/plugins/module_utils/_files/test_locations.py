@@ -10,6 +10,7 @@ import pwd
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ApptainerError
 from ansible_collections.hpc.apptainer.plugins.module_utils._files import locations
+from support.tables import table
 
 PASSWD_HOME = "/passwd/home"
 
@@ -25,27 +26,27 @@ def node(monkeypatch, tmp_path):
     return tmp_path
 
 
-GLOBAL_FILES = [  # what exists, flavor, the file
-    ([], "apptainer", "etc/apptainer/remote.yaml"),
-    (["etc/apptainer"], "apptainer", "etc/apptainer/remote.yaml"),
-    (["local/apptainer"], "apptainer", "local/apptainer/remote.yaml"),
-    (["etc/apptainer", "local/apptainer"], "apptainer", "etc/apptainer/remote.yaml"),
-    (["local/apptainer"], "singularity", "etc/singularity/remote.yaml"),
-    (["local/singularity"], "singularity", "local/singularity/remote.yaml"),
+GLOBAL_FILES = [  # what, what is there, flavor, the file
+    ("nothing is there", [], "apptainer", "etc/apptainer/remote.yaml"),
+    ("from a package", ["etc/apptainer"], "apptainer", "etc/apptainer/remote.yaml"),
+    ("from make install", ["local/apptainer"], "apptainer", "local/apptainer/remote.yaml"),
+    ("from both", ["etc/apptainer", "local/apptainer"], "apptainer", "etc/apptainer/remote.yaml"),
+    ("of the other flavor", ["local/apptainer"], "singularity", "etc/singularity/remote.yaml"),
+    ("singularity from make install", ["local/singularity"], "singularity", "local/singularity/remote.yaml"),
 ]
 
-CONFIGDIRS = [  # flavor, variables, the directory
-    ("apptainer", {"APPTAINER_CONFIGDIR": "/a"}, "/a"),
-    ("apptainer", {"SINGULARITY_CONFIGDIR": "/s"}, "/s"),
-    ("apptainer", {"APPTAINER_CONFIGDIR": "/a", "SINGULARITY_CONFIGDIR": "/s"}, "/a"),
-    ("apptainer", {"APPTAINER_CONFIGDIR": "", "SINGULARITY_CONFIGDIR": "/s"}, "/s"),
-    ("singularity", {"APPTAINER_CONFIGDIR": "/a", "SINGULARITY_CONFIGDIR": "/s"}, "/s"),
-    ("singularity", {"APPTAINER_CONFIGDIR": "/a"}, PASSWD_HOME + "/.singularity"),
-    ("singularity", {}, PASSWD_HOME + "/.singularity"),
+CONFIGDIRS = [  # what, flavor, variables, the directory
+    ("apptainer's", "apptainer", {"APPTAINER_CONFIGDIR": "/a"}, "/a"),
+    ("singularity's for apptainer", "apptainer", {"SINGULARITY_CONFIGDIR": "/s"}, "/s"),
+    ("both for apptainer", "apptainer", {"APPTAINER_CONFIGDIR": "/a", "SINGULARITY_CONFIGDIR": "/s"}, "/a"),
+    ("an empty one for apptainer", "apptainer", {"APPTAINER_CONFIGDIR": "", "SINGULARITY_CONFIGDIR": "/s"}, "/s"),
+    ("both for singularity", "singularity", {"APPTAINER_CONFIGDIR": "/a", "SINGULARITY_CONFIGDIR": "/s"}, "/s"),
+    ("apptainer's for singularity", "singularity", {"APPTAINER_CONFIGDIR": "/a"}, PASSWD_HOME + "/.singularity"),
+    ("none for singularity", "singularity", {}, PASSWD_HOME + "/.singularity"),
 ]
 
 
-@pytest.mark.parametrize(("existing", "flavor", "path"), GLOBAL_FILES)
+@pytest.mark.parametrize(("existing", "flavor", "path"), table(GLOBAL_FILES))
 def test_global_file_is_where_the_program_was_installed(node, existing, flavor, path):
     for directory in existing:
         (node / directory).mkdir(parents=True)
@@ -57,7 +58,7 @@ def test_global_file_below_a_given_sysconfdir(node):
     assert locations.global_file("apptainer", "/opt/etc") == "/opt/etc/apptainer/remote.yaml"
 
 
-@pytest.mark.parametrize(("flavor", "variables", "directory"), CONFIGDIRS)
+@pytest.mark.parametrize(("flavor", "variables", "directory"), table(CONFIGDIRS))
 def test_user_directory_by_variable(monkeypatch, flavor, variables, directory):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -69,7 +70,7 @@ def test_user_directory_in_the_home_of_the_environment(node):
     assert locations.user_directory("apptainer") == str(node / ".apptainer")
 
 
-@pytest.mark.parametrize("home", [None, "", "/does/not/exist", os.devnull])
+@pytest.mark.parametrize("home", [None, "", "/does/not/exist", os.devnull], ids=["unset", "empty", "missing", "not a directory"])
 def test_user_directory_without_a_usable_home(monkeypatch, home):
     if home is None:
         monkeypatch.delenv("HOME")
@@ -120,23 +121,23 @@ def test_docker_fallback(remote_yaml, fallback):
     assert locations.docker_fallback(remote_yaml) == fallback
 
 
-ROOTED_FILES = [  # what is there (links with their targets), flavor, sysconfdir, the file
-    ({}, "apptainer", None, "etc/apptainer/remote.yaml"),
-    ({"etc/apptainer": None}, "apptainer", None, "etc/apptainer/remote.yaml"),
-    ({"usr/local/etc/apptainer": None}, "apptainer", None, "usr/local/etc/apptainer/remote.yaml"),
-    ({"usr/local/etc/apptainer": None, "etc/apptainer": None}, "apptainer", None, "etc/apptainer/remote.yaml"),
-    ({"usr/local/etc/apptainer": None}, "singularity", None, "etc/singularity/remote.yaml"),
-    ({"usr/local/etc/apptainer": "/opt/apptainer", "opt/apptainer": None}, "apptainer", None, "usr/local/etc/apptainer/remote.yaml"),
-    ({"usr/local/etc/apptainer": "/opt/apptainer"}, "apptainer", None, "etc/apptainer/remote.yaml"),  # the target is missing there
-    ({"usr/local/etc/apptainer": os.path.dirname(__file__)}, "apptainer", None, "etc/apptainer/remote.yaml"),  # here it would exist
-    ({"etc/apptainer": "apptainer"}, "apptainer", None, "etc/apptainer/remote.yaml"),
-    ({"etc/apptainer": None}, "apptainer", "/opt/etc", "opt/etc/apptainer/remote.yaml"),
-    ({}, "apptainer", "opt/etc/", "opt/etc/apptainer/remote.yaml"),
+ROOTED_FILES = [  # what, what is there (links with their targets), flavor, sysconfdir, the file
+    ("nothing is there", {}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ("from a package", {"etc/apptainer": None}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ("from make install", {"usr/local/etc/apptainer": None}, "apptainer", None, "usr/local/etc/apptainer/remote.yaml"),
+    ("from both", {"usr/local/etc/apptainer": None, "etc/apptainer": None}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ("of the other flavor", {"usr/local/etc/apptainer": None}, "singularity", None, "etc/singularity/remote.yaml"),
+    ("a link", {"usr/local/etc/apptainer": "/opt/apptainer", "opt/apptainer": None}, "apptainer", None, "usr/local/etc/apptainer/remote.yaml"),
+    ("a link to what is missing there", {"usr/local/etc/apptainer": "/opt/apptainer"}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ("a link to what only exists here", {"usr/local/etc/apptainer": os.path.dirname(__file__)}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ("a link to itself", {"etc/apptainer": "apptainer"}, "apptainer", None, "etc/apptainer/remote.yaml"),
+    ("sysconfdir", {"etc/apptainer": None}, "apptainer", "/opt/etc", "opt/etc/apptainer/remote.yaml"),
+    ("sysconfdir without a slash", {}, "apptainer", "opt/etc/", "opt/etc/apptainer/remote.yaml"),
 ]
 
 
-@pytest.mark.parametrize(("tree", "flavor", "sysconfdir", "path"), ROOTED_FILES)
-@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize(("tree", "flavor", "sysconfdir", "path"), table(ROOTED_FILES))
+@pytest.mark.parametrize("slash", ["", "/"], ids=["root", "root/"])
 def test_global_file_below_a_root(tmp_path, monkeypatch, tree, flavor, sysconfdir, path, slash):
     monkeypatch.setattr(locations, "_SYSCONFDIRS", ("/etc", "/usr/local/etc"))
     root = tmp_path / "root"
@@ -152,7 +153,7 @@ def test_global_file_below_a_root(tmp_path, monkeypatch, tree, flavor, sysconfdi
 
 @pytest.mark.parametrize("root", ["", "relative", "./x"])
 def test_a_root_is_an_absolute_path(root):
-    with pytest.raises(ApptainerError, match=f'^root must be an absolute path, and it is "{root}"; leave it out'):
+    with pytest.raises(ApptainerError, match=f'^root is "{root}", but must be an absolute path; leave it out'):
         locations.checked_root(root)
 
 
@@ -162,7 +163,7 @@ def test_a_root_exists(tmp_path):
     assert locations.checked_root(str(tmp_path)) == str(tmp_path)
     (tmp_path / "file").touch()
     for name in ("imagse", "file"):
-        with pytest.raises(ApptainerError, match=r"is no directory on this node; make it, or correct the path$"):
+        with pytest.raises(ApptainerError, match=r"is not a directory on this node; create it, or correct the path$"):
             locations.checked_root(str(tmp_path / name))
 
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.hpc.apptainer.plugins.module_utils._formats import yaml_nodes as _yaml_nodes
+from ansible_collections.hpc.apptainer.plugins.module_utils._formats import yaml_nodes
 
-PARSERS = {"c": yaml.CBaseLoader, "python": _yaml_nodes._PythonParser}
+PARSERS = {"c": yaml.CBaseLoader, "python": yaml_nodes._PythonParser}
 
 
 @pytest.fixture(params=PARSERS)
 def parser(request, monkeypatch):
     """Both parsers of PyYAML, in turn: nodes have one or the other."""
-    monkeypatch.setattr(_yaml_nodes, "_parser", PARSERS[request.param])
+    monkeypatch.setattr(yaml_nodes, "_parser", PARSERS[request.param])
     return request.param

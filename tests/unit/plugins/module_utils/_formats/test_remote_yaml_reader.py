@@ -16,6 +16,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import Forma
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import HAS_YAML, YAML_IMPORT_ERROR, Quirk, decode
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_writer import encode
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
+from support.tables import table
 
 pytestmark = pytest.mark.usefixtures("parser")
 
@@ -132,9 +133,9 @@ def test_not_booleans(written):
     ("Remotes:\n- URI: a\n", "line 2, column 1: Remotes must be a mapping; "),
     ("Remotes: wiv\n", "line 1, column 10: Remotes must be a mapping; "),
     ("Remotes: ''\n", "line 1, column 10: Remotes must be a mapping; "),
-    ("Active: a\nRemotes:\n", "line 2, column 1: Remotes has no value, on which some commands crash; "),
+    ("Active: a\nRemotes:\n", "line 2, column 1: Remotes has no value, and some commands crash on that; "),
     ("Remotes: ~\n", "line 1, column 1: Remotes has no value, "),
-    ("Remotes:\n  wiv:\n", 'line 2, column 3: endpoint "wiv" has no value, on which commands crash; '),
+    ("Remotes:\n  wiv:\n", 'line 2, column 3: endpoint "wiv" has no value, and commands crash on that; '),
     ("Remotes:\n  a secret:\n", "line 2, column 3: an endpoint has no value, "),
     ("Remotes: !!set {wiv}\n", 'line 1, column 17: endpoint "wiv" has no value, '),
     ("Remotes:\n  wiv: a\n", "line 2, column 8: an endpoint must be a mapping; "),
@@ -146,7 +147,7 @@ def test_not_booleans(written):
     ("Credentials:\n- a\n", "line 2, column 3: a login must be a mapping; "),
     ("Active: [a]\n", "line 1, column 9: the value of Active must be text, not a list or mapping; "),
     ("Remotes:\n  wiv:\n    URI: {a: b}\n", "line 3, column 10: the value of URI must be text, "),
-    ("Remotes:\n  [a, b]: {}\n", "line 2, column 3: a list or mapping stands where a key must be; "),
+    ("Remotes:\n  [a, b]: {}\n", "line 2, column 3: a list or mapping is in the place of a key; "),
     ("Remotes:\n  <<:\n    URI: a\n", "line 3, column 10: an endpoint must be a mapping; "),
 ])
 def test_wrong_shape(text, message):
@@ -170,14 +171,14 @@ def test_wrong_shape(text, message):
     ("!!str <<: {}\n", 'line 1, column 1: key "<<" is not one that '),
     ("!foo <<: {}\n", 'line 1, column 1: key "<<" is not one that '),
     ("<<: {Bogus: 1}\n", 'line 1, column 6: key "Bogus" is not one that '),
-    ("Active: a\nActive: b\n", 'line 2, column 1: key "Active" stands twice, first in line 1; Apptainer refuses the whole file. Remove one.'),
-    ("Remotes:\n  wiv: {}\n\n  'wiv': {}\n", 'line 4, column 3: key "wiv" stands twice, first in line 2; '),
-    ("Remotes:\n  1: {}\n  1: {}\n", 'line 3, column 3: key "1" stands twice, first in line 2; '),
-    ("Remotes:\n  ~: {}\n  ~: {}\n", 'line 3, column 3: key "~" stands twice, first in line 2; '),
-    ("Remotes:\n  ~: {}\n  '~': {}\n", 'line 3, column 3: key "~" stands twice, first in line 2; '),
-    ("Remotes:\n  hi: {}\n  !!binary aGk=: {}\n", 'line 3, column 3: key "hi" stands twice, first in line 2; '),
-    ("Active: &a wiv\nRemotes:\n  wiv: {}\n  *a : {}\n", 'line 1, column 9: key "wiv" stands twice, first in line 3; '),
-    ("<<: {}\n<<: {}\n", 'line 2, column 1: key "<<" stands twice, first in line 1; '),
+    ("Active: a\nActive: b\n", 'line 2, column 1: key "Active" is used twice, first in line 1; Apptainer refuses the whole file. Remove one.'),
+    ("Remotes:\n  wiv: {}\n\n  'wiv': {}\n", 'line 4, column 3: key "wiv" is used twice, first in line 2; '),
+    ("Remotes:\n  1: {}\n  1: {}\n", 'line 3, column 3: key "1" is used twice, first in line 2; '),
+    ("Remotes:\n  ~: {}\n  ~: {}\n", 'line 3, column 3: key "~" is used twice, first in line 2; '),
+    ("Remotes:\n  ~: {}\n  '~': {}\n", 'line 3, column 3: key "~" is used twice, first in line 2; '),
+    ("Remotes:\n  hi: {}\n  !!binary aGk=: {}\n", 'line 3, column 3: key "hi" is used twice, first in line 2; '),
+    ("Active: &a wiv\nRemotes:\n  wiv: {}\n  *a : {}\n", 'line 1, column 9: key "wiv" is used twice, first in line 3; '),
+    ("<<: {}\n<<: {}\n", 'line 2, column 1: key "<<" is used twice, first in line 1; '),
 ])
 def test_wrong_keys(text, message):
     assert refusal(text).startswith(message)
@@ -257,19 +258,19 @@ def test_aliases():
 BASE = "Remotes:\n  e: &e {URI: x, Token: t}\n  f: &f {URI: y, System: true}\n  wiv:\n"
 
 
-@pytest.mark.parametrize(("merged", "remote"), [
-    ("    <<: *e\n", Remote("x", "t")),
-    ("    !!merge <<: *e\n", Remote("x", "t")),
-    ("    ! <<: *e\n", Remote("x", "t")),
-    ("    <<: *e\n    URI: z\n", Remote("z", "t")),
-    ("    URI: z\n    <<: *e\n", Remote("z", "t")),
-    ("    URI: ~\n    <<: *e\n", Remote("", "t")),
-    ("    <<: [*e, *f]\n", Remote("x", "t", True)),
-    ("    <<: [*f, *e]\n", Remote("y", "t", True)),
-    ("    <<: [*e, *e, {URI: z, Exclusive: true}]\n", Remote("x", "t", False, True)),
-    ("    <<: {<<: {<<: *e, URI: z}, System: true}\n", Remote("z", "t", True)),
-    ("    <<: [{<<: *e}, {Token: u, System: true}]\n", Remote("x", "t", True)),
-])
+@pytest.mark.parametrize(("merged", "remote"), table([
+    ("one mapping", "    <<: *e\n", Remote("x", "t")),
+    ("with its tag", "    !!merge <<: *e\n", Remote("x", "t")),
+    ("with the tag !", "    ! <<: *e\n", Remote("x", "t")),
+    ("an own key after it", "    <<: *e\n    URI: z\n", Remote("z", "t")),
+    ("an own key before it", "    URI: z\n    <<: *e\n", Remote("z", "t")),
+    ("an own null", "    URI: ~\n    <<: *e\n", Remote("", "t")),
+    ("a list", "    <<: [*e, *f]\n", Remote("x", "t", True)),
+    ("a list in the other order", "    <<: [*f, *e]\n", Remote("y", "t", True)),
+    ("the same twice, and a mapping", "    <<: [*e, *e, {URI: z, Exclusive: true}]\n", Remote("x", "t", False, True)),
+    ("nested mappings", "    <<: {<<: {<<: *e, URI: z}, System: true}\n", Remote("z", "t", True)),
+    ("nested in a list", "    <<: [{<<: *e}, {Token: u, System: true}]\n", Remote("x", "t", True)),
+]))
 def test_merge(merged, remote):
     assert read(BASE + merged).config.remotes["wiv"] == remote
     assert read(BASE + merged).quirks == ()
@@ -294,16 +295,16 @@ def test_merge_of_endpoints():
 def test_merge_of_endpoints_whose_names_are_numbers():
     """There Go takes the merged one, which nobody would expect."""
     message = refusal("Remotes:\n  1: {URI: a}\n  <<: {1: {URI: b}}\n")
-    assert message.startswith('line 3, column 8: endpoint "1" stands in two of the mappings that << joins; ')
+    assert message.startswith('line 3, column 8: endpoint "1" is in two of the mappings that << merges; ')
 
 
 # Size
 
 def test_excessive_aliases():
     """As Go's yaml: a small file can't expand to a huge one, and chains of merges take no exponential time."""
-    keyservers = "[{}]".format(", ".join(["{URI: a, Skip: true}"] * 300))
-    text = f"Remotes:\n  a: &a {{Keyservers: {keyservers}}}\n" + "".join(f"  b{number}: *a\n" for number in range(5000))
-    assert ": the file consists nearly only of aliases; " in refusal(text)
+    keyservers = "[{}]".format(", ".join(["{URI: a, Skip: true}"] * 30))
+    text = f"Remotes:\n  a: &a {{Keyservers: {keyservers}}}\n" + "".join(f"  b{number}: *a\n" for number in range(200))
+    assert ": the file consists almost only of aliases; " in refusal(text)
     chain = "Remotes:\n  a0: &a0 {URI: x}\n" + "".join(f"  a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 30))
     assert set(read(chain).config.remotes.values()) == {Remote("x")}
 

@@ -11,13 +11,13 @@ from functools import cmp_to_key
 import pytest
 import yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import FormatError
-from ansible_collections.hpc.apptainer.plugins.module_utils._formats import remote_yaml_writer as _go_yaml
-from ansible_collections.hpc.apptainer.plugins.module_utils._formats import yaml_nodes as _yaml_nodes
+from ansible_collections.hpc.apptainer.plugins.module_utils._formats import remote_yaml_writer, yaml_nodes
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import decode
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_writer import encode, natural_order, scalar_kind
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from support.tables import table
 
 PLAIN = (
     "nULL", "tRUE", "YeS", "=", "<", "a<<", "_1", "0xg", "0b2", "0o8", "0b", "0x", "+", "--1", "1-2", "0b-9223372036854775809", "-0b2",
@@ -207,11 +207,11 @@ def test_empty_file():
     ("", "null"), ("True", "true"), ("false", "false"), ("<<", "merge"), ("-1", "int"), ("18446744073709551615", "uint"), ("1e3", "float"),
     ("2024-01-01", "timestamp"), ("yes", "str"), ("12:30", "str"), ("-18446744073709551615", "float"), ("-0b1_1", "int"),
 ])
-def test_resolve(text, kind):
+def test_scalar_kind(text, kind):
     assert scalar_kind(text) == kind
 
 
-def test_resolve_with_another_tag():
+def test_scalar_kind_with_another_tag():
     assert scalar_kind("2024-01-01", timestamps=False) == "str"
 
 
@@ -221,10 +221,10 @@ ORDER = [
     ":", "_", "1", "1r", "01", "9", "10", "\u0661", "R", "Z", "a", "a\U0001f600", "a0", "a0-", "a00", "a1b", "a1-", "a01b", "a10", "r",
     "r9223372036854775808", "r 1", "r-1", "r_1", "r1", "r1a", "r01", "r2", "r2-1", "r02", "r10", "r10-1", "r9223372036854775807", "é", "日本",
 ]
-SHORT = [name for name in ORDER if not _go_yaml._NEEDS_COMPARING.search(name)]
+SHORT = [name for name in ORDER if not remote_yaml_writer._NEEDS_COMPARING.search(name)]
 
 
-@pytest.mark.parametrize("names", [ORDER, SHORT])
+@pytest.mark.parametrize("names", [ORDER, SHORT], ids=["with unusual names", "without"])
 def test_natural_order(names):
     assert natural_order(reversed(names)) == names
 
@@ -236,7 +236,7 @@ NAMES = st.text(st.sampled_from("0129aZé-: \U0001f600"), max_size=8)
 def test_sort_key_orders_as_the_comparison(a, b):
     """The comparison is Go's, rune by rune; the key is faster."""
     assume(a != b)
-    assert (_go_yaml._natural_key(a) < _go_yaml._natural_key(b)) == (_go_yaml._compare(a, b) < 0)
+    assert (remote_yaml_writer._sort_key(a) < remote_yaml_writer._sort_key(b)) == (remote_yaml_writer._compare(a, b) < 0)
 
 
 @given(st.lists(st.text(st.sampled_from("01\u0661a-"), max_size=30), unique=True))
@@ -246,7 +246,7 @@ def test_order_does_not_depend_on_the_order_before(names):
 
 @given(st.lists(NAMES, unique=True))
 def test_order_is_the_same_with_names_that_need_comparing(names):
-    assert natural_order(names) == sorted(names, key=cmp_to_key(_go_yaml._compare))
+    assert natural_order(names) == sorted(names, key=cmp_to_key(remote_yaml_writer._compare))
 
 
 # Whatever is written can be read
@@ -262,12 +262,12 @@ HEADERS = st.lists(st.sampled_from(("# made by ours\n", "#\r\n", "\n", "  # é: 
 BEFORE_1_5 = ("1.0", "1.1", "1.2", "1.3", "1.4")
 
 
-@pytest.mark.parametrize("parser", [yaml.CBaseLoader, _yaml_nodes._PythonParser], ids=["c", "python"])
+@pytest.mark.parametrize("parser", [yaml.CBaseLoader, yaml_nodes._PythonParser], ids=["c", "python"])
 @given(CONFIGS, HEADERS)
 @example(RemoteConfig("\u2028a\n"), "")
 def test_what_is_written_can_be_read(parser, config, header):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_yaml_nodes, "_parser", parser)
+        patch.setattr(yaml_nodes, "_parser", parser)
         data = encode(config, header)
         document = decode(data, "remote.yaml")
     assert document.config == config
@@ -280,21 +280,21 @@ def test_what_is_written_can_be_read(parser, config, header):
 HALF = "\ud83d"
 
 
-@pytest.mark.parametrize(("config", "what"), [
-    (RemoteConfig(HALF), "the name of the default endpoint"),
-    (RemoteConfig("", {"a" + HALF: Remote()}), "an endpoint's name"),
-    (RemoteConfig("", {"a": Remote("é" + HALF + "\n")}), 'the URI of endpoint "a"'),
-    (RemoteConfig("", {"a": Remote("", "s3cret" + HALF)}), 'the token of endpoint "a"'),
-    (RemoteConfig("", {"a": Remote("", "", keyservers=(Keyserver(HALF),))}), "a keyserver's URI of endpoint \"a\""),
-    (RemoteConfig("", {}, (Credential("a"), Credential(HALF))), "the URI of a login"),
-    (RemoteConfig("", {}, (Credential("a", "s3cret" + HALF),)), "the secret of a login"),
-])
+@pytest.mark.parametrize(("config", "what"), table([
+    ("the default", RemoteConfig(HALF), "the name of the default endpoint"),
+    ("a name", RemoteConfig("", {"a" + HALF: Remote()}), "an endpoint's name"),
+    ("a URI", RemoteConfig("", {"a": Remote("é" + HALF + "\n")}), 'the URI of endpoint "a"'),
+    ("a token", RemoteConfig("", {"a": Remote("", "s3cret" + HALF)}), 'the token of endpoint "a"'),
+    ("a keyserver", RemoteConfig("", {"a": Remote("", "", keyservers=(Keyserver(HALF),))}), "a keyserver's URI of endpoint \"a\""),
+    ("a login", RemoteConfig("", {}, (Credential("a"), Credential(HALF))), "the URI of a login"),
+    ("a password", RemoteConfig("", {}, (Credential("a", "s3cret" + HALF),)), "the secret of a login"),
+]))
 def test_half_a_character_is_refused(config, what):
-    with pytest.raises(FormatError, match=rf"^{what} holds a lone surrogate, half of a character") as caught:
+    with pytest.raises(FormatError, match=rf"^{what} has a lone surrogate, half of a character, .*; correct the value$") as caught:
         encode(config)
     assert "s3cret" not in str(caught.value)
 
 
 def test_half_a_character_in_the_header_is_refused():
-    with pytest.raises(FormatError, match=r"^the comment at the top holds"):
+    with pytest.raises(FormatError, match=r"^the comment at the top has a lone surrogate"):
         encode(RemoteConfig(), f"# {HALF}\n")

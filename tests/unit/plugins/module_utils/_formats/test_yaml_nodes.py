@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import FormatError
-from ansible_collections.hpc.apptainer.plugins.module_utils._formats import yaml_nodes as _yaml_nodes
+from ansible_collections.hpc.apptainer.plugins.module_utils._formats import yaml_nodes
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import decode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,13 +47,13 @@ def test_encodings(data):
     (b"\xef\xbb\xbfActive: \xe9\n", ", line 1, column 9: the file is not UTF-8 text"),
     (b"Active: \xed\xa0\xbd\n", ", line 1, column 9: the file is not UTF-8 text"),
     (b"\xff\xfeA\x00\n\x00\x00\xd8", ", line 2, column 1: the file is not UTF-16 text"),
-    ("a\r\nb\rc\x85\u2028d\u2029é\x07", ", line 6, column 2: the character U+0007 stands here, which YAML forbids"),
-    ("Active: a\x7f\n", ", line 1, column 10: the character U+007F stands here"),
-    ("Active: a\x00\n", ", line 1, column 10: the character U+0000 stands here"),
-    ("Active: a\x80\n", ", line 1, column 10: the character U+0080 stands here"),
-    ("Active: a\uffff\n", ", line 1, column 10: the character U+FFFF stands here"),
-    ("\ufeff\ufeffActive: a\n", ", line 1, column 1: the character U+FEFF stands here"),
-    ("Active: a\n\ufeffRemotes: {}\n", ", line 2, column 1: the character U+FEFF stands here"),
+    ("a\r\nb\rc\x85\u2028d\u2029é\x07", ", line 6, column 2: there is a character U+0007, which YAML forbids"),
+    ("Active: a\x7f\n", ", line 1, column 10: there is a character U+007F"),
+    ("Active: a\x00\n", ", line 1, column 10: there is a character U+0000"),
+    ("Active: a\x80\n", ", line 1, column 10: there is a character U+0080"),
+    ("Active: a\uffff\n", ", line 1, column 10: there is a character U+FFFF"),
+    ("\ufeff\ufeffActive: a\n", ", line 1, column 1: there is a character U+FEFF"),
+    ("Active: a\n\ufeffRemotes: {}\n", ", line 2, column 1: there is a character U+FEFF"),
 ])
 def test_not_text(data, message):
     assert refusal(data).startswith(message)
@@ -92,21 +92,21 @@ def test_no_bytes():
 # Syntax
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("\tActive: a\n", ", line 1, column 1: a character stands here that can't begin a value: a tab"),
-    ("Active: @a\n", ", line 1, column 9: a character stands here that can't begin a value"),
-    ("Active: a: b\n", ", line 1, column 10: a colon stands here that can't be a key's"),
-    ("Active: a\n Remotes: {}\n", ", line 2, column 9: a colon stands here that can't be a key's"),
-    ("Active: - a\n", ", line 1, column 9: a list item (- ) stands where it can't"),
-    ("Active: ? a\n", ", line 1, column 9: a key (? ) stands where it can't"),
+    ("\tActive: a\n", ", line 1, column 1: a character is here that cannot begin a value: a tab as indentation"),
+    ("Active: @a\n", ", line 1, column 9: a character is here that cannot begin a value"),
+    ("Active: a: b\n", ", line 1, column 10: this colon cannot end a key"),
+    ("Active: a\n Remotes: {}\n", ", line 2, column 9: this colon cannot end a key"),
+    ("Active: - a\n", ", line 1, column 9: a list item (- ) cannot be here: put it on a new line"),
+    ("Active: ? a\n", ", line 1, column 9: a key (? ) cannot be here: quote the value"),
     ("Active: a\nb\nRemotes: {}\n", ", line 3, column 1: a key has no colon after it"),
-    ("Active: 'a\n", ", line 2, column 1: a quoted text is not closed"),
-    ('Active: "a\n--- b"\n', ", line 2, column 1: a quoted text is not closed"),
+    ("Active: 'a\n", ", line 2, column 1: a closing quote is missing"),
+    ('Active: "a\n--- b"\n', ", line 2, column 1: a closing quote is missing"),
     ("Active: *a\n", ", line 1, column 9: an alias (*name) has no anchor (&name) before it"),
-    ("Remotes: &a\n  wiv: *a\n", ", line 2, column 8: an alias stands inside the very value that it names"),
-    ("Remotes: &a [*a]\n", ", line 1, column 14: an alias stands inside the very value"),
+    ("Remotes: &a\n  wiv: *a\n", ", line 2, column 8: an alias is inside the value that it names"),
+    ("Remotes: &a [*a]\n", ", line 1, column 14: an alias is inside the value"),
     (r'Active: "\q"' "\n", ", line 1, column 1"),
-    (r'Active: "\/"' "\n", ", line 1, column 9: a backslash sequence in double quotes is not one that Apptainer knows"),
-    (r'Active: "a\\\/"' "\n", ", line 1, column 9: a backslash sequence"),
+    (r'Active: "\/"' "\n", ", line 1, column 9: there is a backslash sequence in double quotes that Apptainer does not know"),
+    (r'Active: "a\\\/"' "\n", ", line 1, column 9: there is a backslash sequence"),
     (r'Active: "\ud83d\ude00"' "\n", ", line 1, column "),
     (r'Active: "\U00110000"' "\n", ""),
     (r'Active: "\UFFFFFFFF"' "\n", ""),
@@ -116,22 +116,22 @@ def test_no_bytes():
     ("Remotes:\n  wiv:\n    URI: a\n   Token: b\n", ", line 4, column 4: the indentation is wrong"),
     ("Remotes: [a\n", ", line 2, column 1: a [ list ] is not closed"),
     ("Remotes: {a\n", ", line 2, column 1: a { mapping } is not closed"),
-    ("...\n", ", line 1, column 1: a value is missing or stands in the wrong place"),
-    ("%YAML 1.2\n---\n{}\n", ", line 1, column 1: the %YAML directive asks for another version than 1.1"),
-    ("%YAML 2.0\n---\n{}\n", ", line 1, column 1: the %YAML directive asks for another version than 1.1"),
+    ("...\n", ", line 1, column 1: a value is missing or in the wrong place"),
+    ("%YAML 1.2\n---\n{}\n", ", line 1, column 1: the %YAML directive asks for a version other than 1.1"),
+    ("%YAML 2.0\n---\n{}\n", ", line 1, column 1: the %YAML directive asks for a version other than 1.1"),
     ("%FOO 1.2\n---\n{}\n", ": a directive (%NAME) is neither %YAML nor %TAG"),
     ("Active: !a!b c\n", ", line 1, column 9: this is not YAML"),
     ("{}\n}\n", ", line 2, column 1: text follows the end of the document"),
     ("  Active: a\nRemotes: {}\n", ", line 2, column 1: "),
-    ("{}\n--- a\n b: c\n", ", line 3, column 3: a colon stands here that can't be a key's"),
-    ("{}\n...\n@", ", line 3, column 1: a character stands here"),
-    ("{}\n---\n@", ", line 3, column 1: a character stands here"),
+    ("{}\n--- a\n b: c\n", ", line 3, column 3: this colon cannot end a key"),
+    ("{}\n...\n@", ", line 3, column 1: a character is here"),
+    ("{}\n---\n@", ", line 3, column 1: a character is here"),
     ("[" * 101, ", line 1, column 100: more than 100 levels are nested here"),
 ])
 def test_not_yaml(text, message):
-    told = refusal(text)
-    assert message in told
-    assert "; Apptainer refuses the whole file. " in told
+    refused = refusal(text)
+    assert message in refused
+    assert "; Apptainer refuses the whole file. " in refused
 
 
 def test_escape_errors_do_not_show_the_text():
@@ -174,10 +174,10 @@ def test_anchors_may_be_used_again():
 
 
 @given(st.text(st.sampled_from("aA: -#\n\t'\"[]{},&*!|>?%@~<\\/.xyURI\u2028\ufeff\x07\xff"), max_size=40))
-@pytest.mark.parametrize("parser_class", [_yaml_nodes._PythonParser, _yaml_nodes.yaml.CBaseLoader], ids=["python", "c"])
+@pytest.mark.parametrize("parser_class", [yaml_nodes._PythonParser, yaml_nodes.yaml.CBaseLoader], ids=["python", "c"])
 def test_any_text_is_read_or_refused(parser_class, text):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_yaml_nodes, "_parser", parser_class)
+        patch.setattr(yaml_nodes, "_parser", parser_class)
         try:
             decode(text.encode(), "remote.yaml")
         except FormatError as error:
@@ -197,7 +197,7 @@ def test_any_bytes_are_read_or_refused(data):
 def loaded_with(monkeypatch, **modules):
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
-    spec = importlib.util.spec_from_file_location(_yaml_nodes.__name__, _yaml_nodes.__file__)
+    spec = importlib.util.spec_from_file_location(yaml_nodes.__name__, yaml_nodes.__file__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

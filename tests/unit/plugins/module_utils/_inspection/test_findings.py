@@ -15,8 +15,9 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints imp
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.tables import table
 
-SHARED = "/etc/apptainer/remote.yaml"
+SYSTEM = "/etc/apptainer/remote.yaml"
 USER = "/home/alice/.apptainer/remote.yaml"
 CACHE = "/home/alice/.apptainer/remote-cache"
 AUTH = "/home/alice/.apptainer/docker-config.json"
@@ -32,17 +33,21 @@ def document(content, *quirks):
     return None if content is None else Document(content, "", True, quirks)
 
 
-def shared_file(content=None, *quirks, error=None, mode=0o644, uid=0):
-    exists = content is not None or error is not None
-    return ReadFile(SHARED, exists, document(content, *quirks), error, mode if exists else None, uid if exists else None, 0)
+def read_file(path, content, quirks, error, mode, uid, expected_uid):
+    if content is None and error is None:
+        return ReadFile(path)
+    return ReadFile(path, exists=True, document=document(content, *quirks), error=error, mode=mode, uid=uid, expected_uid=expected_uid)
+
+
+def system_file(content=None, *quirks, error=None, mode=0o644, uid=0):
+    return read_file(SYSTEM, content, quirks, error, mode, uid, expected_uid=0)
 
 
 def user_file(content=None, *quirks, error=None, mode=0o600, uid=ALICE):
-    exists = content is not None or error is not None
-    return ReadFile(USER, exists, document(content, *quirks), error, mode if exists else None, uid if exists else None, ALICE if exists else 0)
+    return read_file(USER, content, quirks, error, mode, uid, expected_uid=ALICE)
 
 
-def shared(uri="lib.example", **fields):
+def system(uri="lib.example", **fields):
     return Remote(uri, system=True, **fields)
 
 
@@ -58,15 +63,15 @@ def warning(kind, path, words, remote=None):
     return kind, "warning", path, remote, words
 
 
-GOOD = config("a", a=shared("a.example"), b=shared("b.example"))
-RULED = config("a", a=shared("a.example", exclusive=True), b=shared("b.example"))
-NO_FILE = shared_file()
+GOOD = config("a", a=system("a.example"), b=system("b.example"))
+RULED = config("a", a=system("a.example", exclusive=True), b=system("b.example"))
+NO_FILE = system_file()
 NO_USER = user_file()
 
 
-def of_shared(**fields):
+def of_system(**fields):
     """A good global file but for one endpoint, x."""
-    return shared_file(config("a", a=shared("a.example"), x=shared(**fields)))
+    return system_file(config("a", a=system("a.example"), x=system(**fields)))
 
 
 def of_user(**fields):
@@ -75,151 +80,161 @@ def of_user(**fields):
 
 
 def with_keyserver(uri):
-    return of_shared(keyservers=(Keyserver(uri, external=True),))
+    return of_system(keyservers=(Keyserver(uri, external=True),))
 
 
-UNUSABLE = 'Apptainer from 1.1 cannot use the URI "%s"; declare the endpoint anew'
-ONLY_FROM_1_1 = "Apptainer 1.0 cannot use the URI %s, which 1.1 and later need for a port"
-NO_DEFAULT = "Apptainer refuses to work: no default endpoint set: use 'apptainer remote use …'"
-IN_THE_GLOBAL_FILE = "credentials in the global file are readable by everyone and work only for users without a file"
+UNUSABLE = 'Apptainer 1.1 and newer cannot use the uri "%s"; declare the endpoint again'
+ONLY_FROM_1_1 = "Apptainer 1.0 cannot use the uri %s, which 1.1 and newer need for a port; upgrade nodes that still have 1.0"
+NO_DEFAULT = "Apptainer refuses every command that needs an endpoint: no default endpoint set: use 'apptainer remote use …'"
+IN_THE_GLOBAL_FILE = ("credentials in the global file are readable by everyone and work only for users without their own file; remove them, "
+                      "and log in per user")
 
 FINDINGS = [  # what, global file, user's file, cached documents, the findings
     ("a new node", NO_FILE, NO_USER, [], []),
-    ("empty files", shared_file(config()), user_file(config()), [], []),
-    ("good files", shared_file(RULED),
-     user_file(config("a", [Credential("https://k", SECRET)], a=shared("a.example", exclusive=True, token=SECRET), own=own())), [], []),
+    ("empty files", system_file(config()), user_file(config()), [], []),
+    ("good files", system_file(RULED),
+     user_file(config("a", [Credential("https://k", SECRET)], a=system("a.example", exclusive=True, token=SECRET), own=own())), [], []),
     # reading
-    ("an unreadable global file", shared_file(error="line 3, column 1: broken"), NO_USER, [],
-     [error("unreadable", SHARED, "line 3, column 1: broken")]),
+    ("an unreadable global file", system_file(error="line 3, column 1: broken"), NO_USER, [],
+     [error("unreadable", SYSTEM, "line 3, column 1: broken")]),
     ("an unreadable user's file", NO_FILE, user_file(error="broken"), [],
      [error("unreadable", USER, "broken")]),
     ("refused by some versions",
-     shared_file(GOOD, Quirk(4, "a quoted boolean", ("1.0", "1.1", "1.2")), Quirk(9, "the endpoint key Insecure", ("1.0",))), NO_USER, [],
-     [warning("refused-by-versions", SHARED, "Apptainer 1.0, 1.1, 1.2 cannot read this file: a quoted boolean"),
-      warning("refused-by-versions", SHARED, "Apptainer 1.0 cannot read this file: the endpoint key Insecure")]),
+     system_file(GOOD, Quirk(4, "a quoted boolean", ("1.0", "1.1", "1.2")), Quirk(9, "the endpoint key Insecure", ("1.0",))), NO_USER, [],
+     [warning("refused-by-versions", SYSTEM, "Apptainer 1.0, 1.1, 1.2 cannot read this file: a quoted boolean"),
+      warning("refused-by-versions", SYSTEM, "Apptainer 1.0 cannot read this file: the endpoint key Insecure")]),
     ("a user's file too", NO_FILE, user_file(config(), Quirk(1, "no data", ("1.3",))), [],
      [warning("refused-by-versions", USER, "Apptainer 1.3 cannot read this file: no data")]),
     # mode and owner of the global file
-    ("0444 is enough", shared_file(GOOD, mode=0o444), NO_USER, [], []),
-    ("0755 is odd, but harmless", shared_file(GOOD, mode=0o755), NO_USER, [], []),
-    ("users can't read it", shared_file(GOOD, mode=0o600), NO_USER, [],
-     [error("mode", SHARED, "mode 0600: users cannot read it, so Apptainer ignores it for them; it should be 0644")]),
-    ("its group can, but not all", shared_file(GOOD, mode=0o640), NO_USER, [], [error("mode", SHARED, "mode 0640: users cannot read it")]),
-    ("all but its group can", shared_file(GOOD, mode=0o604), NO_USER, [], [error("mode", SHARED, "mode 0604: users cannot read it")]),
-    ("its group can write", shared_file(GOOD, mode=0o664), NO_USER, [],
-     [error("mode", SHARED, "mode 0664: others than its owner can change it for everyone; it should be 0644")]),
-    ("all can write", shared_file(GOOD, mode=0o646), NO_USER, [], [error("mode", SHARED, "mode 0646: others than its owner can change it")]),
-    ("both", shared_file(GOOD, mode=0o622), NO_USER, [],
-     [error("mode", SHARED, "mode 0622: users cannot read it"), error("mode", SHARED, "mode 0622: others than its owner can change it")]),
-    ("somebody else's", shared_file(GOOD, uid=ALICE), NO_USER, [],
-     [error("owner", SHARED, "it belongs to uid 1000, who can change it for everyone; it should belong to uid 0")]),
-    ("unreadable and open", shared_file(error="broken", mode=0o666), NO_USER, [],
-     [error("unreadable", SHARED, "broken"), error("mode", SHARED, "mode 0666: others than its owner can change it")]),
+    ("0444 is enough", system_file(GOOD, mode=0o444), NO_USER, [], []),
+    ("0755 is odd, but harmless", system_file(GOOD, mode=0o755), NO_USER, [], []),
+    ("users can't read it", system_file(GOOD, mode=0o600), NO_USER, [],
+     [error("mode", SYSTEM, "mode 0600: users cannot read it, so Apptainer ignores it for them; it should be 0644")]),
+    ("its group can, but not all", system_file(GOOD, mode=0o640), NO_USER, [], [error("mode", SYSTEM, "mode 0640: users cannot read it")]),
+    ("all but its group can", system_file(GOOD, mode=0o604), NO_USER, [], [error("mode", SYSTEM, "mode 0604: users cannot read it")]),
+    ("its group can write", system_file(GOOD, mode=0o664), NO_USER, [],
+     [error("mode", SYSTEM, "mode 0664: users other than its owner can change it for everyone; it should be 0644")]),
+    ("all can write", system_file(GOOD, mode=0o646), NO_USER, [], [error("mode", SYSTEM, "mode 0646: users other than its owner can change it")]),
+    ("both", system_file(GOOD, mode=0o622), NO_USER, [],
+     [error("mode", SYSTEM, "mode 0622: users cannot read it"), error("mode", SYSTEM, "mode 0622: users other than its owner can change it")]),
+    ("somebody else's", system_file(GOOD, uid=ALICE), NO_USER, [],
+     [error("owner", SYSTEM, "it belongs to uid 1000, who can change it for everyone; it should belong to uid 0")]),
+    ("unreadable and open", system_file(error="broken", mode=0o666), NO_USER, [],
+     [error("unreadable", SYSTEM, "broken"), error("mode", SYSTEM, "mode 0666: users other than its owner can change it")]),
     # mode and owner of the user's file
     ("others can read it", NO_FILE, user_file(config(), mode=0o644), [], [warning("mode", USER, "mode 0644; it should be 0600")]),
     ("with a token", NO_FILE, user_file(config("mine", mine=own(token=SECRET)), mode=0o640), [],
-     [error("mode", USER, "mode 0640: others can read the secrets in it; it should be 0600")]),
+     [error("mode", USER, "mode 0640: other users can read the secrets in it; it should be 0600")]),
     ("with a password", NO_FILE, user_file(config(credentials=[Credential("https://k", SECRET)]), mode=0o604), [],
-     [error("mode", USER, "mode 0604: others can read the secrets in it; it should be 0600")]),
+     [error("mode", USER, "mode 0604: other users can read the secrets in it; it should be 0600")]),
     ("with a login without its secret", NO_FILE, user_file(config(credentials=[Credential("docker://r")]), mode=0o604), [],
      [warning("mode", USER, "mode 0604; it should be 0600")]),
     ("not even readable, and open", NO_FILE, user_file(error="broken", mode=0o644), [],
      [error("unreadable", USER, "broken"), warning("mode", USER, "mode 0644; it should be 0600")]),
     ("made by root", NO_FILE, user_file(config(), uid=0), [],
-     [error("owner", USER, "it belongs to uid 0, its directory to uid 1000; every apptainer command of that user fails")]),
+     [error("owner", USER, "it belongs to uid 0, but its directory to uid 1000, so every apptainer command of that user fails; "
+            "change its owner to uid 1000")]),
     # the whole global file
-    ("two exclusive endpoints", shared_file(config("b", a=shared(exclusive=True), b=shared(exclusive=True))), NO_USER, [],
-     [error("two-exclusives", SHARED, 'the endpoints "a", "b" are all exclusive; Apptainer obeys any of them, by chance')]),
-    ("exclusive, but not the default", shared_file(RULED._replace(active="b")), NO_USER, [],
-     [error("exclusive-not-default", SHARED, 'users without a file get "b", the others the exclusive one', "a")]),
-    ("a password for everyone", shared_file(config("a", [Credential("https://k", SECRET)], a=shared())), NO_USER, [],
-     [error("global-secret", SHARED, IN_THE_GLOBAL_FILE)]),
-    ("a login for everyone", shared_file(config("a", [Credential("docker://r")], a=shared())), NO_USER, [],
-     [warning("global-secret", SHARED, IN_THE_GLOBAL_FILE)]),
+    ("two exclusive endpoints", system_file(config("b", a=system(exclusive=True), b=system(exclusive=True))), NO_USER, [],
+     [error("two-exclusives", SYSTEM, 'the endpoints "a", "b" are all exclusive, so Apptainer picks one at random; '
+            'set exclusive: true for the right one')]),
+    ("exclusive, but not the default", system_file(RULED._replace(active="b")), NO_USER, [],
+     [error("exclusive-not-default", SYSTEM, 'users without their own file get "b", all others this exclusive endpoint; '
+            'set exclusive: true for it again', "a")]),
+    ("a password for everyone", system_file(config("a", [Credential("https://k", SECRET)], a=system())), NO_USER, [],
+     [error("global-secret", SYSTEM, IN_THE_GLOBAL_FILE)]),
+    ("a login for everyone", system_file(config("a", [Credential("docker://r")], a=system())), NO_USER, [],
+     [warning("global-secret", SYSTEM, IN_THE_GLOBAL_FILE)]),
     # its endpoints
-    ("insecure", of_shared(insecure=True), NO_USER, [],
-     [warning("insecure-not-synced", SHARED, "insecure (http) does not reach users who have a file; Apptainer uses https for them", "x")]),
-    ("a token for everyone", of_shared(token=SECRET), NO_USER, [],
-     [error("global-secret", SHARED, "a token in the global file is readable by everyone; remove it (logout: true), revoke it", "x")]),
-    ("not System", shared_file(config("x", x=own())), NO_USER, [],
-     [warning("not-system", SHARED, "System is false in the global file, so keyserver commands refuse this endpoint", "x")]),
+    ("insecure", of_system(insecure=True), NO_USER, [],
+     [warning("insecure-not-synced", SYSTEM, "insecure (http) does not reach users who have their own file, so Apptainer uses https for them; "
+              "serve the endpoint by https", "x")]),
+    ("a token for everyone", of_system(token=SECRET), NO_USER, [],
+     [error("global-secret", SYSTEM, "a token in the global file is readable by everyone; remove it (logout: true), revoke it, and log in", "x")]),
+    ("not System", system_file(config("x", x=own())), NO_USER, [],
+     [warning("not-system", SYSTEM, "System is false in the global file, so keyserver commands refuse this endpoint; declare it again", "x")]),
     ("an ftp keyserver", with_keyserver("ftp://k"), NO_USER, [],
-     [error("unusable-keyserver", SHARED, "Apptainer can neither use nor remove the keyserver ftp://k", "x")]),
-    ("a keyserver without a scheme", with_keyserver("k"), NO_USER, [], [error("unusable-keyserver", SHARED, "the keyserver k", "x")]),
+     [error("unusable-keyserver", SYSTEM, "Apptainer can neither use nor remove the keyserver ftp://k; remove it with state: absent", "x")]),
+    ("a keyserver without a scheme", with_keyserver("k"), NO_USER, [], [error("unusable-keyserver", SYSTEM, "the keyserver k", "x")]),
     ("a good keyserver", with_keyserver("hkp://k"), NO_USER, [], []),
-    ("no URI", of_shared(uri=""), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "", "x")]),
-    ("a port", of_shared(uri="h:8443"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "h:8443", "x")]),
-    ("a port of an address", of_shared(uri="127.0.0.1:8443"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "127.0.0.1:8443", "x")]),
-    ("only a port", of_shared(uri="//:8443"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "//:8443", "x")]),
-    ("only a dot", of_shared(uri="."), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % ".", "x")]),
-    ("only a path", of_shared(uri="/h"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "/h", "x")]),
-    ("only a query", of_shared(uri="?h"), NO_USER, [], [error("unusable-uri", SHARED, UNUSABLE % "?h", "x")]),
-    ("a port with //", of_shared(uri="//h:8443"), NO_USER, [], [warning("uri-not-for-1.0", SHARED, ONLY_FROM_1_1 % "//h:8443", "x")]),
-    ("a port with a scheme", of_shared(uri="https://h:8443"), NO_USER, [],
-     [warning("uri-not-for-1.0", SHARED, ONLY_FROM_1_1 % "https://h:8443", "x")]),
-    ("all endpoints, by name", shared_file(config("a", b=shared(token=SECRET), a=shared(insecure=True), c=shared(uri=""))), NO_USER, [],
-     [error("global-secret", SHARED, "", "b"), error("unusable-uri", SHARED, "", "c"), warning("insecure-not-synced", SHARED, "", "a")]),
+    ("no URI", of_system(uri=""), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "", "x")]),
+    ("a port", of_system(uri="h:8443"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "h:8443", "x")]),
+    ("a port of an address", of_system(uri="127.0.0.1:8443"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "127.0.0.1:8443", "x")]),
+    ("only a port", of_system(uri="//:8443"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "//:8443", "x")]),
+    ("only a dot", of_system(uri="."), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % ".", "x")]),
+    ("only a path", of_system(uri="/h"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "/h", "x")]),
+    ("only a query", of_system(uri="?h"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "?h", "x")]),
+    ("a port with //", of_system(uri="//h:8443"), NO_USER, [], [warning("uri-not-for-1.0", SYSTEM, ONLY_FROM_1_1 % "//h:8443", "x")]),
+    ("a port with a scheme", of_system(uri="https://h:8443"), NO_USER, [],
+     [warning("uri-not-for-1.0", SYSTEM, ONLY_FROM_1_1 % "https://h:8443", "x")]),
+    ("all endpoints, by name", system_file(config("a", b=system(token=SECRET), a=system(insecure=True), c=system(uri=""))), NO_USER, [],
+     [error("global-secret", SYSTEM, "", "b"), error("unusable-uri", SYSTEM, "", "c"), warning("insecure-not-synced", SYSTEM, "", "a")]),
     # the user's endpoints
-    ("a shadow", shared_file(GOOD), user_file(config("b", b=own())), [],
-     [warning("shadowed", USER, "an own endpoint hides the global one of the same name", "b")]),
-    ("a shadow of the exclusive one", shared_file(RULED), user_file(config("a", a=own())), [],
-     [error("shadowed-exclusive", USER, "an own endpoint hides the global one of the same name, so exclusive is not obeyed", "a")]),
-    ("a stale copy", shared_file(GOOD), user_file(config("a", gone=shared())), [],
-     [warning("stale-copy", USER, "a copy of a global endpoint that is gone; remove it with state: absent", "gone")]),
-    ("a stale exclusive copy", shared_file(GOOD), user_file(config("a", gone=shared(exclusive=True))), [],
-     [error("stale-copy", USER, "a copy of a global endpoint that is gone; it is still exclusive here and locks this user out; "
+    ("a shadow", system_file(GOOD), user_file(config("b", b=own())), [],
+     [warning("shadowed", USER, "this user's own endpoint hides the global one of the same name; remove it with state: absent, "
+              "or give it another name", "b")]),
+    ("a shadow of the exclusive one", system_file(RULED), user_file(config("a", a=own())), [],
+     [error("shadowed-exclusive", USER, "this user's own endpoint hides the global one of the same name, so that is not exclusive for this user; "
+            "remove it with state: absent", "a")]),
+    ("a stale copy", system_file(GOOD), user_file(config("a", gone=system())), [],
+     [warning("stale-copy", USER, "this is a copy of a global endpoint that no longer exists; remove it with state: absent", "gone")]),
+    ("a stale exclusive copy", system_file(GOOD), user_file(config("a", gone=system(exclusive=True))), [],
+     [error("stale-copy", USER, "this is a copy of a global endpoint that no longer exists; it is still exclusive here and locks this user out; "
             "remove it with state: absent", "gone")]),
-    ("a stale copy without a global file", NO_FILE, user_file(config("gone", gone=shared())), [],
-     [warning("stale-copy", USER, "that is gone", "gone")]),
-    ("a copy of a released endpoint", shared_file(GOOD), user_file(config("a", a=shared("a.example", exclusive=True))), [],
-     [warning("unreleased-copy", USER, "keep the endpoint in the global file until this user has run a command", "a")]),
-    ("a copy, and another one is exclusive now", shared_file(RULED), user_file(config("a", b=shared("b.example", exclusive=True))), [],
-     [warning("unreleased-copy", USER, "still says that it is exclusive", "b")]),
-    ("an old copy of one that is exclusive now", shared_file(RULED), user_file(config("a", a=shared("a.example"))), [], []),
-    ("a mark of an unknown time", shared_file(error="broken"), user_file(config("a", a=shared("a.example", exclusive=True))), [],
-     [error("unreadable", SHARED, "broken")]),
-    ("a copy of an unreadable file is not stale", shared_file(error="broken"), user_file(config("a", a=shared())), [],
-     [error("unreadable", SHARED, "broken")]),
-    ("an own endpoint that can't be used", shared_file(GOOD), of_user(uri="h:80"), [], [error("unusable-uri", USER, UNUSABLE % "h:80", "x")]),
-    ("an own endpoint with //", shared_file(GOOD), of_user(uri="//h:80"), [], [warning("uri-not-for-1.0", USER, ONLY_FROM_1_1 % "//h:80", "x")]),
-    ("a token for another place", shared_file(GOOD), user_file(config("a", a=shared("old.example", token=SECRET))), [],
-     [warning("moved-token", USER, "the token was stored for old.example, but the global endpoint is now at a.example, where Apptainer sends it; "
+    ("a stale copy without a global file", NO_FILE, user_file(config("gone", gone=system())), [],
+     [warning("stale-copy", USER, "that no longer exists", "gone")]),
+    ("a copy of a released endpoint", system_file(GOOD), user_file(config("a", a=system("a.example", exclusive=True))), [],
+     [warning("unreleased-copy", USER, "this copy of a global endpoint is still marked exclusive; keep the endpoint in the global file until this "
+              "user has run a command such as apptainer remote use, or its removal locks this user out", "a")]),
+    ("a copy, and another one is exclusive now", system_file(RULED), user_file(config("a", b=system("b.example", exclusive=True))), [],
+     [warning("unreleased-copy", USER, "this copy of a global endpoint is still marked exclusive", "b")]),
+    ("an old copy of one that is exclusive now", system_file(RULED), user_file(config("a", a=system("a.example"))), [], []),
+    ("a mark of an unknown time", system_file(error="broken"), user_file(config("a", a=system("a.example", exclusive=True))), [],
+     [error("unreadable", SYSTEM, "broken")]),
+    ("a copy of an unreadable file is not stale", system_file(error="broken"), user_file(config("a", a=system())), [],
+     [error("unreadable", SYSTEM, "broken")]),
+    ("an own endpoint that can't be used", system_file(GOOD), of_user(uri="h:80"), [], [error("unusable-uri", USER, UNUSABLE % "h:80", "x")]),
+    ("an own endpoint with //", system_file(GOOD), of_user(uri="//h:80"), [], [warning("uri-not-for-1.0", USER, ONLY_FROM_1_1 % "//h:80", "x")]),
+    ("a token for another place", system_file(GOOD), user_file(config("a", a=system("old.example", token=SECRET))), [],
+     [warning("moved-token", USER, "the token was stored for old.example, but the global endpoint is now at a.example, and Apptainer sends it there; "
               "log in again", "a")]),
-    ("without its passwords", shared_file(config("a", a=shared("https://u:hunter2@a.example"))),
-     user_file(config("a", a=shared("https://u:hunter2@old.example", token=SECRET))), [],
-     [warning("uri-not-for-1.0", SHARED, "", "a"),
+    ("without its passwords", system_file(config("a", a=system("https://u:hunter2@a.example"))),
+     user_file(config("a", a=system("https://u:hunter2@old.example", token=SECRET))), [],
+     [warning("uri-not-for-1.0", SYSTEM, "", "a"),
       warning("moved-token", USER, "stored for https://(hidden)@old.example, but the global endpoint is now at https://(hidden)@a.example", "a")]),
-    ("the same place in other words", shared_file(GOOD), user_file(config("a", a=shared("https://A.example/", token=SECRET))), [], []),
-    ("http there doesn't reach the user", shared_file(config("a", a=shared("a.example"))),
-     user_file(config("a", a=shared("a.example", insecure=True, token=SECRET))), [], []),
-    ("another place without a token", shared_file(GOOD), user_file(config("a", a=shared("old.example"))), [], []),
-    ("an own endpoint doesn't move", shared_file(GOOD), user_file(config("a", a=own("old.example", token=SECRET))), [],
+    ("the same place in other words", system_file(GOOD), user_file(config("a", a=system("https://A.example/", token=SECRET))), [], []),
+    ("http there doesn't reach the user", system_file(config("a", a=system("a.example"))),
+     user_file(config("a", a=system("a.example", insecure=True, token=SECRET))), [], []),
+    ("another place without a token", system_file(GOOD), user_file(config("a", a=system("old.example"))), [], []),
+    ("an own endpoint doesn't move", system_file(GOOD), user_file(config("a", a=own("old.example", token=SECRET))), [],
      [warning("shadowed", USER, "", "a")]),
-    ("nobody knows where", shared_file(error="broken"), user_file(config("a", a=shared("old.example", token=SECRET))), [],
-     [error("unreadable", SHARED, "broken")]),
-    ("the URI of a copy is the global file's affair", shared_file(GOOD), user_file(config("a", a=shared("h:80"))), [], []),
-    ("an own endpoint may be insecure and hold a token", shared_file(GOOD), of_user(uri="h", insecure=True, token=SECRET), [], []),
+    ("nobody knows where", system_file(error="broken"), user_file(config("a", a=system("old.example", token=SECRET))), [],
+     [error("unreadable", SYSTEM, "broken")]),
+    ("the URI of a copy is the global file's affair", system_file(GOOD), user_file(config("a", a=system("h:80"))), [], []),
+    ("an own endpoint may be insecure and hold a token", system_file(GOOD), of_user(uri="h", insecure=True, token=SECRET), [], []),
     # the cache
-    ("a cached document", shared_file(GOOD), NO_USER, ["https-a.json", "https-b.json"],
-     [warning("seeded-cache", CACHE, "discovery documents were put here by hand (https-a.json, https-b.json); Apptainer believes them")]),
-    ("for the exclusive endpoint", shared_file(RULED), NO_USER, ["x.json"],
-     [error("seeded-cache", CACHE, "by hand (x.json); Apptainer believes them, also for the exclusive endpoint")]),
-    ("without a global file", NO_FILE, NO_USER, ["x.json"], [warning("seeded-cache", CACHE, "Apptainer believes them")]),
+    ("a cached document", system_file(GOOD), NO_USER, ["https-a.json", "https-b.json"],
+     [warning("seeded-cache", CACHE, "discovery documents were put here by hand (https-a.json, https-b.json), and Apptainer follows them; "
+              "remove them")]),
+    ("for the exclusive endpoint", system_file(RULED), NO_USER, ["x.json"],
+     [error("seeded-cache", CACHE, "by hand (x.json), and Apptainer follows them, even past the exclusive endpoint; remove them")]),
+    ("without a global file", NO_FILE, NO_USER, ["x.json"], [warning("seeded-cache", CACHE, "Apptainer follows them; remove them")]),
     # no default
-    ("no global default", shared_file(config(a=shared())), NO_USER, [], [error("no-usable-default", SHARED, NO_DEFAULT)]),
-    ("no default of either", shared_file(config(a=shared())), user_file(config()), [], [error("no-usable-default", USER, NO_DEFAULT)]),
-    ("a default that is gone", shared_file(GOOD), user_file(config("gone")), [],
-     [error("no-usable-default", USER, "Apptainer refuses to work: unable to load remote configuration: gone is not a remote")]),
-    ("the user has one", shared_file(config(a=shared())), user_file(config("mine", mine=own())), [], []),
+    ("no global default", system_file(config(a=system())), NO_USER, [], [error("no-usable-default", SYSTEM, NO_DEFAULT)]),
+    ("no default of either", system_file(config(a=system())), user_file(config()), [], [error("no-usable-default", USER, NO_DEFAULT)]),
+    ("a default that is gone", system_file(GOOD), user_file(config("gone")), [],
+     [error("no-usable-default", USER, "Apptainer refuses every command that needs an endpoint: unable to load remote configuration: gone is not "
+            "a remote")]),
+    ("the user has one", system_file(config(a=system())), user_file(config("mine", mine=own())), [], []),
     # order
-    ("errors come first", shared_file(config("a", a=shared(insecure=True)), mode=0o600), user_file(config(), mode=0o644), ["x.json"],
-     [error("mode", SHARED, ""), warning("mode", USER, ""), warning("insecure-not-synced", SHARED, "", "a"), warning("seeded-cache", CACHE, "")]),
+    ("errors come first", system_file(config("a", a=system(insecure=True)), mode=0o600), user_file(config(), mode=0o644), ["x.json"],
+     [error("mode", SYSTEM, ""), warning("mode", USER, ""), warning("insecure-not-synced", SYSTEM, "", "a"), warning("seeded-cache", CACHE, "")]),
 ]
 
 
-@pytest.mark.parametrize(("shared_read", "user_read", "cached", "expected"), [pytest.param(*row[1:], id=row[0]) for row in FINDINGS])
-def test_findings(shared_read, user_read, cached, expected):
-    found = findings(shared_read, user_read, cached)
+@pytest.mark.parametrize(("global_file", "own_file", "cached", "expected"), table(FINDINGS))
+def test_findings(global_file, own_file, cached, expected):
+    found = findings(global_file, own_file, cached)
     assert [(item.id, item.severity, item.path, item.remote) for item in found] == [row[:4] for row in expected]
     for item, row in zip(found, expected, strict=True):
         assert row[4] in item.message
@@ -228,26 +243,26 @@ def test_findings(shared_read, user_read, cached, expected):
 
 @pytest.mark.parametrize("content", [GOOD, None], ids=["nothing exclusive", "no global file"])
 def test_a_cached_document_is_only_then_called_a_bypass(content):
-    (found,) = findings(shared_file(content), NO_USER, ["x.json"])
+    (found,) = findings(system_file(content), NO_USER, ["x.json"])
     assert "exclusive" not in found.message
 
 
 def test_a_quirk_keeps_its_line_and_versions():
-    (found,) = findings(shared_file(GOOD, Quirk(4, "a quoted boolean", ("1.0", "1.1", "1.2"))), NO_USER)
+    (found,) = findings(system_file(GOOD, Quirk(4, "a quoted boolean", ("1.0", "1.1", "1.2"))), NO_USER)
     assert (found.line, found.refused_by) == (4, ("1.0", "1.1", "1.2"))
 
 
-@pytest.mark.parametrize("before", [
-    config("b", a=shared(exclusive=True), b=shared(exclusive=True)),
-    RULED._replace(active="b"),
-    config("x", x=shared("h:8443")),
-    config("x", x=own()),
-])  # fmt: skip
-def test_declaring_the_endpoint_mends_what_was_found(before):
+@pytest.mark.parametrize("before", table([
+    ("two exclusive endpoints", config("b", a=system(exclusive=True), b=system(exclusive=True))),
+    ("exclusive, but not the default", RULED._replace(active="b")),
+    ("a port", config("x", x=system("h:8443"))),
+    ("not System", config("x", x=own())),
+]))
+def test_declaring_the_endpoint_fixes_what_was_found(before):
     name = "x" if "x" in before.remotes else "a"
-    assert any(item.severity == "error" or item.id == "not-system" for item in findings(shared_file(before), NO_USER))
+    assert any(item.severity == "error" or item.id == "not-system" for item in findings(system_file(before), NO_USER))
     outcome = converge(before, [WantedRemote(name, uri=before.remotes[name].uri, exclusive=True)])
-    assert [item for item in findings(shared_file(outcome.config), NO_USER) if item.id != "uri-not-for-1.0"] == []
+    assert [item for item in findings(system_file(outcome.config), NO_USER) if item.id != "uri-not-for-1.0"] == []
 
 
 NAMES = st.sampled_from(["a", "b"])
@@ -264,28 +279,32 @@ def test_what_is_written_has_no_errors(declared):
         after = converge(RULED, wanted).config
     except RuleError:
         assume(False)
-    assert [item for item in findings(shared_file(after), NO_USER) if item.severity == "error"] == []
+    assert [item for item in findings(system_file(after), NO_USER) if item.severity == "error"] == []
 
 
-@pytest.mark.parametrize(("mode", "words"), [(0o700, "users cannot reach"), (0o777, "can replace"), (0o775, "can replace")])
+@pytest.mark.parametrize(("mode", "words"), table([
+    ("0700", 0o700, "users cannot reach the global file in it, so Apptainer ignores that file for them; it should be 0755"),
+    ("0777", 0o777, "users other than its owner can replace the global file in it; it should be 0755"),
+    ("0775", 0o775, "users other than its owner can replace the global file in it; it should be 0755"),
+]))
 def test_the_directory_of_the_global_file(mode, words):
-    (found,) = findings(shared_file(GOOD)._replace(directory_mode=mode), NO_USER)
+    (found,) = findings(system_file(GOOD)._replace(directory_mode=mode), NO_USER)
     assert (found.id, found.severity, found.path) == ("mode", "error", "/etc/apptainer")
-    assert found.message.startswith(f"mode {mode:04o}: ") and words in found.message
+    assert found.message == f"mode {mode:04o}: {words}"
 
 
 def test_a_good_directory_of_the_global_file():
-    assert findings(shared_file(GOOD)._replace(directory_mode=0o755), NO_USER) == []
+    assert findings(system_file(GOOD)._replace(directory_mode=0o755), NO_USER) == []
 
 
 def test_an_own_endpoint_that_is_exclusive():
-    (found,) = findings(shared_file(GOOD), user_file(config("mine", mine=own(exclusive=True))))
+    (found,) = findings(system_file(GOOD), user_file(config("mine", mine=own(exclusive=True))))
     assert (found.id, found.severity, found.remote) == ("own-exclusive", "error", "mine")
 
 
-@pytest.mark.parametrize(("versions", "severity"), [(("1.0", "1.1", "1.2"), "warning"), (("1.3", "1.4", "1.5"), "error")])
+@pytest.mark.parametrize(("versions", "severity"), [(("1.0", "1.1", "1.2"), "warning"), (("1.3", "1.4", "1.5"), "error")], ids=["old", "new"])
 def test_a_file_that_today_s_versions_refuse_is_an_error(versions, severity):
-    found = findings(shared_file(GOOD, Quirk(1, "x", versions)), NO_USER)
+    found = findings(system_file(GOOD, Quirk(1, "x", versions)), NO_USER)
     assert [finding.severity for finding in found] == [severity]
 
 
@@ -293,11 +312,11 @@ def auth_file(*keys, error=None, mode=0o600, uid=ALICE, **rest):
     """A docker-config.json with logins under these keys."""
     text = json.dumps({"auths": {key: {"auth": "YWxpY2U6aHVudGVyMg=="} for key in keys}, **rest})
     content = None if error else _docker_json.decode(text.encode(), AUTH)
-    return ReadFile(AUTH, True, content, error, mode, uid, ALICE)
+    return ReadFile(AUTH, exists=True, document=content, error=error, mode=mode, uid=uid, expected_uid=ALICE)
 
 
 HUB = "https://index.docker.io/v1/"
-HIDDEN_HUB = "the login for Docker Hub is under a name (%s) at which Apptainer from 1.4 does not look; declare it anew"
+HIDDEN_HUB = "the login for Docker Hub is stored as %s, where Apptainer 1.4 and newer do not look; declare it again"
 AUTH_FINDINGS = [  # what, the docker-config.json, the findings
     ("none", ReadFile(AUTH), []),
     ("a good one", auth_file("r.example.org", HUB), []),
@@ -306,21 +325,21 @@ AUTH_FINDINGS = [  # what, the docker-config.json, the findings
     ("unreadable", auth_file(error="line 1, column 2: broken"), [error("unreadable", AUTH, "line 1, column 2: broken")]),
     ("unreadable and open", auth_file(error="broken", mode=0o644),
      [error("unreadable", AUTH, "broken"), warning("mode", AUTH, "mode 0644; it should be 0600")]),
-    ("others can read it", auth_file("r", mode=0o640), [error("mode", AUTH, "mode 0640: others can read the secrets in it; it should be 0600")]),
+    ("others can read it", auth_file("r", mode=0o640), [error("mode", AUTH, "mode 0640: other users can read the secrets in it; it should be 0600")]),
     ("made by root", auth_file("r", uid=0),
-     [error("owner", AUTH, "it belongs to uid 0, its directory to uid 1000; that user may not be able to use it")]),
+     [error("owner", AUTH, "it belongs to uid 0, but its directory to uid 1000, so that user may not be able to use it; change its owner to uid")]),
     ("Docker Hub under a name that is not asked for", auth_file("docker.io"), [error("unused-login", AUTH, HIDDEN_HUB % '"docker.io"')]),
     ("a name with a password in it", auth_file("https://u:hunter2@docker.io/v1/"),
      [error("unused-login", AUTH, HIDDEN_HUB % '"https://(hidden)@docker.io/v1/"')]),
-    ("two of them", auth_file("docker.io", "index.docker.io"), [error("unused-login", AUTH, "declare it anew")]),
+    ("two of them", auth_file("docker.io", "index.docker.io"), [error("unused-login", AUTH, HIDDEN_HUB % '"docker.io", "index.docker.io"')]),
     ("beside the right one they don't matter", auth_file("docker.io", HUB), []),
     ("a helper for all registries", auth_file(credsStore="pass"), []),
 ]
 
 
-@pytest.mark.parametrize(("auth", "expected"), [pytest.param(*row[1:], id=row[0]) for row in AUTH_FINDINGS])
+@pytest.mark.parametrize(("auth", "expected"), table(AUTH_FINDINGS))
 def test_findings_of_the_file_with_registry_logins(auth, expected):
-    found = findings(shared_file(GOOD), NO_USER, auth=auth)
+    found = findings(system_file(GOOD), NO_USER, auth_file=auth)
     assert [(item.id, item.severity, item.path, item.remote) for item in found] == [row[:4] for row in expected]
     for item, row in zip(found, expected, strict=True):
         assert row[4] in item.message

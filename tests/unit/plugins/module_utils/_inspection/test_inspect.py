@@ -13,10 +13,11 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.inspect import inspect, read_file
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.program import ListedRemote, ProgramAnswer
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Remote, RemoteConfig
+from support.tables import table
 
 ME = os.geteuid()
 
-SHARED = """\
+SYSTEM = """\
 Active: lab
 Remotes:
     lab:
@@ -56,7 +57,7 @@ def names(monkeypatch, tmp_path):  # tmp_path first: pytest asks for the name of
 
 
 @pytest.fixture
-def shared(tmp_path):
+def system(tmp_path):
     return tmp_path / "etc" / "remote.yaml"
 
 
@@ -116,9 +117,9 @@ def test_read_file_that_is_none(user):
     assert found.error.startswith(str(user))
 
 
-def test_inspect_a_new_node(shared, user):
-    answer = inspect(str(shared), str(user))
-    assert answer["global"] == {**ABSENT, "path": str(shared)}
+def test_inspect_a_new_node(system, user):
+    answer = inspect(str(system), str(user))
+    assert answer["global"] == {**ABSENT, "path": str(system)}
     assert answer["user"] == {**ABSENT, "path": str(user)}
     assert answer["effective"]["source"] == "built-in"
     assert answer["effective"]["default"] == "DefaultRemote"
@@ -127,12 +128,12 @@ def test_inspect_a_new_node(shared, user):
     assert answer["findings"] == []
 
 
-def test_inspect_both_files(shared, user):
-    write(shared, SHARED, 0o644)
+def test_inspect_both_files(system, user):
+    write(system, SYSTEM, 0o644)
     write(user, USER, 0o600)
-    answer = inspect(str(shared), str(user))
+    answer = inspect(str(system), str(user))
     assert answer["global"] == {
-        "path": str(shared), "exists": True, "error": None, "mode": "0644", "owner": "alice",
+        "path": str(system), "exists": True, "error": None, "mode": "0644", "owner": "alice",
         "default": "lab", "remotes": [{**LAB, "default": True}], "credentials": [],
     }  # fmt: skip
     assert answer["user"] == {
@@ -146,49 +147,49 @@ def test_inspect_both_files(shared, user):
     assert ids(answer) == []
 
 
-def test_inspect_expects_the_global_file_to_belong_to_the_owner_of_its_directory(shared, user):
-    write(shared, SHARED, 0o644)
-    assert inspect(str(shared), str(user))["findings"] == []
+def test_inspect_expects_the_global_file_to_belong_to_the_owner_of_its_directory(system, user):
+    write(system, SYSTEM, 0o644)
+    assert inspect(str(system), str(user))["findings"] == []
 
 
-def test_inspect_is_plain_data_without_secrets(shared, user):
-    write(shared, SHARED.replace("Exclusive", "Token: hunter2\n        Exclusive"), 0o600)
+def test_inspect_is_plain_data_without_secrets(system, user):
+    write(system, SYSTEM.replace("Exclusive", "Token: hunter2\n        Exclusive"), 0o600)
     write(user, USER, 0o644)
-    text = json.dumps(inspect(str(shared), str(user)))
+    text = json.dumps(inspect(str(system), str(user)))
     assert "hunter2" not in text
     assert "aHVudGVyMg" not in text
 
 
-def test_inspect_says_what_is_wrong(shared, user):
-    write(shared, SHARED.replace("URI: lab.example", "URI: lab.example\n        Insecure: true"), 0o600)
+def test_inspect_says_what_is_wrong(system, user):
+    write(system, SYSTEM.replace("URI: lab.example", "URI: lab.example\n        Insecure: true"), 0o600)
     write(user, USER, 0o644)
     (user.parent / "remote-cache").mkdir()
     (user.parent / "remote-cache" / "https-lab-example.json").touch()
-    answer = inspect(str(shared), str(user))
+    answer = inspect(str(system), str(user))
     assert ids(answer) == ["mode", "mode", "seeded-cache", "refused-by-versions", "insecure-not-synced"]
     quirk = next(found for found in answer["findings"] if found["id"] == "refused-by-versions")
     assert quirk["refused_by"] == ["1.0"]
     assert set(quirk) == {"id", "severity", "path", "message", "remote", "line", "refused_by"}
 
 
-def test_inspect_a_broken_global_file_as_apptainer_would(shared, user):
-    write(shared, SHARED + "    unknown: 1\n", 0o644)
+def test_inspect_a_broken_global_file_as_apptainer_would(system, user):
+    write(system, SYSTEM + "    unknown: 1\n", 0o644)
     write(user, USER, 0o600)
-    answer = inspect(str(shared), str(user))
+    answer = inspect(str(system), str(user))
     assert "line 7" in answer["global"]["error"]
-    assert {**answer["global"], "error": None} == {**NOTHING, "path": str(shared), "exists": True, "error": None, "mode": "0644", "owner": "alice"}
+    assert {**answer["global"], "error": None} == {**NOTHING, "path": str(system), "exists": True, "error": None, "mode": "0644", "owner": "alice"}
     assert (answer["effective"]["source"], answer["effective"]["default"], answer["effective"]["exclusive"]) == ("user", "mine", None)
     assert ids(answer) == ["unreadable"]
 
 
-def test_inspect_does_not_invent_the_mode_of_what_it_could_not_read(shared, user):
+def test_inspect_does_not_invent_the_mode_of_what_it_could_not_read(system, user):
     user.mkdir(parents=True)
-    answer = inspect(str(shared), str(user))
+    answer = inspect(str(system), str(user))
     assert answer["user"]["mode"] is None
     assert ids(answer) == ["unreadable"]
 
 
-def test_inspect_compares_the_owner_of_a_users_file_with_that_of_its_directory(shared, user, monkeypatch):
+def test_inspect_compares_the_owner_of_a_users_file_with_that_of_its_directory(system, user, monkeypatch):
     write(user, USER, 0o600)
     stat = os.stat
 
@@ -197,42 +198,42 @@ def test_inspect_compares_the_owner_of_a_users_file_with_that_of_its_directory(s
         return os.stat_result((*found[:4], ME + 1, *found[5:])) if path == str(user.parent) else found
 
     monkeypatch.setattr(os, "stat", stat_of_another)
-    answer = inspect(str(shared), str(user))
+    answer = inspect(str(system), str(user))
     assert ids(answer) == ["owner"]
-    assert f"it belongs to uid {ME}, its directory to uid {ME + 1}" in answer["findings"][0]["message"]
+    assert f"it belongs to uid {ME}, but its directory to uid {ME + 1}" in answer["findings"][0]["message"]
 
 
-def test_inspect_an_owner_without_a_name(shared, user, monkeypatch):
+def test_inspect_an_owner_without_a_name(system, user, monkeypatch):
     def unknown(uid):
         raise KeyError(uid)
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    write(shared, SHARED, 0o644)
-    assert inspect(str(shared), str(user))["global"]["owner"] == str(ME)
+    write(system, SYSTEM, 0o644)
+    assert inspect(str(system), str(user))["global"]["owner"] == str(ME)
 
 
-def test_inspect_writes_nothing(shared, user, tmp_path):
-    write(shared, SHARED, 0o644)
+def test_inspect_writes_nothing(system, user, tmp_path):
+    write(system, SYSTEM, 0o644)
     before = sorted(tmp_path.rglob("*"))
-    inspect(str(shared), str(user))
+    inspect(str(system), str(user))
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_inspect_below_a_file(shared, tmp_path):
+def test_inspect_below_a_file(system, tmp_path):
     (tmp_path / "file").touch()
-    answer = inspect(str(shared), str(tmp_path / "file" / ".apptainer" / "remote.yaml"))
+    answer = inspect(str(system), str(tmp_path / "file" / ".apptainer" / "remote.yaml"))
     assert (answer["user"]["mode"], answer["user"]["owner"], ids(answer)) == (None, None, ["unreadable", "unreadable"])
 
 
-def test_inspect_knows_the_built_in_endpoint_of_each_program(shared, user):
-    answers = [inspect(str(shared), str(user), flavor) for flavor in ("apptainer", "singularity")]
+def test_inspect_knows_the_built_in_endpoint_of_each_program(system, user):
+    answers = [inspect(str(system), str(user), flavor) for flavor in ("apptainer", "singularity")]
     assert [answer["effective"]["default"] for answer in answers] == ["DefaultRemote", "SylabsCloud"]
 
 
-def test_inspect_the_file_with_registry_logins(shared, user):
+def test_inspect_the_file_with_registry_logins(system, user):
     auth = user.parent / "docker-config.json"
     write(auth, json.dumps(DOCKER), 0o644)
-    answer = inspect(str(shared), str(user))
+    answer = inspect(str(system), str(user))
     assert answer["auth_file"] == {
         "path": str(auth), "exists": True, "error": None, "mode": "0644", "owner": "alice", "registries": ["docker.io", "r.example"],
     }  # fmt: skip
@@ -242,19 +243,19 @@ def test_inspect_the_file_with_registry_logins(shared, user):
     assert "hunter2" not in json.dumps(answer)
 
 
-def test_inspect_another_file_with_registry_logins(shared, user, tmp_path):
+def test_inspect_another_file_with_registry_logins(system, user, tmp_path):
     auth = tmp_path / "auth.json"
     write(auth, json.dumps(DOCKER), 0o600)
-    assert inspect(str(shared), str(user))["auth_file"]["exists"] is False
-    answer = inspect(str(shared), str(user), auth_path=str(auth))
+    assert inspect(str(system), str(user))["auth_file"]["exists"] is False
+    answer = inspect(str(system), str(user), auth_path=str(auth))
     assert (answer["auth_file"]["path"], answer["auth_file"]["exists"]) == (str(auth), True)
     assert len(answer["logins"]) == 2
 
 
-def test_inspect_a_broken_file_with_registry_logins(shared, user):
+def test_inspect_a_broken_file_with_registry_logins(system, user):
     write(user, USER, 0o600)
     write(user.parent / "docker-config.json", '{"auths": {"r": hunter2}}', 0o600)
-    answer = inspect(str(shared), str(user))
+    answer = inspect(str(system), str(user))
     assert "line 1" in answer["auth_file"]["error"]
     assert answer["auth_file"]["registries"] == []
     assert [entry["kind"] for entry in answer["logins"]] == ["endpoint", "keyserver"]
@@ -262,47 +263,47 @@ def test_inspect_a_broken_file_with_registry_logins(shared, user):
     assert "hunter2" not in json.dumps(answer)
 
 
-def test_inspect_lists_the_logins_of_the_user(shared, user):
-    write(shared, SHARED, 0o644)
+def test_inspect_lists_the_logins_of_the_user(system, user):
+    write(system, SYSTEM, 0o644)
     write(user, USER, 0o600)
-    assert inspect(str(shared), str(user))["logins"] == [
+    assert inspect(str(system), str(user))["logins"] == [
         {"kind": "endpoint", "name": "mine", "username": None}, {"kind": "keyserver", "name": "https://keys.example", "username": None}]
 
 
-def test_checks_get_what_apptainer_works_with_and_add_what_they_found(shared, user):
-    write(shared, SHARED, 0o644)
+def test_checks_get_what_apptainer_works_with_and_add_what_they_found(system, user):
+    write(system, SYSTEM, 0o644)
     write(user, USER, 0o600)
     seen = []
 
-    def checks(config, stored):
+    def ask_servers(config, stored):
         seen.append((sorted(config.remotes), [type(item).__name__ for item in stored]))
         return {"logins": ["checked"], "services": []}
 
-    answer = inspect(str(shared), str(user), checks=checks)
+    answer = inspect(str(system), str(user), ask_servers=ask_servers)
     assert seen == [(["lab", "mine"], ["EndpointToken", "KeyserverLogin"])]
     assert (answer["logins"], answer["services"]) == (["checked"], [])
 
 
-@pytest.mark.parametrize(("existing", "flavor", "used"), [
-    ([".apptainer/docker-config.json", ".docker/config.json"], "apptainer", ".apptainer/docker-config.json"),
-    ([".docker/config.json"], "apptainer", ".docker/config.json"),
-    ([".docker/config.json"], "singularity", ".apptainer/docker-config.json"),
-    ([], "apptainer", ".apptainer/docker-config.json"),
-])
-def test_registry_logins_are_looked_for_where_apptainer_looks(shared, user, existing, flavor, used):
+@pytest.mark.parametrize(("existing", "flavor", "used"), table([
+    ("both files", [".apptainer/docker-config.json", ".docker/config.json"], "apptainer", ".apptainer/docker-config.json"),
+    ("Docker's", [".docker/config.json"], "apptainer", ".docker/config.json"),
+    ("Docker's, for SingularityCE", [".docker/config.json"], "singularity", ".apptainer/docker-config.json"),
+    ("neither", [], "apptainer", ".apptainer/docker-config.json"),
+]))
+def test_registry_logins_are_looked_for_where_apptainer_looks(system, user, existing, flavor, used):
     home = user.parents[1]
     for name in existing:
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(json.dumps({"auths": {f"{name}.example": {}}}))
-    found = inspect(str(shared), str(user), flavor)["auth_file"]
+    found = inspect(str(system), str(user), flavor)["auth_file"]
     assert found["path"] == str(home / used)
     assert found["registries"] == [used.partition("/")[0]] * (used in existing)
 
 
-def test_inspect_a_user_without_files(shared, user):
-    write(shared, SHARED, 0o644)
+def test_inspect_a_user_without_files(system, user):
+    write(system, SYSTEM, 0o644)
     write(user, USER, 0o600)
-    answer = inspect(str(shared), None)
+    answer = inspect(str(system), None)
     assert answer["user"] == {**ABSENT, "path": None}
     assert answer["auth_file"] == {"path": None, "exists": False, "error": None, "mode": None, "owner": None, "registries": []}
     assert (answer["logins"], answer["findings"]) == ([], [])
@@ -312,41 +313,42 @@ def test_inspect_a_user_without_files(shared, user):
 LISTED = ListedRemote("mine", "https://u:hunter2@own.example", True, False, False, False)
 
 
-def test_inspect_what_the_program_says(shared, user):
-    write(shared, SHARED, 0o644)
+def test_inspect_what_the_program_says(system, user):
+    write(system, SYSTEM, 0o644)
     write(user, USER, 0o600)
     asked = []
 
-    def ask(config):
+    def ask_program(config):
         asked.append(config)
         return ProgramAnswer("/usr/bin/apptainer", remotes=(LISTED,))
 
-    answer = inspect(str(shared), str(user), ask=ask)
+    answer = inspect(str(system), str(user), ask_program=ask_program)
     assert [sorted(config.remotes) for config in asked] == [["mine"]]
     assert answer["program"] == {"path": "/usr/bin/apptainer", "error": None, "active": "mine", "exclusive": None, "remotes": [
         {"name": "mine", "uri": "https://(hidden)@own.example", "default": True, "global": False, "exclusive": False, "insecure": False}]}
     assert ids(answer) == ["program-differs"]
-    assert inspect(str(shared), str(user))["program"] is None
-    assert inspect(str(shared), str(user), ask=lambda config: None)["program"] is None
+    assert inspect(str(system), str(user))["program"] is None
+    assert inspect(str(system), str(user), ask_program=lambda config: None)["program"] is None
 
 
-def test_inspect_the_exclusive_endpoint_of_the_program(shared):
-    write(shared, SHARED, 0o644)
-    answer = inspect(str(shared), None, ask=lambda config: ProgramAnswer("a", remotes=(ListedRemote("lab", "lab.example", True, True, True),)))
+def test_inspect_the_exclusive_endpoint_of_the_program(system):
+    write(system, SYSTEM, 0o644)
+    lab = ListedRemote("lab", "lab.example", True, True, True)
+    answer = inspect(str(system), None, ask_program=lambda config: ProgramAnswer("a", remotes=(lab,)))
     assert (answer["program"]["exclusive"], ids(answer)) == ("lab", [])
 
 
-@pytest.mark.parametrize("broken", ["shared", "user"])
-def test_the_program_is_not_asked_about_a_file_that_cannot_be_read(shared, user, broken):
-    write(shared, "x: 1" if broken == "shared" else SHARED, 0o644)
+@pytest.mark.parametrize("broken", ["system", "user"])
+def test_the_program_is_not_asked_about_a_file_that_cannot_be_read(system, user, broken):
+    write(system, "x: 1" if broken == "system" else SYSTEM, 0o644)
     write(user, "x: 1" if broken == "user" else USER, 0o600)
-    answer = inspect(str(shared), str(user), ask=lambda config: pytest.fail("asked"))
+    answer = inspect(str(system), str(user), ask_program=lambda config: pytest.fail("asked"))
     assert (answer["program"], ids(answer)) == (None, ["unreadable"])
 
 
 def test_inspect_below_a_root(tmp_path):
     root = tmp_path / "root"
-    write(root / "srv" / "apptainer" / "remote.yaml", SHARED, 0o644)
+    write(root / "srv" / "apptainer" / "remote.yaml", SYSTEM, 0o644)
     (root / "etc").symlink_to("/srv")
     write(root / "data" / "alice" / ".apptainer" / "remote.yaml", USER, 0o600)
     write(root / "data" / "alice" / ".docker" / "config.json", json.dumps(DOCKER), 0o600)

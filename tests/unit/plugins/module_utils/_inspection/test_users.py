@@ -13,6 +13,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import u
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.findings import Finding
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.tables import table
 
 DATABASE = [("root", 0, "/root"), ("bob", 1001, "/home/bob"), ("alice", 1000, "/home/alice"), ("alias", 1000, "/home/alice"),
             ("other", 1000, "/srv/alice"), ("nobody", 65534, "/nonexistent"), ("1001", 1500, "/home/1001"), ("far", 100000, "/home/far")]
@@ -43,37 +44,31 @@ def database(monkeypatch, tmp_path):  # tmp_path first: pytest asks for the name
     monkeypatch.setattr(pwd, "getpwuid", by("pw_uid"))
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", (1000, 60000)),
-        ("UID_MIN 500\nUID_MAX\t\t70000\n", (500, 70000)),
-        ("  UID_MIN   500  \n", (500, 60000)),
-        ("UID_MIN 0x1f4\nUID_MAX 0200000\n", (500, 65536)),
-        ('UID_MIN "500"\n', (500, 60000)),
-        ("UID_MIN 500\nUID_MIN 600\n", (600, 60000)),
-        ("#UID_MIN 500\nSYS_UID_MIN 100\nUID_MIN\nUID_MAX many\nUID_MAX 08\n", (1000, 60000)),
-    ],
-)
+@pytest.mark.parametrize(("text", "expected"), table([
+    ("empty", "", (1000, 60000)),
+    ("tabs", "UID_MIN 500\nUID_MAX\t\t70000\n", (500, 70000)),
+    ("spaces", "  UID_MIN   500  \n", (500, 60000)),
+    ("hexadecimal and octal", "UID_MIN 0x1f4\nUID_MAX 0200000\n", (500, 65536)),
+    ("quotes", 'UID_MIN "500"\n', (500, 60000)),
+    ("twice", "UID_MIN 500\nUID_MIN 600\n", (600, 60000)),
+    ("comments, other names, no numbers", "#UID_MIN 500\nSYS_UID_MIN 100\nUID_MIN\nUID_MAX many\nUID_MAX 08\n", (1000, 60000)),
+]))
 def test_limits(text, expected):
     assert users.limits(text) == expected
 
 
-@pytest.mark.parametrize(
-    ("wanted", "owners", "names", "unknown"),
-    [
-        (None, [], ["1001", "alice", "bob", "other"], []),
-        ([], [], [], []),
-        (["root", "bob"], [], ["bob", "root"], []),
-        (["1001", "1000"], [], ["1001", "alice"], []),  # a name is looked for first
-        (["alias", "alice"], [], ["alias"], []),
-        (["bob", "bob", "nosuch", "nosuch", "4711", "a\0b", ""], [], ["bob"], ["", "4711", "a\0b", "nosuch"]),
-        ([], [1000, 1000, 0, 999, 4711, 100000], ["alice", "far"], []),
-        ([], [1001], ["bob"], []),  # the owner, and not somebody whose name looks like that
-        (["alice"], [1000, 100000], ["alice", "far"], []),
-        (None, [100000], ["1001", "alice", "bob", "far", "other"], []),
-    ],
-)
+@pytest.mark.parametrize(("wanted", "owners", "names", "unknown"), table([
+    ("all people", None, [], ["1001", "alice", "bob", "other"], []),
+    ("nobody", [], [], [], []),
+    ("two names", ["root", "bob"], [], ["bob", "root"], []),
+    ("uids; but a name is looked for first", ["1001", "1000"], [], ["1001", "alice"], []),
+    ("two names of one user", ["alias", "alice"], [], ["alias"], []),
+    ("unknown ones", ["bob", "bob", "nosuch", "nosuch", "4711", "a\0b", ""], [], ["bob"], ["", "4711", "a\0b", "nosuch"]),
+    ("owners of homes", [], [1000, 1000, 0, 999, 4711, 100000], ["alice", "far"], []),
+    ("an owner, and not somebody whose name looks like that", [], [1001], ["bob"], []),
+    ("a name and owners", ["alice"], [1000, 100000], ["alice", "far"], []),
+    ("all people and owners", None, [100000], ["1001", "alice", "bob", "far", "other"], []),
+]))
 def test_accounts(wanted, owners, names, unknown):
     found, missing = users.accounts(wanted, owners, PEOPLE)
     assert [account.name for account in found] == names
@@ -84,7 +79,7 @@ def test_an_account():
     assert users.accounts(["bob"], [], PEOPLE)[0] == [users.Account("bob", 1001, 100, "/home/bob")]
 
 
-@pytest.mark.parametrize("text", ["9" * 40, "-99999999999999999999"])
+@pytest.mark.parametrize("text", ["9" * 40, "-99999999999999999999"], ids=["too large", "negative"])
 def test_a_uid_that_is_none(text, monkeypatch):
     def too_large(uid):
         raise OverflowError("uid is greater than maximum")
@@ -93,7 +88,8 @@ def test_a_uid_that_is_none(text, monkeypatch):
     assert users.accounts([text], [], PEOPLE) == ([], [text])
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+                    max_leaves=5))
 def test_an_answer_comes_back(answer):
     assert users.decode_reply(users.encode_reply({"answer": answer})) == json.loads(json.dumps(answer).encode("utf-8", "replace"))
 
@@ -109,7 +105,7 @@ def test_an_error_comes_back():
 
 @given(st.binary() | st.recursive(
     st.none() | st.integers() | st.text() | st.just(FINDING), lambda inner: st.lists(inner) | st.dictionaries(
-        st.sampled_from(["answer", "error", *FINDING]), inner)).map(users.encode_reply))  # fmt: skip
+        st.sampled_from(["answer", "error", *FINDING]), inner), max_leaves=5).map(users.encode_reply))  # fmt: skip
 @example(b"")
 @example(b"[" * 100000)
 @example(b"\xff")
@@ -128,11 +124,11 @@ def test_whatever_comes_back_is_findings_or_an_error(data):
 
 
 def test_an_answer_without_end():
-    with pytest.raises(ApptainerError, match="more to say than fits into 1024 KiB"):
+    with pytest.raises(ApptainerError, match=r"^the result is larger than 1024 KiB\. Run apptainer_remote_info as this user \(become_user\)\.$"):
         users.decode_reply(b" " * (users.MAX_REPLY + 1))
 
 
-@pytest.mark.parametrize("change", [{}, {"line": 3, "remote": "site"}, {"refused_by": []}])
+@pytest.mark.parametrize("change", [{}, {"line": 3, "remote": "site"}, {"refused_by": []}], ids=["as it is", "line and remote", "no versions"])
 def test_findings(change):
     assert users.own_findings([{**FINDING, **change}]) == [{**FINDING, **change}]
 
@@ -144,16 +140,16 @@ def test_what_a_terminal_would_obey_does_not_come_through():
 
 
 @pytest.mark.parametrize("change", [{"id": 1}, {"message": None}, {"line": "3"}, {"line": True}, {"remote": 1}, {"refused_by": "1.0"},
-                                    {"refused_by": [1]}, {"more": ""}])  # fmt: skip
+                                    {"refused_by": [1]}, {"more": ""}], ids=str)  # fmt: skip
 def test_no_findings(change):
-    with pytest.raises(ApptainerError, match="did not come back whole"):
+    with pytest.raises(ApptainerError, match="the check was cut short"):
         users.own_findings([{**FINDING, **change}])
 
 
-@pytest.mark.parametrize("answer", [None, {}, "text", ["text"], [None]])
+@pytest.mark.parametrize("answer", [None, {}, "text", ["text"], [None]], ids=str)
 def test_neither_findings_nor_uids(answer):
     for rule in (users.own_findings, users.uids):
-        with pytest.raises(ApptainerError, match="did not come back whole"):
+        with pytest.raises(ApptainerError, match="the check was cut short"):
             rule(answer)
 
 
@@ -167,4 +163,4 @@ def test_an_entry_is_plain_data():
     assert users.user_entry("b\udce4r", "/home/b\udce4r", [FINDING]) == {"user": "b?r", "home": "/home/b?r", "error": None, "findings": [FINDING]}
     unknown = users.unknown_user('x"\n')
     assert (unknown["user"], unknown["home"], unknown["findings"]) == ('x"?', None, [])
-    assert unknown["error"].startswith('"x\\"?" is neither the name nor the uid')
+    assert unknown["error"].startswith('"x\\"?" is neither a user name nor a uid on this node. Correct it')

@@ -4,51 +4,49 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.challenges import Challenge, challenges
 from hypothesis import given
 from hypothesis import strategies as st
+from support.growth import assert_linear
+from support.tables import table
 
 HUB = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
 
 
-@pytest.mark.parametrize(("header", "expected"), [
-    (HUB, [("bearer", {"realm": "https://auth.docker.io/token", "service": "registry.docker.io"})]),
-    ("Basic", [("basic", {})]),
-    ('BASIC Realm="x y"', [("basic", {"realm": "x y"})]),
-    # several, with quoted commas, escapes and equals signs
-    ('Negotiate, Basic realm="a, b=c", charset="UTF-8", Bearer realm="https://x/t?a=b",scope="repository:a/b:pull,push"',
+@pytest.mark.parametrize(("header", "expected"), table([
+    ("as Docker Hub", HUB, [("bearer", {"realm": "https://auth.docker.io/token", "service": "registry.docker.io"})]),
+    ("only a scheme", "Basic", [("basic", {})]),
+    ("in capitals", 'BASIC Realm="x y"', [("basic", {"realm": "x y"})]),
+    ("several, with quoted commas and equals signs",
+     'Negotiate, Basic realm="a, b=c", charset="UTF-8", Bearer realm="https://x/t?a=b",scope="repository:a/b:pull,push"',
      [("negotiate", {}), ("basic", {"realm": "a, b=c", "charset": "UTF-8"}),
       ("bearer", {"realm": "https://x/t?a=b", "scope": "repository:a/b:pull,push"})]),
-    (r'Basic realm="say \"hi\" \\ or not"', [("basic", {"realm": 'say "hi" \\ or not'})]),
-    ('Newauth realm="apps", type=1, title="Login to \\"apps\\"", Basic realm="simple"',  # RFC 7235, 4.1
+    ("escapes", r'Basic realm="say \"hi\" \\ or not"', [("basic", {"realm": 'say "hi" \\ or not'})]),
+    ("the example of RFC 7235, 4.1", 'Newauth realm="apps", type=1, title="Login to \\"apps\\"", Basic realm="simple"',
      [("newauth", {"realm": "apps", "type": "1", "title": 'Login to "apps"'}), ("basic", {"realm": "simple"})]),
-    # token68
-    ("Negotiate YWJj==, NTLM TlRM", [("negotiate", {}), ("ntlm", {})]),
-    # unquoted, spaces, empty items
-    ("Bearer realm=https://x/token , service = y", [("bearer", {"realm": "https://x/token", "service": "y"})]),
-    (', ,Bearer ,realm="z",, ', [("bearer", {"realm": "z"})]),
-    ('Bearer\trealm = "z"', [("bearer", {"realm": "z"})]),
+    ("token68", "Negotiate YWJj==, NTLM TlRM", [("negotiate", {}), ("ntlm", {})]),
+    ("unquoted, with spaces", "Bearer realm=https://x/token , service = y", [("bearer", {"realm": "https://x/token", "service": "y"})]),
+    ("empty items", ', ,Bearer ,realm="z",, ', [("bearer", {"realm": "z"})]),
+    ("a tab", 'Bearer\trealm = "z"', [("bearer", {"realm": "z"})]),
     # malformed
-    ("", []),
-    ('realm="of nobody"', []),
-    ('"', []),
-    ("=", []),
-    ('Basic realm="not closed, a=b', [("basic", {"realm": "not closed, a=b"})]),
-    ('Basic realm="ends in escape\\', [("basic", {"realm": "ends in escape"})]),
-    ('Basic realm="a" charset="UTF-8"', [("basic", {"realm": "a"})]),
-    ('Basic realm="first", realm="second"', [("basic", {"realm": "first"})]),
-    ("Basic realm=", [("basic", {})]),
-    ("Basic ???", [("basic", {})]),
-    ("Basic realm=a b", [("basic", {"realm": "a b"})]),
-])
+    ("nothing", "", []),
+    ("a parameter of no scheme", 'realm="of nobody"', []),
+    ("a quote", '"', []),
+    ("an equals sign", "=", []),
+    ("not closed", 'Basic realm="not closed, a=b', [("basic", {"realm": "not closed, a=b"})]),
+    ("ends in an escape", 'Basic realm="ends in escape\\', [("basic", {"realm": "ends in escape"})]),
+    ("no comma between parameters", 'Basic realm="a" charset="UTF-8"', [("basic", {"realm": "a"})]),
+    ("a parameter twice", 'Basic realm="first", realm="second"', [("basic", {"realm": "first"})]),
+    ("a parameter without a value", "Basic realm=", [("basic", {})]),
+    ("question marks", "Basic ???", [("basic", {})]),
+    ("a space in a value", "Basic realm=a b", [("basic", {"realm": "a b"})]),
+]))
 def test_challenges(header, expected):
     assert challenges(header) == [Challenge(*each) for each in expected]
 
 
-TOKENS = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,8}", fullmatch=True).map(str.lower)
+TOKENS = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz0189-"), min_size=1, max_size=8).map("x{}".format)
 PARAMETERS = st.dictionaries(TOKENS, st.text(st.characters(exclude_categories=["C"]), max_size=12), max_size=3)
 
 
@@ -68,8 +66,6 @@ def test_never_fails(header):
         assert all(isinstance(value, str) for value in parameters.values())
 
 
-@pytest.mark.parametrize("piece", ['"', "\\", '"\\', "a", " ", "a ", "a =,", 'a  ",', "é", "="])
+@pytest.mark.parametrize("piece", ['"', "\\", '"\\', "a", " ", "a ", "a =,", 'a  ",', "é", "="], ids=repr)
 def test_takes_no_longer_than_the_header_is(piece):
-    begin = time.process_time()
-    challenges(piece * 65536)
-    assert time.process_time() - begin < 2
+    assert_linear(challenges, lambda size: piece * 20 * size)

@@ -13,19 +13,21 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import discovery as _discovery
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT, Services, discover, own_keyserver, read_json, service
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import (
+    DOCUMENT,
+    Services,
+    discover,
+    own_keyserver,
+    read_json,
+    service_uri,
+)
 from hypothesis import given
 from hypothesis import strategies as st
-from support import web
+from support.tables import table
 from support.web import HTML, Reply, json_reply, routes, serve
 
 REAL = {"libraryAPI": {"uri": "http://lib.example/"}, "tokenAPI": {"uri": "https://lib.example/token"}, "keystoreAPI": {"uri": "https://keys.example/"},
         "builderAPI": {"uri": ""}, "params": {"session_lifetime": 3600}}
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    web.settle(monkeypatch)
 
 
 @pytest.fixture
@@ -47,40 +49,42 @@ def test_a_real_document(client):
     assert server.asked == [f"/ep{DOCUMENT}"]
 
 
-@pytest.mark.parametrize(("body", "uris"), [
-    ("{}", {}),
-    ('{"libraryAPI": null, "x": {}, "y": {"uri": 5}, "API": {"uri": "u"}}', {"": "u"}),
-    ('{"libraryAPI": {"uri": "a"}, "libraryAPI": {"uri": "b"}}', {"library": "b"}),
-    ('{"a": {"uri": "b", "n": 123456789012345678901234567890}}', {"a": "b"}),
-    (b'{"a": {"uri": "\xff"}}', {"a": "\ufffd"}),
-])
+@pytest.mark.parametrize(("body", "uris"), table([
+    ("nothing", "{}", {}),
+    ("entries without a uri", '{"libraryAPI": null, "x": {}, "y": {"uri": 5}, "API": {"uri": "u"}}', {"": "u"}),
+    ("the same key twice", '{"libraryAPI": {"uri": "a"}, "libraryAPI": {"uri": "b"}}', {"library": "b"}),
+    ("a large number", '{"a": {"uri": "b", "n": 123456789012345678901234567890}}', {"a": "b"}),
+    ("no UTF-8", b'{"a": {"uri": "\xff"}}', {"a": "\ufffd"}),
+]))
 def test_what_go_can_decode(client, body, uris):
     data = body if isinstance(body, bytes) else body.encode()
     assert discovered(client, Reply(200, data, [("Content-Type", "text/plain")]))[0].uris == uris
 
 
-@pytest.mark.parametrize(("reply", "words"), [
-    (Reply(404), "answers 404 Not Found, so there is probably no library endpoint at this address: check uri"),
-    (Reply(401), "answers 401 Unauthorized, though Apptainer reads the discovery document without logging in"),
-    (Reply(403), "answers 403 Forbidden, though"),
-    (Reply(500), "answers 500 Internal Server Error: the server has a problem of its own, to be found in its log"),
-    (Reply(204), "answers 204 No Content where a discovery document should be: check uri"),
-    (HTML, "answers with a web page instead of a discovery document: is the uri that of a library endpoint?"),
-    (Reply(body=b" <!DOCTYPE HTML><p>hi"), "answers with a web page instead"),
-    (Reply(body=b"hello", headers=[("Content-Type", "text/plain")]), "answers with text/plain that is not JSON instead"),
-    (Reply(body=b"hello"), "answers with something that is not JSON instead"),
-    (Reply(body=b'{"a": ', headers=[("Content-Type", "application/json")]), "answers with broken JSON instead"),
-    (Reply(body=b""), "something that is not JSON"),
-    (Reply(body=b"[" * 200000), "something that is not JSON"),
-    (Reply(body=b'{"a": {"uri": NaN}}'), "something that is not JSON"),
-    (Reply(body=b'\xef\xbb\xbf{}'), "something that is not JSON"),
-    (json_reply([]), "an array where an object like"),
-    (json_reply(None), "(null where"),
-    (json_reply("SECRET"), "(text where"),
-    (json_reply({"libraryAPI": "SECRET"}), '(text at "libraryAPI", where an object with a uri is expected) instead of a discovery document'),
-    (json_reply({"x": True}), "(a boolean at"),
-    (json_reply({"x" * 100: 5}), '(a number at "' + "x" * 40 + '", where'),
-])
+@pytest.mark.parametrize(("reply", "words"), table([
+    ("404", Reply(404), "answers 404 Not Found, so there is probably no library endpoint at this address: check uri"),
+    ("401", Reply(401), "answers 401 Unauthorized, but Apptainer reads the discovery document without logging in: make it readable without"),
+    ("403", Reply(403), "answers 403 Forbidden, but"),
+    ("429", Reply(429), "answers 429 Too Many Requests: it is rate limiting; try again later"),
+    ("500", Reply(500), "answers 500 Internal Server Error: server error; see its log"),
+    ("204", Reply(204), "answers 204 No Content instead of a discovery document: check uri"),
+    ("a web page", HTML, "answers with a web page instead of a discovery document: check that uri is that of a library endpoint"),
+    ("a web page without a type", Reply(body=b" <!DOCTYPE HTML><p>hi"), "answers with a web page instead"),
+    ("text", Reply(body=b"hello", headers=[("Content-Type", "text/plain")]), "answers with text/plain that is not JSON instead"),
+    ("text without a type", Reply(body=b"hello"), "answers with something that is not JSON instead"),
+    ("half a document", Reply(body=b'{"a": ', headers=[("Content-Type", "application/json")]), "answers with invalid JSON instead"),
+    ("an empty body", Reply(body=b""), "something that is not JSON"),
+    ("too deep", Reply(body=b"[" * 200000), "something that is not JSON"),
+    ("not a number", Reply(body=b'{"a": {"uri": NaN}}'), "something that is not JSON"),
+    ("a byte order mark", Reply(body=b'\xef\xbb\xbf{}'), "something that is not JSON"),
+    ("a list", json_reply([]), "JSON of the wrong shape (an array where an object like"),
+    ("null", json_reply(None), "(null where"),
+    ("a text", json_reply("SECRET"), "(text where"),
+    ("a text as a service", json_reply({"libraryAPI": "SECRET"}),
+     '(text at "libraryAPI", where an object with a uri is expected) instead of a discovery document'),
+    ("a boolean as a service", json_reply({"x": True}), "(a boolean at"),
+    ("a number as a service with a long name", json_reply({"x" * 100: 5}), '(a number at "' + "x" * 40 + '", where'),
+]))
 def test_what_is_no_document(client, reply, words):
     with pytest.raises(NetworkError) as caught:
         discovered(client, reply)
@@ -91,9 +95,15 @@ def test_what_is_no_document(client, reply, words):
     assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("uri", ["host.example:8443", "", "a b%zz", "host/?x", f"https://joe:{'SECRET'}@:8443"])
+@pytest.mark.parametrize("uri", table([
+    ("a port", "host.example:8443"),
+    ("empty", ""),
+    ("a bad escape", "a b%zz"),
+    ("a query", "host/?x"),
+    ("no host, and a login", "https://joe:SECRET@:8443"),
+]))
 def test_uris_that_apptainer_cannot_use(client, uri):
-    with pytest.raises(NetworkError, match=r"the endpoint's URI .* is not one at which Apptainer can look for services; write it like") as caught:
+    with pytest.raises(NetworkError, match=r'^Apptainer cannot look for services at the endpoint uri ".*"; write it like') as caught:
         discover(client, uri, False)
     assert "SECRET" not in str(caught.value)
 
@@ -109,27 +119,27 @@ SERVICES = Services("https://e.example" + DOCUMENT, {
     "x": "https://x.example:port", "long": "https://l.example/" + 2031 * "x", "most": "https://l.example/" + 2030 * "x"})
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("y", 'offers no y service (it offers: "builder", "consent", "keyserver", "library", "long", "most", "token", "x")'),
-    ("token", "offers a token service, but its uri is empty"),
-    ("keyserver", "offers a keyserver service, but its uri is not one of http or https"),
-    ("builder", "but its uri is not one of http or https"),
-    ("consent", "but its uri is not one of http or https"),
-    ("x", "but its uri is not one of http or https"),
-    ("long", "offers a long service, but its uri has 2049 characters; that is no address"),
-])
+@pytest.mark.parametrize(("name", "words"), table([
+    ("not offered", "y", 'offers no y service (it offers: "builder", "consent", "keyserver", "library", "long", "most", "token", "x"); check'),
+    ("white space", "token", "offers a token service, but its uri is empty; correct it in that document"),
+    ("another scheme", "keyserver", "offers a keyserver service, but its uri is not an http or https address; correct it in that document"),
+    ("no scheme", "builder", "but its uri is not an http or https address"),
+    ("no host", "consent", "but its uri is not an http or https address"),
+    ("a port that is none", "x", "but its uri is not an http or https address"),
+    ("too long", "long", "offers a long service, but its uri has 2049 characters, which is too long; correct it in that document"),
+]))
 def test_services_that_cannot_be_used(name, words):
     with pytest.raises(NetworkError) as caught:
-        service(SERVICES, name)
+        service_uri(SERVICES, name)
     assert str(caught.value).startswith(f"https://e.example{DOCUMENT} ")
     assert words in str(caught.value)
 
 
-def test_service():
-    assert service(SERVICES, "library") == "https://l.example"
-    assert len(service(SERVICES, "most")) == 2048
+def test_service_uri():
+    assert service_uri(SERVICES, "library") == "https://l.example"
+    assert len(service_uri(SERVICES, "most")) == 2048
     with pytest.raises(NetworkError, match=r"offers no token service \(it offers: nothing\)"):
-        service(Services("https://e.example", {}), "token")
+        service_uri(Services("https://e.example", {}), "token")
 
 
 def test_the_keyserver_of_an_endpoint(client):

@@ -22,12 +22,11 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.logins import (
     Files,
     WantedKeyserverLogin,
-    WantedRegistry,
     WantedToken,
     converge_logins,
 )
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.registries import WantedRegistry, encode_login
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.stored_secrets import stored_secrets
-from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import encode_login
 from support.golden import cases
 
 VERSIONS = ("1.4.5", "1.5.3")
@@ -141,7 +140,7 @@ def our_files(recorded):
     user, system = content(texts["user"]), content(texts["system"])
     lists = wanted(case, step, sync(user, system).active)
     before = Files(user, docker_content(recorded, texts))
-    return converge_logins(before, **lists, system=system, with_credentials="--authfile" not in step["argv"]).files
+    return converge_logins(before, system, **lists, with_credentials="--authfile" not in step["argv"]).files
 
 
 def same_docker_file(recorded, ours):

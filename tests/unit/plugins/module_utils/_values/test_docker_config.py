@@ -5,38 +5,28 @@
 from __future__ import annotations
 
 import base64
-import time
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._values import docker_config as docker
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import (
     DockerConfig,
     HostKeys,
     StoredLogin,
-    encode_login,
     hostname_of,
     keys_for_host,
     login_hosts,
-    only_hosts,
     registry_key,
-    set_logins,
     stored_logins,
+    whole_host,
+    with_auths,
 )
 from hypothesis import given
-from support.docker_configs import CONFIGS, HOSTS, NAMES, PASSWORDS, config
+from support.docker_configs import LOGINS, config
+from support.tables import table
 
 HUB_KEY = "https://index.docker.io/v1/"
 AUTH = "YWxpY2U6czNjcmV0"  # alice:s3cret
 OLD = "b2xkOm9sZA=="  # old:old
-
-
-def login(value, host, username, password):
-    return set_logins(value, {host: (username, password)})
-
-
-def logout(value, host):
-    return set_logins(value, {host: None})
 
 
 # keys
@@ -58,16 +48,16 @@ def test_hostname_of(key, host):
     assert hostname_of(key) == host
 
 
-OWN = ["reg.example", "reg.example/", "REG.EXAMPLE", "http://reg.example", "https://reg.example", "https://reg.example/", "https://reg.example/v1/",
+WHOLE = ["reg.example", "reg.example/", "REG.EXAMPLE", "http://reg.example", "https://reg.example", "https://reg.example/", "https://reg.example/v1/",
        "HTTPS://Reg.Example/V2", "reg.example/v1", "https://u:p@reg.example/v2/"]
 HUB = ["docker.io", "index.docker.io", "https://registry-1.docker.io/v2/", HUB_KEY, "https://index.docker.io/v1"]
 PARTS = ["reg.example/org", "https://reg.example/org/app", "REG.example/v3", "reg.example/v1/x"]
 FOREIGN = ["reg.example:5000", "x.reg.example", "docker.io/library", "", "https://"]
-ALL = config({key: {"auth": OLD} for key in [*OWN, *HUB, *PARTS, *FOREIGN]})
+ALL = config({key: {"auth": OLD} for key in [*WHOLE, *HUB, *PARTS, *FOREIGN]})
 
 
-def test_aliases():
-    assert keys_for_host(ALL, "reg.example") == keys_for_host(ALL, "Reg.example") == OWN
+def test_keys_for_host():
+    assert keys_for_host(ALL, "reg.example") == keys_for_host(ALL, "Reg.example") == WHOLE
     for host in docker.HUB_HOSTS:
         assert keys_for_host(ALL, host) == HUB
     assert keys_for_host(ALL, "other.example") == []
@@ -84,131 +74,56 @@ def test_hosts():
     assert login_hosts(ALL) == sorted(["docker.io", "reg.example", "reg.example:5000", "x.reg.example", "", "https:"])
 
 
-@pytest.mark.parametrize(("others", "host", "name"), [
-    ({}, "h", None),
-    ({"credsStore": ""}, "h", None),
-    ({"credsStore": None, "credHelpers": None}, "h", None),
-    ({"credsStore": "s"}, "h", "s"),
-    ({"credHelpers": {"h": "x"}}, "h", "x"),
-    ({"credHelpers": {"https://H/v1/": "x"}}, "h", "x"),
-    ({"credHelpers": {"h": "x"}, "credsStore": "s"}, "i", "s"),
-    ({"credHelpers": {"h": "x"}, "credsStore": "s"}, "h", "x"),
-    ({"credHelpers": {"h": ""}, "credsStore": "s"}, "h", None),
-    ({"credHelpers": {"h": "x", "https://h": ""}}, "h", "x"),
-    ({"credHelpers": {"docker.io": "x"}}, "index.docker.io", "x"),
-    ({"credHelpers": {HUB_KEY: "x"}}, "docker.io", "x"),
-])  # fmt: skip
+HELPERS = [  # what, the other keys of the file, a host, the helper that manages it
+    ("nobody", {}, "h", None),
+    ("a store without a name", {"credsStore": ""}, "h", None),
+    ("null", {"credsStore": None, "credHelpers": None}, "h", None),
+    ("the store of all hosts", {"credsStore": "s"}, "h", "s"),
+    ("a helper of this host", {"credHelpers": {"h": "x"}}, "h", "x"),
+    ("under another spelling", {"credHelpers": {"https://H/v1/": "x"}}, "h", "x"),
+    ("the store, if the helper is of another host", {"credHelpers": {"h": "x"}, "credsStore": "s"}, "i", "s"),
+    ("the helper before the store", {"credHelpers": {"h": "x"}, "credsStore": "s"}, "h", "x"),
+    ("a helper without a name exempts from the store", {"credHelpers": {"h": ""}, "credsStore": "s"}, "h", None),
+    ("one with a name beside it", {"credHelpers": {"h": "x", "https://h": ""}}, "h", "x"),
+    ("Docker Hub under another name", {"credHelpers": {"docker.io": "x"}}, "index.docker.io", "x"),
+    ("Docker Hub under its key", {"credHelpers": {HUB_KEY: "x"}}, "docker.io", "x"),
+]
+
+
+@pytest.mark.parametrize(("others", "host", "name"), table(HELPERS))
 def test_helper(others, host, name):
-    value = config(**others)
-    assert HostKeys(value).helper(host) == name
-    assert logout(value, host) == value
-    if name is None:
-        assert keys_for_host(login(value, host, "u", "p"), host) == [registry_key(host)]
-    else:
-        with pytest.raises(RuleError) as caught:
-            login(value, host, "alice", "s3cret")
-        message = str(caught.value)
-        assert message.startswith(f'registry {host}: the credential helper "{name}" manages its logins')
-        assert message.endswith(f"(docker login {host}), or use another auth_file")
-        assert "s3cret" not in message
+    assert HostKeys(config(**others)).helper(host) == name
 
 
-# logins
-
-NEW = {"auth": AUTH}
-LOGINS = [  # before, after
-    (DockerConfig(), config({"reg.example": NEW})),
-    (DockerConfig({"a": 1}, True), config({"reg.example": NEW}, a=1)),
-    (DockerConfig({"a": 1, "auths": None}, True), config({"reg.example": NEW}, a=1)),
-    (config({"reg.example": {"auth": OLD}}), config({"reg.example": NEW})),
-    (config({"reg.example": None}), config({"reg.example": NEW})),
-    (config({"reg.example": {"username": "alice", "password": "s3cret", "serveraddress": "x", "email": "e", "more": [1]}}),
-     config({"reg.example": {"auth": AUTH, "email": "e", "more": [1]}})),
-    (config({"reg.example": {"auth": AUTH, "identitytoken": "t", "registrytoken": "t"}}), config({"reg.example": NEW})),
-    (config({key: {"auth": OLD} for key in OWN}), config({"reg.example": NEW})),
-    (config({"REG.example": {"auth": OLD}, "reg.example:5000": {"identitytoken": "t"}, "reg.example/org": {"username": "u", "password": "p"}}),
-     config({"reg.example": NEW, "reg.example:5000": {"identitytoken": "t"}, "reg.example/org": {"username": "u", "password": "p"}})),
+STORED = [  # what, an entry, the user name and password in it
+    ("auth", {"auth": AUTH}, ("alice", "s3cret")),
+    ("a password with a colon", {"auth": "YTpiOmM="}, ("a", "b:c")),
+    ("a password that ends with NUL", {"auth": "YTpiAA=="}, ("a", "b")),
+    ("a password that is not UTF-8", {"auth": "YTr/"}, ("a", "\udcff")),
+    ("auth before username and password", {"auth": AUTH, "username": "u", "password": "p"}, ("alice", "s3cret")),
+    ("username and password, as 1.3.0 wrote them", {"username": "u", "password": "p"}, ("u", "p")),
+    ("beside an empty auth", {"auth": "", "username": "u", "password": "p"}, ("u", "p")),
+    ("no password", {"username": "u"}, None),
+    ("no username", {"password": "p"}, None),
+    ("an empty password in auth", {"auth": "YTo="}, None),
+    ("an identity token", {"auth": "dTo=", "identitytoken": "t"}, None),
+    ("an identity token beside a password", {"auth": AUTH, "identitytoken": "t"}, None),
+    ("a registry token beside a password", {"auth": AUTH, "registrytoken": "t"}, None),
+    ("an identity token alone", {"identitytoken": "t"}, None),
+    ("no Base64", {"auth": "not base64"}, None),
+    ("an empty entry", {}, None),
+    ("null", None, None),
 ]
 
 
-@pytest.mark.parametrize(("before", "after"), LOGINS)
-def test_login(before, after):
-    assert login(before, "reg.example", "alice", "s3cret") == after
-    assert login(after, "Reg.example", "alice", "s3cret") == after
-
-
-def test_a_new_list_of_logins_comes_first():
-    assert list(login(DockerConfig({"a": 1}, True), "h", "alice", "s3cret").tree) == ["auths", "a"]
-
-
-def test_login_and_logout_on_docker_hub():
-    before = config({key: {"auth": OLD} for key in [*HUB, "docker.io/library"]})
-    after = login(before, "registry-1.docker.io", "alice", "s3cret")
-    assert after == config({HUB_KEY: NEW, "docker.io/library": {"auth": OLD}})
-    assert logout(before, "docker.io") == config({"docker.io/library": {"auth": OLD}})
-
-
-def test_logout_of_nobody_changes_nothing():
-    for value in (DockerConfig(), DockerConfig({"auths": None}, True), ALL):
-        assert logout(value, "nobody.example") is value
-
-
-@pytest.mark.parametrize(("username", "password", "reason"), [
-    ("", "s3cret", "needs a username"),
-    ("a:b", "s3cret", "has a colon"),
-    ("a", "", "the password is empty"),
-    ("a", "s3cret\0", "NUL"),
-    ("a", "\0s3cret", "NUL"),
-    ("a", "s3cret\ud800", "lone surrogate"),
-])  # fmt: skip
-def test_what_basic_cannot_carry(username, password, reason):
-    with pytest.raises(RuleError, match=reason) as caught:
-        encode_login(username, password)
-    assert "s3cret" not in str(caught.value)
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
-
-
-STORED = [  # an entry, the user name and password in it
-    ({"auth": AUTH}, ("alice", "s3cret")),
-    ({"auth": "YTpiOmM="}, ("a", "b:c")),
-    ({"auth": "YTpiAA=="}, ("a", "b")),
-    ({"auth": "YTr/"}, ("a", "\udcff")),
-    ({"auth": AUTH, "username": "u", "password": "p"}, ("alice", "s3cret")),
-    ({"username": "u", "password": "p"}, ("u", "p")),
-    ({"auth": "", "username": "u", "password": "p"}, ("u", "p")),
-    ({"username": "u"}, None),
-    ({"password": "p"}, None),
-    ({"auth": "YTo="}, None),
-    ({"auth": "dTo=", "identitytoken": "t"}, None),
-    ({"auth": AUTH, "identitytoken": "t"}, None),
-    ({"auth": AUTH, "registrytoken": "t"}, None),
-    ({"identitytoken": "t"}, None),
-    ({"auth": "not base64"}, None),
-    ({}, None),
-    (None, None),
-]
-
-
-@pytest.mark.parametrize(("entry", "pair"), STORED)
+@pytest.mark.parametrize(("entry", "pair"), table(STORED))
 def test_stored(entry, pair):
     assert stored_logins(config({"REG.example/v1/": entry})) == ([("REG.example/v1/", "reg.example", *pair)] if pair else [])
 
 
 def test_hosts_of_stored_logins():
-    value = config({HUB_KEY: NEW, "Reg.example/org": NEW})
+    value = config({HUB_KEY: {"auth": AUTH}, "Reg.example/org": {"auth": AUTH}})
     assert [item.host for item in stored_logins(value)] == ["docker.io", "reg.example"]
-
-
-def test_bytes_that_are_no_text_survive():
-    (item,) = stored_logins(config({"h": {"auth": "YTr/"}}))
-    assert encode_login(item.username, item.password) == "YTr/"
-
-
-def test_pruned():
-    assert keys_for_host(only_hosts(ALL, ["reg.example", "index.docker.io"]), "reg.example") == OWN
-    assert list(only_hosts(ALL, ["docker.io"]).tree["auths"]) == HUB
-    assert only_hosts(config({"h": NEW}), ["H"]) == config({"h": NEW})
-    assert only_hosts(ALL, []) == config()
 
 
 # secrets
@@ -230,39 +145,16 @@ def test_no_text_form_shows_a_secret():
     assert repr(StoredLogin("h", "h", "u", "p")) == "StoredLogin(key='h', host='h', username='u', password='(hidden)')"
 
 
-# properties
+# other logins
 
-@given(CONFIGS, HOSTS, NAMES, PASSWORDS)
-def test_login_twice_is_login_once(before, host, username, password):
-    once = login(before, host, username, password)
-    assert login(once, host, username, password) == once
-    assert keys_for_host(once, host) == [registry_key(host)]
-    assert (registry_key(host), docker.canonical_host(host), username, password) in stored_logins(once)
+def test_a_new_list_of_logins_comes_first():
+    assert list(with_auths(DockerConfig({"a": 1}, True), {"h": {}}).tree) == ["auths", "a"]
+    assert list(with_auths(DockerConfig({"a": 1, "auths": None}, True), {"h": {}}).tree) == ["a", "auths"]
 
 
-@given(CONFIGS, HOSTS, NAMES, PASSWORDS)
-def test_logout_after_login_is_logout(before, host, username, password):
-    without = logout(before, host)
-    assert logout(login(before, host, username, password), host) == without
-    assert logout(without, host) == without
-    assert not keys_for_host(without, host)
-    assert all(item.host != docker.canonical_host(host) or item.key in HostKeys(before).namespaced[item.host] for item in stored_logins(without))
-
-
-@given(CONFIGS, HOSTS)
-def test_all_the_rest_is_left_alone(before, host):
-    after = login(before, host, "alice", "s3cret")
-    mine = {*keys_for_host(before, host), registry_key(host)}
-    assert {key: entry for key, entry in after.tree["auths"].items() if key not in mine} == {
-        key: entry for key, entry in before.tree["auths"].items() if key not in mine}
-    assert {**after.tree, "auths": None} == {**before.tree, "auths": None}
-    assert HostKeys(after).namespaced == HostKeys(before).namespaced
-
-
-def test_time_is_linear():
-    many = {f"r{number}.example": ("alice", f"s3cret{number}") for number in range(2000)}
-    start = time.perf_counter()
-    value = set_logins(config(), many)
-    assert set_logins(value, dict.fromkeys(many)) == config()
-    assert len(stored_logins(value)) == 2000
-    assert time.perf_counter() - start < 5
+@given(LOGINS)
+def test_every_login_is_for_a_whole_host_or_for_a_part(value):
+    keys = HostKeys(value)
+    assert sorted(key for found in (keys.whole, keys.namespaced) for entries in found.values() for key in entries) == sorted(value.auths)
+    assert {key for entries in keys.whole.values() for key in entries} == {key for key in value.auths if whole_host(key) is not None}
+    assert login_hosts(value) == sorted({*keys.whole, *keys.namespaced})

@@ -13,6 +13,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_confi
     RemoteConfig,
     with_remote,
 )
+from support.tables import table
 
 SECRET = "hunter2"
 
@@ -22,12 +23,14 @@ SECRETS = [
     RemoteConfig("lab", {"lab": Remote("lib.example.org", token=SECRET)}, (Credential("https://keys.example.org", auth=SECRET),)),
 ]
 
-SHOWN = [
-    (Remote("lib.example.org", SECRET, True, False, True, (Keyserver("hkp://k"),)), "Remote(uri='lib.example.org', token='(hidden)', system=True, "
-     "exclusive=False, insecure=True, keyservers=(Keyserver(uri='hkp://k', skip=False, external=False, insecure=False),))"),
-    (Remote("lib.example.org"), "Remote(uri='lib.example.org', token='', system=False, exclusive=False, insecure=False, keyservers=())"),
-    (Credential("docker://reg", SECRET, True), "Credential(uri='docker://reg', auth='(hidden)', insecure=True)"),
-    (Credential("docker://reg"), "Credential(uri='docker://reg', auth='', insecure=False)"),
+SHOWN = [  # what, the value, its text form
+    ("a whole endpoint", Remote("lib.example.org", SECRET, True, False, True, (Keyserver("hkp://k"),)),
+     "Remote(uri='lib.example.org', token='(hidden)', system=True, exclusive=False, insecure=True, "
+     "keyservers=(Keyserver(uri='hkp://k', skip=False, external=False, insecure=False),))"),
+    ("an endpoint without a token", Remote("lib.example.org"),
+     "Remote(uri='lib.example.org', token='', system=False, exclusive=False, insecure=False, keyservers=())"),
+    ("a whole login", Credential("docker://reg", SECRET, True), "Credential(uri='docker://reg', auth='(hidden)', insecure=True)"),
+    ("a login without a secret", Credential("docker://reg"), "Credential(uri='docker://reg', auth='', insecure=False)"),
 ]
 
 
@@ -38,12 +41,12 @@ def test_no_text_form_shows_a_secret(value):
         assert HIDDEN in text
 
 
-@pytest.mark.parametrize(("value", "text"), SHOWN)
+@pytest.mark.parametrize(("value", "text"), table(SHOWN))
 def test_repr_shows_all_the_rest_and_whether_there_is_a_secret(value, text):
     assert repr(value) == text
 
 
-@pytest.mark.parametrize("value", [Keyserver("https://k"), Remote(), Credential("docker://reg"), RemoteConfig()])
+@pytest.mark.parametrize("value", [Keyserver("k"), Remote(), Credential("c"), RemoteConfig()], ids=lambda value: type(value).__name__)
 def test_values_are_immutable(value):
     for field in value._fields:
         with pytest.raises(AttributeError):

@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointToken, KeyserverLogin, RegistryLogin
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.results import config_result, login_result, remote_result
+from support.tables import table
 
 NONE = RemoteConfig()
 KEPT = "(hidden)"
@@ -34,29 +35,29 @@ LOGINS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "shown"), [("lab", LAB), ("site", SITE), ("gone", None)])
+@pytest.mark.parametrize(("name", "shown"), [("lab", LAB), ("site", SITE), ("gone", None)], ids=["a full one", "an empty one", "none"])
 def test_remote_result(name, shown):
     assert remote_result(FULL, name) == shown
 
 
-@pytest.mark.parametrize(("value", "shown"), [
-    (FULL, {"default": "lab", "remotes": [LAB, SITE], "credentials": LOGINS}),
-    (NONE, {"default": "", "remotes": [], "credentials": []}),
-])  # fmt: skip
+@pytest.mark.parametrize(("value", "shown"), table([
+    ("a full file", FULL, {"default": "lab", "remotes": [LAB, SITE], "credentials": LOGINS}),
+    ("an empty file", NONE, {"default": "", "remotes": [], "credentials": []}),
+]))
 def test_config_result(value, shown):
     assert config_result(value) == shown
 
 
-SECRET_LOGINS = [  # a login, and how it is shown: kind, name, user name
-    (EndpointToken("lab", "lab.example", False, "hunter2"), ("endpoint", "lab", None)),
-    (KeyserverLogin("https://k", "Basic YWxpY2U6aHVudGVyMg=="), ("keyserver", "https://k", "alice")),
-    (KeyserverLogin("https://k", "Basic aHVudGVyMg=="), ("keyserver", "https://k", None)),
-    (KeyserverLogin("https://k", "Bearer hunter2"), ("keyserver", "https://k", None)),
-    (KeyserverLogin("https://u:hunter2@k", "hunter2"), ("keyserver", f"https://{KEPT}@k", None)),
-    (RegistryLogin("r:5000", "alice", "hunter2", True), ("registry", "r:5000", "alice")),
+SECRET_LOGINS = [  # what, a login, and how it is shown: kind, name, user name
+    ("a token", EndpointToken("lab", "lab.example", False, "hunter2"), ("endpoint", "lab", None)),
+    ("a password", KeyserverLogin("https://k", "Basic YWxpY2U6aHVudGVyMg=="), ("keyserver", "https://k", "alice")),
+    ("a password without a user", KeyserverLogin("https://k", "Basic aHVudGVyMg=="), ("keyserver", "https://k", None)),
+    ("a token of a keyserver", KeyserverLogin("https://k", "Bearer hunter2"), ("keyserver", "https://k", None)),
+    ("a password in the URI", KeyserverLogin("https://u:hunter2@k", "hunter2"), ("keyserver", f"https://{KEPT}@k", None)),
+    ("a registry", RegistryLogin("r:5000", "alice", "hunter2", True), ("registry", "r:5000", "alice")),
 ]
 
 
-@pytest.mark.parametrize(("secret", "shown"), SECRET_LOGINS)
+@pytest.mark.parametrize(("secret", "shown"), table(SECRET_LOGINS))
 def test_login_result_shows_whose_it_is_and_no_secret(secret, shown):
     assert login_result(secret) == dict(zip(("kind", "name", "username"), shown, strict=True))

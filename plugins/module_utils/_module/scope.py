@@ -1,0 +1,51 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Which remote.yaml the options mean, and what the global file holds."""
+
+import os
+from typing import Any, Dict, Tuple
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._errors import ApptainerError
+from .._files.config_file import read, real_path
+from .._files.locations import global_file, user_file
+from .._formats.remote_yaml_reader import decode
+from .._values.remote_config import RemoteConfig
+
+
+def remote_yaml(params: Dict[str, Any], is_global: bool = False, root: str = "/") -> str:
+    """The path of the remote.yaml that the options of FILE_SPEC name; below another root that of the real file, as links mean something else there.
+
+    Raises ApptainerError if a user's file is the global one, StoreError if a path cannot be followed.
+    """
+    system_path = global_file(params["flavor"], params["sysconfdir"], root)
+    path = os.path.abspath(str(params["config_file"] or (system_path if is_global else user_file(params["flavor"]))))
+    if root != "/":
+        path = real_path(path, root)
+    if not is_global and _is_same_file(path, system_path, root):
+        raise ApptainerError(f"{path} is the global file, which everyone can read, so a user's settings and secrets must not go there; correct "
+                             "config_file, or set scope: global")
+    return path
+
+
+def _is_same_file(path: str, other: str, root: str) -> bool:
+    try:
+        return real_path(path, root) == real_path(other, root)
+    except ApptainerError:  # one of them can't be followed, which is reported when it is read
+        return path == os.path.abspath(other)
+
+
+def read_system(module: AnsibleModule, root: str = "/") -> Tuple[RemoteConfig, bool]:
+    """What the global file holds, for a change to a user's, and whether that is known. Warns if it can't be read."""
+    path = global_file(module.params["flavor"], module.params["sysconfdir"], root)
+    try:
+        data = read(real_path(path, root)).data
+        return RemoteConfig() if data is None else decode(data, path).config, True
+    except ApptainerError as error:
+        module.warn(f"the global file is ignored, by Apptainer too: {error}")
+        return RemoteConfig(), False

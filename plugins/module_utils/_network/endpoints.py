@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""Whether endpoints offer what they should, and whether their token services accept tokens."""
+
+import contextlib
+from typing import Callable, List, Mapping, NamedTuple, Optional
+
+from .._errors import NetworkError
+from .._redaction import without_login
+from .._values.claims import EndpointServices, EndpointToken
+from .._values.uri import DEFAULT_ENDPOINT_URI, hardcoded_keyserver
+from .client import Client, Response
+from .discovery import Services, discover, is_web_page, read_json, service_uri
+from .errors import DeadlineError, ElsewhereError, status_text, timed_out
+from .threads import run_all
+from .verdict import Verdict
+
+_MOST_SERVICES = 32
+_LONGEST_VERSION = 100  # characters
+_TOKEN_REJECTED = "the token is rejected; it is wrong, expired or revoked, so create a new one"
+_TOKEN_ANSWERS: Mapping[int, str] = {
+    401: _TOKEN_REJECTED,
+    403: _TOKEN_REJECTED,
+    404: "the token is unknown, or this is not a token service; create a new token, or check the endpoint's tokenAPI uri",
+    406: "the token is malformed; check that it is complete and that nothing else is in it",
+    429: "it is rate limiting, so the token could not be verified; try again later",
+}
+
+
+def verify_services(claim: EndpointServices, client: Client) -> Verdict:
+    """By the discovery document. Raises NetworkError.
+
+    Of `cloud.apptainer.org` Apptainer asks for neither library nor keyserver: it has no library and a fixed keyserver there.
+    Source: `internal/pkg/remote/endpoint/service.go`.
+    """
+    uri = without_login(claim.uri)
+    if claim.uri == DEFAULT_ENDPOINT_URI and "library" in claim.services:
+        return Verdict(False, f"Apptainer has no library at {uri}, whatever that server answers (this is fixed in Apptainer); use another endpoint")
+    fixed = ("keyserver",) if hardcoded_keyserver(claim.uri) else ()
+    to_ask = [name for name in claim.services if name not in fixed]
+    if to_ask or not claim.services:
+        services = discover(client, claim.uri, claim.insecure)
+        for name in to_ask:
+            service_uri(services, name)
+    if not claim.services:
+        return Verdict(True, f"{uri} has a discovery document")
+    return Verdict(True, f"{uri} offers the required services ({', '.join(claim.services)})")
+
+
+def verify_token(claim: EndpointToken, client: Client) -> Verdict:
+    """By the token service that the endpoint names. Raises NetworkError.
+
+    Apptainer (`internal/pkg/util/auth/token.go`) takes any 200 for a yes. Here it must be JSON without an error, as real services answer
+    unknown addresses with 200 and a web page; and a request without a token must not get the same answer.
+    """
+    url = f"{service_uri(discover(client, claim.uri, claim.insecure), 'token')}/v1/token-status"
+    subject = f"the token service {without_login(url)}"
+    if url.lower().startswith("http:") and not claim.insecure:
+        return Verdict(False, f"{subject} uses plain http, so the token was not sent: give the service an https uri (tokenAPI in the endpoint's "
+                              "discovery document), or use verify: never")
+    answer = client.get(url, f"Bearer {claim.token}")
+    if _confirms(answer):
+        with contextlib.suppress(ElsewhereError):  # to be redirected to another server, to log in there, is no confirmation
+            if _confirms(client.get(url, same_server=True)):
+                return Verdict(None, f"{subject} gives the same answer without a token, so the token could not be verified")
+        return Verdict(True, f"{subject} accepts the token")
+    if answer.status == 200:
+        content = "a web page" if is_web_page(answer) else "something other than a token status"
+        return Verdict(False, f"{subject} answers with {content}, so it is not a token service; check the endpoint's tokenAPI uri")
+    unknown = "server error, so the token could not be verified; see its log" if answer.status >= 500 else "the token is not accepted; check it"
+    return Verdict(False, f"{subject} answers {status_text(answer.status)}: {_TOKEN_ANSWERS.get(answer.status, unknown)}")
+
+
+def _confirms(answer: Response) -> bool:
+    """Whether a token service's answer says that all is well."""
+    try:
+        document = read_json(answer)
+    except ValueError:
+        return False
+    return answer.status == 200 and isinstance(document, dict) and not document.get("error") and not document.get("errors")
+
+
+class ServiceStatus(NamedTuple):
+    """One service of an endpoint: its `version`, or the `error` that occurred in asking for it."""
+
+    name: str
+    uri: str
+    version: Optional[str]
+    error: Optional[str]
+
+
+def service_statuses(services: Services, client: Client) -> List[ServiceStatus]:
+    """The version of every service, asked in parallel, sorted by name.
+
+    As `apptainer remote status` (`internal/app/apptainer/remote_status.go`): `/version`, without a credential. Of a document that names
+    more than `_MOST_SERVICES` services only so many are asked, so that nobody makes this machine ask half the world.
+    """
+    names = sorted(services.uris)[:_MOST_SERVICES]
+
+    def check(name: str) -> Callable[[], str]:
+        return lambda: _version(service_uri(services, name), client)
+
+    statuses = []
+    for name, outcome in zip(names, run_all([check(name) for name in names], client.options.timeout)):
+        error = str(outcome) if isinstance(outcome, NetworkError) else None
+        if isinstance(outcome, DeadlineError):
+            error = str(timed_out(f"the {name} service", client.options.timeout))
+        statuses.append(ServiceStatus(name, without_login(services.uris[name]), None if error else str(outcome), error))
+    return statuses
+
+
+def _version(uri: str, client: Client) -> str:
+    answer = client.get(f"{uri}/version")
+    url = f"{without_login(uri)}/version"
+    if answer.status != 200:
+        raise NetworkError(f"{url} answers {status_text(answer.status)}")
+    try:
+        document = read_json(answer)
+    except ValueError:
+        document = None
+    data = document.get("data") if isinstance(document, dict) else None
+    version = data.get("version") if isinstance(data, dict) else None
+    if not isinstance(version, str) or not version:
+        raise NetworkError(f"{url} answers with something other than a version")
+    return version[:_LONGEST_VERSION]

@@ -1,0 +1,15 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tables of cases, each row with its name first."""
+
+import pytest
+
+
+def table(rows):
+    """The rows for `pytest.mark.parametrize`, with their names as ids. Two rows of one name would get numbers that say nothing: refused."""
+    rows = list(rows)
+    names = [row[0] for row in rows]
+    assert len(set(names)) == len(names), f"used twice: {sorted({name for name in names if names.count(name) > 1})}"
+    return [pytest.param(*row[1:], id=row[0]) for row in rows]

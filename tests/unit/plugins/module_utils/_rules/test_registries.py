@@ -1,0 +1,218 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Logins to registries in a docker-config.json; with Credentials, and beside other logins, in test_logins.py."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.registries import (
+    Registry,
+    checked_registry_uri,
+    encode_login,
+    only_hosts,
+    set_logins,
+)
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import (
+    DockerConfig,
+    HostKeys,
+    canonical_host,
+    keys_for_host,
+    registry_key,
+    stored_logins,
+)
+from hypothesis import given
+from support import docker_configs
+from support.docker_configs import HOSTS, NAMES, PASSWORDS, config
+from support.growth import assert_linear
+from support.tables import table
+
+HUB_KEY = "https://index.docker.io/v1/"
+AUTH = "YWxpY2U6czNjcmV0"  # alice:s3cret
+OLD = "b2xkOm9sZA=="  # old:old
+
+
+def login(value, host, username, password):
+    return set_logins(value, {host: (username, password)})
+
+
+def logout(value, host):
+    return set_logins(value, {host: None})
+
+
+# URIs
+
+@pytest.mark.parametrize(("uri", "address"), [
+    ("docker://r.example", ("docker", "r.example")), ("oras://r.example:5000", ("oras", "r.example:5000")),
+    (" DOCKER://R.example// ", ("docker", "r.example")), ("docker://[::1]:5000/", ("docker", "[::1]:5000")),
+    ("oras://[FE80::1]", ("oras", "[fe80::1]")),
+    ("docker://localhost:1", ("docker", "localhost:1")), ("docker://reg_1.example:65535", ("docker", "reg_1.example:65535")),
+    ("docker://ä.example", ("docker", "ä.example")),
+])  # fmt: skip
+def test_checked_registry_uri(uri, address):
+    found = checked_registry_uri(uri)
+    assert found == address
+    assert found.uri == f"{address[0]}://{address[1]}"
+    assert checked_registry_uri(found.uri) == found
+
+
+@pytest.mark.parametrize(("uri", "reason"), [
+    ("r.example", "no scheme"), ("localhost:5000", "no scheme"), ("//r.example", "no scheme"), ("", "no scheme"), ("docker:r.example", "no scheme"),
+    ("alice:s3cret@r.example", "no scheme"), ("https://r.example", "the scheme https"), ("library://r.example", "the scheme library"),
+    ("docker://alice:s3cret@r.example", "user name or password"), ("docker://r.example/s3cret@x", "user name or password"),
+    ("docker://r.example?s3cret", "query or fragment"), ("docker://r.example#s3cret", "query or fragment"),
+    ("docker://r.example/s3cret", "has a path"), ("docker://r.example/a/", "has a path"), ("docker://", "no valid host name"),
+    ("docker:///", "no valid host name"),
+    ("docker://:5000", "no valid host name"), ("docker://r.example:", "no valid host name"), ("docker://alice:s3cret", "no valid host name"),
+    ("docker://r example", "no valid host name"), ("docker://r\texample", "no valid host name"), ("docker://::1", "no valid host name"),
+    ("docker://[::1", "no valid host name"), ("docker://[::]", "no valid host name"), ("docker://r%41", "no valid host name"),
+    ("docker://r.example:123456", "no valid host name"),
+    ("docker://r.example:0", "the port 0"), ("docker://r.example:65536", "the port 65536"), ("docker://...", "no valid host name"),
+])  # fmt: skip
+def test_checked_registry_uri_refuses(uri, reason):
+    with pytest.raises(RuleError, match=reason) as caught:
+        checked_registry_uri(uri)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_text_form_of_a_registry():
+    assert repr(Registry("docker", "h")) == "Registry(scheme='docker', host='h')"
+
+
+# logins
+
+SPELLINGS = ["reg.example", "reg.example/", "REG.EXAMPLE", "http://reg.example", "https://reg.example", "https://reg.example/", "https://reg.example/v1/",
+       "HTTPS://Reg.Example/V2", "reg.example/v1", "https://u:p@reg.example/v2/"]
+HUB = ["docker.io", "index.docker.io", "https://registry-1.docker.io/v2/", HUB_KEY, "https://index.docker.io/v1"]
+PARTS = ["reg.example/org", "https://reg.example/org/app", "REG.example/v3", "reg.example/v1/x"]
+FOREIGN = ["reg.example:5000", "x.reg.example", "docker.io/library", "", "https://"]
+ALL = config({key: {"auth": OLD} for key in [*SPELLINGS, *HUB, *PARTS, *FOREIGN]})
+NEW = {"auth": AUTH}
+LOGINS = [  # what, before, after
+    ("no file", DockerConfig(), config({"reg.example": NEW})),
+    ("no list of logins", DockerConfig({"a": 1}, True), config({"reg.example": NEW}, a=1)),
+    ("null in place of the list", DockerConfig({"a": 1, "auths": None}, True), config({"reg.example": NEW}, a=1)),
+    ("another login", config({"reg.example": {"auth": OLD}}), config({"reg.example": NEW})),
+    ("null in place of a login", config({"reg.example": None}), config({"reg.example": NEW})),
+    ("a login as 1.3.0 wrote it, with unknown fields",
+     config({"reg.example": {"username": "alice", "password": "s3cret", "serveraddress": "x", "email": "e", "more": [1]}}),
+     config({"reg.example": {"auth": AUTH, "email": "e", "more": [1]}})),
+    ("tokens", config({"reg.example": {"auth": AUTH, "identitytoken": "t", "registrytoken": "t"}}), config({"reg.example": NEW})),
+    ("all spellings of the host", config({key: {"auth": OLD} for key in SPELLINGS}), config({"reg.example": NEW})),
+    ("other hosts and a part of this one",
+     config({"REG.example": {"auth": OLD}, "reg.example:5000": {"identitytoken": "t"}, "reg.example/org": {"username": "u", "password": "p"}}),
+     config({"reg.example": NEW, "reg.example:5000": {"identitytoken": "t"}, "reg.example/org": {"username": "u", "password": "p"}})),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), table(LOGINS))
+def test_login(before, after):
+    assert login(before, "reg.example", "alice", "s3cret") == after
+    assert login(after, "Reg.example", "alice", "s3cret") == after
+
+
+def test_login_and_logout_on_docker_hub():
+    before = config({key: {"auth": OLD} for key in [*HUB, "docker.io/library"]})
+    after = login(before, "registry-1.docker.io", "alice", "s3cret")
+    assert after == config({HUB_KEY: NEW, "docker.io/library": {"auth": OLD}})
+    assert logout(before, "docker.io") == config({"docker.io/library": {"auth": OLD}})
+
+
+def test_logout_of_nobody_changes_nothing():
+    for value in (DockerConfig(), DockerConfig({"auths": None}, True), ALL):
+        assert logout(value, "nobody.example") is value
+
+
+@pytest.mark.parametrize(("username", "password", "reason"), table([
+    ("no username", "", "s3cret", "the username is empty; set one"),
+    ("a colon in the username", "a:b", "s3cret", "the username has a colon, at which servers split it"),
+    ("no password", "a", "", "the password is empty; set one, or remove the login with state: absent"),
+    ("NUL at the end", "a", "s3cret\0", "NUL character, which Apptainer drops; use one without it"),
+    ("NUL at the beginning", "a", "\0s3cret", "NUL character"),
+    ("half a character", "a", "s3cret\ud800", "lone surrogate"),
+]))
+def test_what_basic_cannot_carry(username, password, reason):
+    with pytest.raises(RuleError, match=reason) as caught:
+        encode_login(username, password)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+HELPERS = [  # what, the other keys of the file, a host, the helper that manages it
+    ("a helper", {"credHelpers": {"h": "x"}}, "h", "x"),
+    ("a store", {"credsStore": "s"}, "h", "s"),
+    ("Docker Hub under another name", {"credHelpers": {"docker.io": "x"}}, "index.docker.io", "x"),
+]
+
+
+@pytest.mark.parametrize(("others", "host", "name"), table(HELPERS))
+def test_a_login_that_a_helper_manages_is_refused(others, host, name):
+    value = config(**others)
+    assert logout(value, host) == value
+    with pytest.raises(RuleError) as caught:
+        login(value, host, "alice", "s3cret")
+    error = caught.value
+    assert error.subject == f"registry {host}"
+    assert error.reason.startswith(f'the credential helper "{name}" manages its logins (credHelpers or credsStore)')
+    assert error.reason.endswith(f"log in with docker login {host}, or use another auth_file")
+    assert "s3cret" not in str(error)
+
+
+@pytest.mark.parametrize("others", table([
+    ("the host is exempt", {"credHelpers": {"h": ""}, "credsStore": "s"}),
+    ("of another host", {"credHelpers": {"other": "x"}}),
+]))
+def test_a_login_that_no_helper_manages_is_stored(others):
+    assert keys_for_host(login(config(**others), "h", "u", "p"), "h") == ["h"]
+
+
+def test_bytes_that_are_no_text_survive():
+    (item,) = stored_logins(config({"h": {"auth": "YTr/"}}))
+    assert encode_login(item.username, item.password) == "YTr/"
+
+
+def test_only_hosts():
+    assert keys_for_host(only_hosts(ALL, ["reg.example", "index.docker.io"]), "reg.example") == SPELLINGS
+    assert list(only_hosts(ALL, ["docker.io"]).tree["auths"]) == HUB
+    assert only_hosts(config({"h": NEW}), ["H"]) == config({"h": NEW})
+    assert only_hosts(ALL, []) == config()
+
+
+# properties
+
+@given(docker_configs.LOGINS, HOSTS, NAMES, PASSWORDS)
+def test_login_twice_is_login_once(before, host, username, password):
+    once = login(before, host, username, password)
+    assert login(once, host, username, password) == once
+    assert keys_for_host(once, host) == [registry_key(host)]
+    assert (registry_key(host), canonical_host(host), username, password) in stored_logins(once)
+
+
+@given(docker_configs.LOGINS, HOSTS, NAMES, PASSWORDS)
+def test_logout_after_login_is_logout(before, host, username, password):
+    without = logout(before, host)
+    assert logout(login(before, host, username, password), host) == without
+    assert logout(without, host) == without
+    assert not keys_for_host(without, host)
+    assert all(item.host != canonical_host(host) or item.key in HostKeys(before).namespaced[item.host] for item in stored_logins(without))
+
+
+@given(docker_configs.LOGINS, HOSTS)
+def test_all_the_rest_is_left_alone(before, host):
+    after = login(before, host, "alice", "s3cret")
+    mine = {*keys_for_host(before, host), registry_key(host)}
+    assert {key: entry for key, entry in after.tree["auths"].items() if key not in mine} == {
+        key: entry for key, entry in before.tree["auths"].items() if key not in mine}
+    assert {**after.tree, "auths": None} == {**before.tree, "auths": None}
+    assert HostKeys(after).namespaced == HostKeys(before).namespaced
+
+
+def test_the_time_grows_with_the_number_of_logins():
+    def work(logins):
+        value = set_logins(config(), logins)
+        assert set_logins(value, dict.fromkeys(logins)) == config()
+        assert len(stored_logins(value)) == len(logins)
+
+    assert_linear(work, lambda size: {f"r{number}.example": ("alice", f"s3cret{number}") for number in range(size)})
