@@ -55,7 +55,7 @@ class NetworkError(ApptainerError):
 
 
 class VerificationError(ApptainerError):
-    """A credential did not pass its proof; `result` is what the task says beside the message."""
+    """A server did not accept what was verified. `result` is what the task returns beside the message."""
 
     def __init__(self, message: str, result: Mapping[str, Any]) -> None:
         super().__init__(message)

@@ -152,7 +152,7 @@ class DiscoveryFailed(RuleError):
 
 
 def builtin_keyserver(remote, served):
-    """The endpoint's own keyserver, from what the loopback web server answered when the case was recorded."""
+    """The endpoint's built-in keyserver, from what the loopback web server answered when the case was recorded."""
     if remote.uri == DEFAULT_ENDPOINT_URI:
         return DEFAULT_KEYSERVER_URI
     url = requested_url(remote.uri, remote.insecure).replace("http://localhost:80/", "http://localhost/")

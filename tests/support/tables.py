@@ -13,3 +13,9 @@ def table(rows):
     names = [row[0] for row in rows]
     assert len(set(names)) == len(names), f"used twice: {sorted({name for name in names if names.count(name) > 1})}"
     return [pytest.param(*row[1:], id=row[0]) for row in rows]
+
+
+def by_text(rows):
+    """The rows for `pytest.mark.parametrize`, with ids of the short texts and truth values in them; for all else pytest would only count."""
+    return [pytest.param(*row, id=" | ".join(str(value) for value in row if isinstance(value, str | bytes | bool | type(None)) and len(str(value)) <= 80))
+            for row in rows]

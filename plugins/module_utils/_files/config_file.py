@@ -60,7 +60,7 @@ def real_path(path: str, root: str = "/", is_file: bool = True) -> str:
     A link in place of the file is followed only to what its owner could have put there: something inside the link's own directory
     (unless that is sticky, as /tmp), or a target of the same owner; for a missing target its nearest existing parent counts. So root
     neither rewrites /etc/shadow for a user nor keeps the node's configuration in a user's file. A link in place of a directory on the
-    path must pass the same test, unless root or the running user made it: /home on another disk is how the administrator built the system.
+    path must pass the same test, unless root or the running user created it: /home on another disk is how the administrator built the system.
 
     With `is_file` false, `path` is that of a directory, and a link in its place is judged as one of a directory on the path.
 
@@ -195,7 +195,7 @@ def replace(*changes: Replacement) -> None:
 
 
 def _prepare(stack: contextlib.ExitStack, change: Replacement) -> Tuple[Replacement, int, str]:
-    """The temporary files of a change, made; with the descriptor of their directory. They go when the stack is left."""
+    """Creates the temporary files of a change; returns them with the descriptor of their directory. They are removed with the stack."""
     directory, name = os.path.split(change.path)
     temporary = f".{name}.ansible-{os.urandom(8).hex()}"
     with _explained(change.path, "write", " The file is unchanged."):
@@ -340,7 +340,7 @@ def _make(path: str, mode: int) -> bool:
         except FileExistsError:  # another task was faster
             return False
         with _open(name, _DIRECTORY, parent) as fd:
-            if os.listdir(fd):  # else root could be made to give away a directory that was renamed to this name
+            if os.listdir(fd):  # else root could be tricked into giving away a directory that was renamed to this name
                 raise StoreError(f"{path}: was replaced while it was being created. Find out what replaces it, and run again.")
             _give_to_owner_of(parent, fd)
             os.fchmod(fd, mode)
@@ -348,14 +348,14 @@ def _make(path: str, mode: int) -> bool:
 
 
 def _give_to_owner_of(parent: int, fd: int) -> None:
-    """Root makes things for others: what is in a user's directory must be the user's. Others make their own."""
+    """Root creates files for others: what is in a user's directory must belong to the user. Others create their own."""
     if os.geteuid() == 0:
         status = os.fstat(parent)
         os.fchown(fd, status.st_uid, status.st_gid)
 
 
 def _fill(parent: int, change: Replacement, temporary: str, data: bytes) -> None:
-    """Makes the temporary file: whole, prepared, on disk."""
+    """Creates the temporary file: whole, prepared, on disk."""
     directory, name = os.path.split(change.path)
     old = _status(name, parent)
     with _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, parent) as fd:

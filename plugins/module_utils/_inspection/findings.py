@@ -161,7 +161,7 @@ def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:
         # `cmd/internal/cli/apptainer.go` getRemote: Exclusive counts only in SyncFrom, for users who have a file;
         # `use --exclusive` and then `use --global` of another one lead to it (remote_ops-1.5.3-0328)
         yield Finding("exclusive-not-default", "error", path, f"users without their own file get {quoted(config.active)}, all others this exclusive "
-                                                              "endpoint; set exclusive: true for it again", exclusive[0])
+                                                              "endpoint; set exclusive: true for it again", remote=exclusive[0])
     for name, remote in sorted(config.remotes.items()):
         for finding in _global_endpoint(path, remote):
             yield finding._replace(remote=name)
@@ -217,7 +217,7 @@ def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig
             # "is global and can't be removed" (merge-1.5.3-0054), "has been set exclusive by the system administrator" (merge-1.5.3-0014)
             consequence = "; it is still exclusive here and locks this user out" if remote.exclusive else ""
             yield Finding("stale-copy", "error" if remote.exclusive else "warning", path,
-                          f"this is a copy of a global endpoint that no longer exists{consequence}; remove it with state: absent", name)
+                          f"this is a copy of a global endpoint that no longer exists{consequence}; remove it with state: absent", remote=name)
 
 
 def _own_endpoint(path: str, remote: Remote, system_remote: Optional[Remote]) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ class Verification(NamedTuple):
 
     @property
     def warnings(self) -> Tuple[str, ...]:
-        """What was asked and proves nothing, a sentence each."""
+        """What was asked and verifies nothing, a sentence each."""
         return tuple(f"{item.name}: {item.reason}" for item in self.named if item.verified is None and item.counts)
 
     @property

@@ -76,7 +76,7 @@ def needs_discovery(config: RemoteConfig, wanted: PlacedKeyserver) -> Optional[R
 
 
 def place_keyserver(config: RemoteConfig, wanted: PlacedKeyserver, builtin: Optional[str] = None) -> Desired:
-    """Put the declared keyserver into the global file `config`. `builtin` is what the endpoint asked by needs_discovery() said.
+    """Put the declared keyserver into the global file `config`. `builtin` is the answer of the endpoint that needs_discovery() named.
 
     Keyservers in use come first and skipped ones behind them: in front they would make `apptainer keyserver add` insert at the wrong place
     (AddKeyserver applies the order to the list with the skipped ones). A list in which nothing in use changes is not touched. Apptainer

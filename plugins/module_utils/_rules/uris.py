@@ -21,7 +21,7 @@ _KEYSERVER_SCHEMES = ("http", "https", "hkp", "hkps")
 
 
 class EndpointUri(NamedTuple):
-    """The URI of a declared endpoint as it is to be stored, its insecure (None: not said), and what the user should hear about it."""
+    """The URI of a declared endpoint as it is to be stored, its insecure (None: not set), and what the user should hear about it."""
 
     uri: str
     insecure: Optional[bool]
@@ -31,7 +31,7 @@ class EndpointUri(NamedTuple):
 def checked_endpoint_uri(uri: str, insecure: Optional[bool] = None) -> EndpointUri:
     """The spelling of a declared endpoint URI that every Apptainer from 1.1 to 1.5 can use.
 
-    `insecure` of None means not said; then `https://` says that it is false, while `http://` needs it to be true. The spelling is normally
+    `insecure` of None means not set; then `https://` means that it is false, while `http://` needs it to be true. The spelling is normally
     what `remote add` stores (recorded runs of remote_ops). With a port or an IPv6 address, which no version from 1.1 on can use in that
     form, it has `//` in front (see requested_url()). Raises RuleError, without quoting userinfo, where no spelling works.
     """

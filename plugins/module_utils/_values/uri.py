@@ -67,7 +67,7 @@ def parse(text: str) -> Url:
             raise RuleError("invalid userinfo")
         _check_escapes(userinfo)
         rest = slash + path
-    return Url(scheme, "", userinfo, host, _unescape(rest), query, fragment)
+    return Url(scheme=scheme, userinfo=userinfo, host=host, path=_unescape(rest), query=query, fragment=fragment)
 
 
 def _split_scheme(text: str) -> Tuple[str, str]:

@@ -15,6 +15,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._formats import yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import decode
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tables import by_text
 
 pytestmark = pytest.mark.usefixtures("parser")
 
@@ -42,7 +43,7 @@ def test_encodings(data):
     assert uri(data) == "é.example"
 
 
-@pytest.mark.parametrize(("data", "message"), [
+@pytest.mark.parametrize(("data", "message"), by_text([
     (b"Active: a\nRemotes: \xe9\n", ", line 2, column 10: the file is not UTF-8 text"),
     (b"\xef\xbb\xbfActive: \xe9\n", ", line 1, column 9: the file is not UTF-8 text"),
     (b"Active: \xed\xa0\xbd\n", ", line 1, column 9: the file is not UTF-8 text"),
@@ -54,7 +55,7 @@ def test_encodings(data):
     ("Active: a\uffff\n", ", line 1, column 10: there is a character U+FFFF"),
     ("\ufeff\ufeffActive: a\n", ", line 1, column 1: there is a character U+FEFF"),
     ("Active: a\n\ufeffRemotes: {}\n", ", line 2, column 1: there is a character U+FEFF"),
-])
+]))
 def test_not_text(data, message):
     assert refusal(data).startswith(message)
 
@@ -91,7 +92,7 @@ def test_no_bytes():
 
 # Syntax
 
-@pytest.mark.parametrize(("text", "message"), [
+@pytest.mark.parametrize(("text", "message"), by_text([
     ("\tActive: a\n", ", line 1, column 1: a character is here that cannot begin a value: a tab as indentation"),
     ("Active: @a\n", ", line 1, column 9: a character is here that cannot begin a value"),
     ("Active: a: b\n", ", line 1, column 10: this colon cannot end a key"),
@@ -127,7 +128,7 @@ def test_no_bytes():
     ("{}\n...\n@", ", line 3, column 1: a character is here"),
     ("{}\n---\n@", ", line 3, column 1: a character is here"),
     ("[" * 101, ", line 1, column 100: more than 100 levels are nested here"),
-])
+]))
 def test_not_yaml(text, message):
     refused = refusal(text)
     assert message in refused

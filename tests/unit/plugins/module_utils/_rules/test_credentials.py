@@ -7,17 +7,18 @@ from __future__ import annotations
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.credentials import Credentials, credential_key
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential
+from support.tables import by_text
 
 A = Credential("https://a.example")
 B = Credential("docker://b.example")
 C = Credential("https://c.example")
 
 
-@pytest.mark.parametrize(("uri", "key"), [
+@pytest.mark.parametrize(("uri", "key"), by_text([
     ("docker://R.example/v2", ("docker", "r.example")), ("ORAS://r:1", ("oras", "r:1")), ("HTTPS://k/x", ("https", "k")),
     ("hkp://k", ("http", "k:11371")),
     ("ftp://k", ("", "ftp://k")), ("docker://%zz", ("", "docker://%zz")), ("", ("", "")),
-])  # fmt: skip
+]))  # fmt: skip
 def test_credential_key(uri, key):
     assert credential_key(uri) == key
 

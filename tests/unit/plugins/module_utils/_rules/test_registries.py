@@ -27,7 +27,7 @@ from hypothesis import given
 from support import docker_configs
 from support.docker_configs import HOSTS, NAMES, PASSWORDS, config
 from support.growth import assert_linear
-from support.tables import table
+from support.tables import by_text, table
 
 HUB_KEY = "https://index.docker.io/v1/"
 AUTH = "YWxpY2U6czNjcmV0"  # alice:s3cret
@@ -44,13 +44,13 @@ def logout(value, host):
 
 # URIs
 
-@pytest.mark.parametrize(("uri", "address"), [
+@pytest.mark.parametrize(("uri", "address"), by_text([
     ("docker://r.example", ("docker", "r.example")), ("oras://r.example:5000", ("oras", "r.example:5000")),
     (" DOCKER://R.example// ", ("docker", "r.example")), ("docker://[::1]:5000/", ("docker", "[::1]:5000")),
     ("oras://[FE80::1]", ("oras", "[fe80::1]")),
     ("docker://localhost:1", ("docker", "localhost:1")), ("docker://reg_1.example:65535", ("docker", "reg_1.example:65535")),
     ("docker://ä.example", ("docker", "ä.example")),
-])  # fmt: skip
+]))  # fmt: skip
 def test_checked_registry_uri(uri, address):
     found = checked_registry_uri(uri)
     assert found == address

@@ -15,6 +15,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._rules.uris import E
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import requested_url, same_keyserver
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from support.tables import by_text
 from support.uris import PASSWORDS, TEXTS
 
 DROPPED = "uri has a %s, which Apptainer does not store; remove it from uri"
@@ -138,12 +139,12 @@ UNUSABLE_KEYSERVERS = [
 ]
 
 
-@pytest.mark.parametrize(("uri", "insecure", "declared"), DECLARED)
+@pytest.mark.parametrize(("uri", "insecure", "declared"), by_text(DECLARED))
 def test_checked_endpoint_uri(uri, insecure, declared):
     assert checked_endpoint_uri(uri, insecure) == declared
 
 
-@pytest.mark.parametrize(("uri", "insecure", "message"), UNUSABLE)
+@pytest.mark.parametrize(("uri", "insecure", "message"), by_text(UNUSABLE))
 def test_checked_endpoint_uri_refuses(uri, insecure, message):
     with pytest.raises(RuleError) as caught:
         checked_endpoint_uri(uri, insecure)
@@ -171,7 +172,7 @@ def test_checked_keyserver_uri(uri):
     assert checked_keyserver_uri(uri) == uri
 
 
-@pytest.mark.parametrize(("uri", "message"), UNUSABLE_KEYSERVERS)
+@pytest.mark.parametrize(("uri", "message"), by_text(UNUSABLE_KEYSERVERS))
 def test_checked_keyserver_uri_refuses(uri, message):
     with pytest.raises(RuleError) as caught:
         checked_keyserver_uri(uri)

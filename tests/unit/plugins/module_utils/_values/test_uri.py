@@ -19,6 +19,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import (
     same_requested_url,
 )
 from hypothesis import given
+from support.tables import by_text
 from support.uris import TEXTS
 
 PARSED = [
@@ -205,12 +206,12 @@ SAME_KEYSERVER = [
 ]
 
 
-@pytest.mark.parametrize(("text", "url"), PARSED)
+@pytest.mark.parametrize(("text", "url"), by_text(PARSED))
 def test_parse(text, url):
     assert parse(text) == url
 
 
-@pytest.mark.parametrize(("text", "reason"), UNPARSABLE)
+@pytest.mark.parametrize(("text", "reason"), by_text(UNPARSABLE))
 def test_parse_refuses_with_the_reason_of_go(text, reason):
     with pytest.raises(RuleError) as caught:
         parse(text)
@@ -222,7 +223,7 @@ def test_parse_refuses_a_path_that_yaml_cannot_hold():
         parse("https://h/%41%ff/x")
 
 
-@pytest.mark.parametrize(("stored", "insecure", "url"), REQUESTED)
+@pytest.mark.parametrize(("stored", "insecure", "url"), by_text(REQUESTED))
 def test_requested_url(stored, insecure, url):
     assert requested_url(stored, insecure) == url
 
@@ -234,7 +235,7 @@ def test_requested_url_refuses_what_apptainer_fails_to_parse(stored):
 
 
 @pytest.mark.parametrize("insecure", [False, True])
-@pytest.mark.parametrize(("stored", "usable"), USABLE)
+@pytest.mark.parametrize(("stored", "usable"), by_text(USABLE))
 def test_is_usable(stored, usable, insecure):
     assert is_usable(stored, insecure) is usable
 
@@ -245,12 +246,12 @@ def test_same_requested_url(one, other, same):
     assert same_requested_url(*other, *one) is same
 
 
-@pytest.mark.parametrize(("uri", "identity"), KEYSERVER_IDENTITY)
+@pytest.mark.parametrize(("uri", "identity"), by_text(KEYSERVER_IDENTITY))
 def test_keyserver_identity(uri, identity):
     assert keyserver_identity(uri) == identity
 
 
-@pytest.mark.parametrize(("one", "other", "same"), SAME_KEYSERVER)
+@pytest.mark.parametrize(("one", "other", "same"), by_text(SAME_KEYSERVER))
 def test_same_keyserver(one, other, same):
     assert same_keyserver(one, other) is same
     assert same_keyserver(other, one) is same
