@@ -17,5 +17,8 @@ def table(rows):
 
 def by_text(rows):
     """The rows for `pytest.mark.parametrize`, with ids of the short texts and truth values in them; for all else pytest would only count."""
-    return [pytest.param(*row, id=" | ".join(str(value) for value in row if isinstance(value, str | bytes | bool | type(None)) and len(str(value)) <= 80))
-            for row in rows]
+    return [pytest.param(*row, id=" | ".join(map(str, filter(_is_readable, row)))) for row in rows]
+
+
+def _is_readable(value):
+    return isinstance(value, str | bytes | bool | type(None)) and len(str(value)) <= 80

@@ -62,7 +62,7 @@ def parse(text: str) -> Url:
     if rest.startswith("//") and (scheme or not rest.startswith("///")):
         authority, slash, path = rest[2:].partition("/")
         userinfo, _at, host = authority.rpartition("@")
-        host = _host(host)
+        host = _unescaped_host(host)
         if not _USERINFO.match(userinfo):
             raise RuleError("invalid userinfo")
         _check_escapes(userinfo)
@@ -99,7 +99,7 @@ def _unescape(text: str) -> str:
     return _ESCAPES.sub(decoded, text)
 
 
-def _host(host: str) -> str:
+def _unescaped_host(host: str) -> str:
     """Check and unescape a host with optional port, as net/url.parseHost."""
     end = host.rfind("]") + 1 if host.startswith("[") else host.rfind(":")
     if host.startswith("[") and not end:

@@ -372,4 +372,4 @@ def test_inspect_a_circle_below_a_root(tmp_path):
     (root / "home").symlink_to("home")
     answer = inspect(f"{root}/etc/apptainer/remote.yaml", f"{root}/home/.apptainer/remote.yaml", root=str(root))
     assert ids(answer) == ["unreadable"] * 3
-    assert "in a circle" in answer["global"]["error"]
+    assert "form a loop" in answer["global"]["error"]
