@@ -54,7 +54,7 @@ options:
   keyservers:
     description:
       - The keyservers of the endpoint, in the order in which Apptainer asks them. Keyservers that are not listed are removed.
-      - An empty list restores the endpoint's own keyserver. If not set, the keyservers do not change.
+      - An empty list restores the endpoint's built-in keyserver. If not set, the keyservers do not change.
       - This can only be set in the global file.
     type: list
     elements: dict
@@ -68,10 +68,10 @@ options:
         type: bool
       builtin:
         description:
-          - Whether this is the endpoint's own keyserver. Apptainer sends it the endpoint's token.
+          - Whether this is the endpoint's built-in keyserver. Apptainer sends it the endpoint's token.
             To any other keyserver, Apptainer sends the login that the user has stored for it.
           - If not set, the stored setting does not change. A new keyserver is not the endpoint's own, except that
-            C(https://keys.openpgp.org) is the own keyserver of C(cloud.apptainer.org).
+            C(https://keys.openpgp.org) is the built-in keyserver of C(cloud.apptainer.org).
         type: bool
   services:
     description:

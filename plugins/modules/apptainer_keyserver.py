@@ -38,7 +38,8 @@ options:
   state:
     description:
       - Whether Apptainer should use the keyserver.
-      - V(absent) removes the keyserver. The endpoint's own keyserver is marked as skipped instead, as Apptainer does, and V(present) restores it.
+      - V(absent) removes the keyserver. The endpoint's built-in keyserver is marked as skipped instead, as Apptainer does, and V(present)
+        restores it.
       - The last keyserver in use cannot be removed.
     type: str
     choices: [present, absent]
@@ -55,9 +56,9 @@ options:
     type: bool
   builtin_uri:
     description:
-      - The URI of the endpoint's own keyserver. As long as the endpoint has no list of keyservers, this is the only one.
+      - The URI of the endpoint's built-in keyserver. As long as the endpoint has no list of keyservers, this is the only one.
         When the module creates a list, it becomes the first entry.
-      - If not set, the module asks the endpoint for it when it creates a list, as Apptainer does. The own keyserver of
+      - If not set, the module asks the endpoint for it when it creates a list, as Apptainer does. The built-in keyserver of
         C(cloud.apptainer.org) is known, so that endpoint is not asked.
       - The options for TLS and O(timeout) are used only for this request.
     type: str
@@ -74,14 +75,14 @@ EXAMPLES = r"""
     order: 1
   become: true
 
-- name: Add a keyserver to the site's endpoint without asking the endpoint for its own keyserver
+- name: Add a keyserver to the site's endpoint without asking the endpoint for its built-in keyserver
   hpc.apptainer.apptainer_keyserver:
     remote: site
     uri: https://keys.openpgp.org
     builtin_uri: https://library.example.org/keystore
   become: true
 
-- name: Stop using the endpoint's own keyserver
+- name: Stop using the endpoint's built-in keyserver
   hpc.apptainer.apptainer_keyserver:
     remote: DefaultRemote
     uri: https://keys.openpgp.org
@@ -122,7 +123,7 @@ remote:
       description: Whether a token is stored.
       type: bool
     keyservers:
-      description: The keyservers of the endpoint. If the list is empty, the endpoint's own keyserver is used.
+      description: The keyservers of the endpoint. If the list is empty, the endpoint's built-in keyserver is used.
       type: list
       elements: dict
       contains:
@@ -133,10 +134,10 @@ remote:
           description: Whether Apptainer skips the verification of the keyserver's certificate.
           type: bool
         builtin:
-          description: Whether this is the endpoint's own keyserver.
+          description: Whether this is the endpoint's built-in keyserver.
           type: bool
         skip:
-          description: Whether the keyserver is not used. Apptainer marks the endpoint's own keyserver like this when it is removed.
+          description: Whether the keyserver is not used. Apptainer marks the endpoint's built-in keyserver like this when it is removed.
           type: bool
   sample:
     name: site

@@ -10,7 +10,7 @@ short_description: Manage a user's Apptainer login for a keyserver
 description:
   - Stores or removes a keyserver credential in the C(remote.yaml) of the user that the task runs as.
   - Apptainer sends the credential to keyservers that were added to an endpoint, for example with M(hpc.apptainer.apptainer_keyserver).
-    The endpoint's own keyserver gets the endpoint's token instead.
+    The endpoint's built-in keyserver gets the endpoint's token instead.
   - A new credential is verified before it replaces an old one. The server is asked for the URI itself and for its statistics, both without
     and with the credential, so a server that accepts everyone does not pass as a successful verification.
 author:

@@ -96,7 +96,7 @@ remote:
       description: Whether a token is stored.
       type: bool
     keyservers:
-      description: The keyservers of the endpoint. If the list is empty, the endpoint's own keyserver is used.
+      description: The keyservers of the endpoint. If the list is empty, the endpoint's built-in keyserver is used.
       type: list
       elements: dict
       contains:
@@ -107,10 +107,10 @@ remote:
           description: Whether Apptainer skips the verification of the keyserver's certificate.
           type: bool
         builtin:
-          description: Whether this is the endpoint's own keyserver.
+          description: Whether this is the endpoint's built-in keyserver.
           type: bool
         skip:
-          description: Whether the keyserver is not used. Apptainer marks the endpoint's own keyserver like this when it is removed.
+          description: Whether the keyserver is not used. Apptainer marks the endpoint's built-in keyserver like this when it is removed.
           type: bool
   sample:
     name: site

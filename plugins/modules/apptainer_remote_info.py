@@ -259,7 +259,7 @@ keyservers:
       description: The name of the endpoint.
       type: str
     uri:
-      description: The URI of the keyserver. V(null) if it is the endpoint's own keyserver, and the endpoint cannot be asked for it.
+      description: The URI of the keyserver. V(null) if it is the endpoint's built-in keyserver, and the endpoint cannot be asked for it.
       type: str
     error:
       description: Why the keyserver cannot be used, or V(null).

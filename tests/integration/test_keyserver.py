@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One keyserver of a global endpoint, as a real process on a real file, with a real endpoint to ask for its own keyserver."""
+"""One keyserver of a global endpoint, as a real process on a real file, with a real endpoint to ask for its built-in keyserver."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_where_there_is_no_endpoint_there_is_no_keyserver_to_remove(thrice, run,
     assert (etc.read_text() if etc.exists() else None) == text
 
 
-# The endpoint's own keyserver, asked of the endpoint
+# The endpoint's built-in keyserver, asked of the endpoint
 
 @pytest.fixture
 def live(library, etc):

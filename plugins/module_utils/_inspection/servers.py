@@ -36,7 +36,7 @@ class _Question(NamedTuple):
 
 
 class _UsedKeyserver(NamedTuple):
-    """A keyserver of the endpoint `name`; None stands for the endpoint's own one, for which the endpoint itself must be asked."""
+    """A keyserver of the endpoint `name`; None stands for the endpoint's built-in one, for which the endpoint itself must be asked."""
 
     name: str
     remote: Remote

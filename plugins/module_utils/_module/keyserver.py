@@ -41,7 +41,7 @@ def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
     discovered: Dict[Tuple[str, bool], str] = {}
 
     def builtin_keyserver(config: RemoteConfig) -> Optional[str]:
-        """The endpoint's own keyserver if it must be known: as declared, or asked of the endpoint, once."""
+        """The endpoint's built-in keyserver if it must be known: as declared, or asked of the endpoint, once."""
         remote = needs_discovery(config, wanted)
         if remote is None:
             return wanted.builtin_uri
@@ -63,9 +63,9 @@ def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
 
 
 def _discover(module: AnsibleModule, name: str, remote: Remote) -> str:
-    """The own keyserver of an endpoint, asked of the endpoint. Raises NetworkError with the endpoint's name and the way without asking."""
+    """The built-in keyserver of an endpoint, asked of the endpoint. Raises NetworkError with the endpoint's name and the way without asking."""
     try:
         return discovered_keyserver(module, remote.uri, remote.insecure)
     except NetworkError as error:
-        raise NetworkError(f"endpoint {quoted(name)}: a list of keyservers begins with the endpoint's own one, which is not known: {error} (or set "
-                           "builtin_uri, then the endpoint is not asked)") from None
+        raise NetworkError(f"endpoint {quoted(name)}: a list of keyservers begins with the endpoint's built-in one, which is not known: {error} (or "
+                           "set builtin_uri, then the endpoint is not asked)") from None

@@ -135,7 +135,7 @@ def server_questions(module: AnsibleModule, topics: Sequence[str]) -> "AskServer
 
 
 def discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> str:
-    """The own keyserver of the endpoint with this stored URI, asked of the endpoint. Raises NetworkError."""
+    """The built-in keyserver of the endpoint with this stored URI, asked of the endpoint. Raises NetworkError."""
     options = http_options(module)
     from .._network.client import Client
     from .._network.discovery import own_keyserver
