@@ -409,7 +409,7 @@ class TestProcesses:
             pytest.skip("setpriv cannot set securebits here")
         (entry,) = run(machine, prefix=keeping)["users"]
         assert entry["error"] == ("this node lets processes keep root's capabilities (securebits), so nothing can be read with the user's own "
-                                 "rights. Run the task without that.")
+                                  "rights. Run the task without that.")
 
     def test_where_the_end_of_processes_is_ignored(self, machine, run):
         machine.user("alice", remotes(), mode=0o644)

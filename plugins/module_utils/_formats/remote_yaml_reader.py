@@ -269,7 +269,7 @@ class _Reader:
     def _unknown(self, key: Node, name: str, what: str, known_keys: Tuple[str, ...]) -> FormatError:
         meant = [word for word in known_keys if word.lower() == name.lower()]
         return self.file.at(key, f"{_named('key', name)} is not one that Apptainer knows for {what} ({', '.join(known_keys)})",
-                             f'Write it as "{meant[0]}".' if meant else "Remove or correct the key.")
+                            f'Write it as "{meant[0]}".' if meant else "Remove or correct the key.")
 
     def _count(self, node: Collection) -> None:
         """Refuse a file that is almost all aliases, as Go's yaml does ("excessive aliasing"): else a small file could expand to a huge one."""

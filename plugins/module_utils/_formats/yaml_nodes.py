@@ -114,7 +114,7 @@ def text_of(data: bytes, file: SourceFile) -> str:
     control = _ASCII_CONTROL.search(text) if len(text) == len(data) else re.search(_CONTROL, text)
     if control:
         raise file.error(*_position(text[:control.start()]), problem=f"there is a character U+{ord(control.group()):04X}, which YAML forbids",
-                          remedy="Remove it, or write it as an escape in double quotes.")
+                         remedy="Remove it, or write it as an escape in double quotes.")
     return text
 
 

@@ -38,6 +38,7 @@ TWO = config("a", a=shared("a.example"), b=shared("b.example"))
 RULED = config("a", a=shared("a.example", exclusive=True), b=shared("b.example"))
 OVERRULED = config("b", a=shared("a.example", exclusive=True), b=shared("b.example"))
 
+
 def test_exclusives_are_sorted():
     assert exclusives({"b": shared(exclusive=True), "c": shared(), "a": own(exclusive=True)}) == ["a", "b"]
 

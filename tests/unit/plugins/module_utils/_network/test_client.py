@@ -34,6 +34,7 @@ from support.web import Reply, json_reply, serve
 
 # Asking
 
+
 def test_the_request():
     with serve(lambda request: json_reply({}, headers=[("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")])) as server:
         answer = get(server.url + "/a?b=c", LOGIN)

@@ -162,7 +162,7 @@ def test_in_check_mode_an_earlier_task_may_add_the_endpoint_of_a_token():
 def test_warnings_about_endpoints_are_passed_on():
     files = Files(user(site=Remote("x.example", "t")), NO_DOCKER)
     assert_warned(["hides the global endpoint of the same name", "no endpoint is the default"],
-                settled(files, [WantedToken("site", token="t")], system=SYSTEM._replace(active="")).warnings)
+                  settled(files, [WantedToken("site", token="t")], system=SYSTEM._replace(active="")).warnings)
 
 
 # keyservers
@@ -239,7 +239,7 @@ BUILT_IN = Remote("cloud.apptainer.org", system=True)
 def test_the_builtin_keyserver_that_no_file_names(system, remotes, words, uri):
     files = Files(user(BASIC, **remotes), NO_DOCKER)
     assert_warned([NEVER % (uri, words)],
-                [warning for warning in settled(files, keyservers=[keyserver(uri)], system=system).warnings if "keyserver" in warning])
+                  [warning for warning in settled(files, keyservers=[keyserver(uri)], system=system).warnings if "keyserver" in warning])
 
 
 def test_the_builtin_keyserver_added_as_an_external_one():
@@ -401,7 +401,7 @@ def test_a_first_file_changes_what_apptainer_takes_from_the_global_one():
     assert_warned([], settled(EMPTY, registries=[login()], system=INSECURE, with_credentials=False).warnings)
     assert_warned([], settled(Files(user(BASIC), NO_DOCKER), registries=[login()], system=INSECURE).warnings)
     assert_warned(["set insecure: true here, too", NEW_FILE % ("insecure (http)", '"b"')],
-                settled(EMPTY, [WantedToken("a", token="mine")], system=INSECURE).warnings)
+                  settled(EMPTY, [WantedToken("a", token="mine")], system=INSECURE).warnings)
 
 
 def test_nothing_declared_changes_nothing():

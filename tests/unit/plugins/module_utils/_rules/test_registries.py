@@ -84,7 +84,7 @@ def test_the_text_form_of_a_registry():
 # logins
 
 SPELLINGS = ["reg.example", "reg.example/", "REG.EXAMPLE", "http://reg.example", "https://reg.example", "https://reg.example/", "https://reg.example/v1/",
-       "HTTPS://Reg.Example/V2", "reg.example/v1", "https://u:p@reg.example/v2/"]
+             "HTTPS://Reg.Example/V2", "reg.example/v1", "https://u:p@reg.example/v2/"]
 HUB = ["docker.io", "index.docker.io", "https://registry-1.docker.io/v2/", HUB_KEY, "https://index.docker.io/v1"]
 PARTS = ["reg.example/org", "https://reg.example/org/app", "REG.example/v3", "reg.example/v1/x"]
 FOREIGN = ["reg.example:5000", "x.reg.example", "docker.io/library", "", "https://"]
