@@ -274,7 +274,7 @@ def test_layers_and_a_shared_home(fleet, rollout, tmp_path, servers):
         },
         "children": {"test": {
             "hosts": {"node2": None, "node3": {"apptainer_fleet_host_remotes": [{"name": "staging", "state": "absent"},
-                                                                               {"name": "site", "default": True}]}},
+                                                                                {"name": "site", "default": True}]}},
             "vars": {"apptainer_fleet_group_remotes": [{"name": "site", "default": False}, {"name": "staging", "default": True}],
                      "apptainer_fleet_group_logins": [{"user": "ci", "registries": [{"uri": login["uri"], "state": "absent"}]}]},
         }},
