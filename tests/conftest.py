@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import configuration, settings
-from support import envs, leaks, processes
+from support import envs, forked, leaks, processes
 from support.servers import certificates as authority
 from support.servers import daemons, registry
 from support.servers import keyserver as keys
@@ -70,6 +70,15 @@ def run_module(tmp_path: Path) -> Callable[..., processes.Run]:
         return processes.run_module(node, name, args, check=check, diff=diff, home=tmp_path / "home", env=env, fresh=fresh)
 
     return run
+
+
+@pytest.fixture
+def quick_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`quick_python(core, python=None)`: an `ansible_python_interpreter` for hosts that are directories, under the ansible of that environment.
+
+    It runs modules as `python` would (that of the tests, if it isn't given), but for most of the time of their imports: see `support.forked`.
+    """
+    return lambda core, python=None: forked.interpreter(python or Path(sys.executable), core / "modlib", tmp_path_factory.mktemp("python"))
 
 
 @pytest.fixture(scope="session")

@@ -87,9 +87,9 @@ STATES = {
 }
 
 
-def stamps(fleet, *paths):
+def stamps(hosts, *paths):
     """What changes if a file is written, or only touched."""
-    return {host.name: host.run(f"stat -c '%n %i %y %z %a %U %G' {' '.join(paths)}").stdout for host in fleet.hosts}
+    return {host.name: host.run(f"stat -c '%n %i %y %z %a %U %G' {' '.join(paths)}").stdout for host in hosts}
 
 
 def shown(played):
@@ -109,18 +109,20 @@ def expected_diff(state):
 
 def test_new_hosts(fleet, play):
     """The first check predicts exactly what the first run does; after it, nothing differs and nothing is touched."""
-    new = {host.name: ("ok", True, expected_diff(State(None))) for host in fleet.hosts}
-    predicted = play("--check", "--diff", **DECLARED)
+    hosts = fleet.hosts[:4]  # all are alike, and four are as good as sixteen
+    limit = ["--limit", ",".join(host.name for host in hosts)]
+    new = {host.name: ("ok", True, expected_diff(State(None))) for host in hosts}
+    predicted = play("--check", "--diff", *limit, **DECLARED)
     assert (predicted.rc, shown(predicted)) == (0, new), predicted.output
-    assert not [host.name for host in fleet.hosts if host.run("ls -A /etc/apptainer", check=False).returncode == 0]
-    done = play("--diff", **DECLARED)
+    assert not [host.name for host in hosts if host.run("ls -A /etc/apptainer", check=False).returncode == 0]
+    done = play("--diff", *limit, **DECLARED)
     assert (done.rc, shown(done)) == (0, new), done.output
-    assert {host.read(FILE) for host in fleet.hosts} == {IN_STATE}
-    written = stamps(fleet, FILE, "/etc/apptainer")
+    assert {host.read(FILE) for host in hosts} == {IN_STATE}
+    written = stamps(hosts, FILE, "/etc/apptainer")
     for arguments in (["--check", "--diff"], ["--diff"]):
-        again = play(*arguments, **DECLARED)
+        again = play(*arguments, *limit, **DECLARED)
         assert (again.rc, again.hosts("changed"), set(again.hosts("ok"))) == (0, set(), set(written)), again.output
-        assert stamps(fleet, FILE, "/etc/apptainer") == written
+        assert stamps(hosts, FILE, "/etc/apptainer") == written
 
 
 def test_states(fleet, play):
@@ -132,7 +134,7 @@ def test_states(fleet, play):
         state.prepare(host)
     checked = play("--check", "--diff", "-vvvv", **DECLARED)
     done = play("--diff", "-vvvv", **DECLARED)
-    written = stamps(fleet, FILE)
+    written = stamps(hosts, FILE)
     again = play("--diff", **DECLARED)
     for name, (host, state) in zip(STATES, hosts.items(), strict=True):
         assert_outcome(name, state, checked.results(MODULE)[host.name], fails=state.fails and not state.unforeseen)
@@ -141,7 +143,7 @@ def test_states(fleet, play):
         assert host.read(FILE) == (state.text if state.fails else IN_STATE), name
         assert host.run(f"stat -c '%a %U' {FILE}").stdout == "644 root\n", name
         assert host.run("ls -A /etc/apptainer | grep -v -e lock -e filler").stdout == "remote.yaml\n", name
-    assert stamps(fleet, FILE) == written
+    assert stamps(hosts, FILE) == written
     for played in (checked, done, again):
         assert leaks.leaked([played.output, str(played.records)], leaks.forms("", TOKEN)) == []
         assert "Traceback" not in played.output

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import sys
 
 import pytest
 import yaml
@@ -47,20 +46,23 @@ def blocks(page):
 
 
 @pytest.fixture
-def play(tmp_path):
+def play(tmp_path, quick_python):
     """Run plays on `localhost`, as the user who runs the tests."""
     for name in ("etc/apptainer", "images/compute", "var/www/html", "var/lib/prometheus/node-exporter"):
         (tmp_path / name).mkdir(parents=True)
+
+    core = envs.core("running")
+    python = quick_python(core)
 
     def run(plays):
         for entry in plays:
             entry["module_defaults"] = {"group/hpc.apptainer.apptainer": {"sysconfdir": str(tmp_path / "etc")}, **NEVER}
         text = json.dumps(plays).replace("/srv/images", f"{tmp_path}/images").replace('"/var/', f'"{tmp_path}/var/').replace("login1", "localhost")
         (tmp_path / "play.json").write_text(text)
-        variables = {"apptainer_fleet_sysconfdir": str(tmp_path / "etc"), "ansible_python_interpreter": sys.executable,
+        variables = {"apptainer_fleet_sysconfdir": str(tmp_path / "etc"), "ansible_python_interpreter": str(python),
                      "ansible_become": False, "apptainer_fleet_verify": False,
                      **dict.fromkeys(SECRETS.findall(text), "x" * 200)}
-        done = processes.run(envs.core("running") / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "-e", json.dumps(variables),
+        done = processes.run(core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "-e", json.dumps(variables),
                              tmp_path / "play.json", env=processes.clean_env(tmp_path / "home"))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -37,16 +37,17 @@ RUNS = [
 ]
 # Says all that it can about its process, and ends as it is told.
 PROBE = """
-import atexit, json, os, signal, sys
+import atexit, json, os, signal, sys, threading
+from ansible.module_utils import basic
 atexit.register(lambda: open("ended", "w").close())
 stream = {name: [file.encoding, file.errors, file.line_buffering, file.isatty()] for name, file in
           (("stdin", sys.stdin), ("stdout", sys.stdout), ("stderr", sys.stderr))}
 umask = os.umask(0)
 signals = [str(signal.getsignal(number)) for number in range(1, 32)]
+loaded = [name for name, module in sys.modules.items() if name.startswith("ansible_collections") and getattr(module, "__file__", None)]
 print(json.dumps([os.getcwd(), dict(os.environ), sys.argv, sys.path, sys.executable, sys.flags, umask, stream, signals, __name__, _module_fqn,
-                  os.getsid(0), os.getpgid(0), len(os.listdir("/proc/self/fd")), len(__import__("threading").enumerate()),
-                  sorted(name for name in sys.modules if name.startswith("ansible_collections")), os.path.exists("ended"),
-                  __import__("ansible.module_utils.basic").module_utils.basic._ANSIBLE_ARGS.decode()]))
+                  os.getsid(0), os.getpgid(0), len(os.listdir("/proc/self/fd")), threading.active_count(), loaded, os.path.exists("ended"),
+                  basic._ANSIBLE_ARGS.decode()]))
 sys.stderr.write("said before the end")
 if os.environ["LEAVE"] == "exit":
     sys.exit(3)
@@ -88,7 +89,7 @@ def probe(node_python, tmp_path):
         ended = [(tmp_path / "ended").exists()]
         for _ in range(2):
             (tmp_path / "ended").unlink(missing_ok=True)
-            answers.append(forked.POOL.run(node_python.python, modlib, "probe", env=env, cwd=tmp_path, stdin="given\n"))
+            answers.append(forked.run(node_python.python, modlib, "probe", env=env, cwd=tmp_path, stdin="given\n"))
             ended.append((tmp_path / "ended").exists())
         return [(done.returncode, done.stdout, re.sub(r'(?s)Traceback.*(?=File ".*/probe)', "", done.stderr), end)
                 for done, end in zip(answers, ended, strict=True)]
@@ -111,7 +112,7 @@ def test_a_process_is_like_any_other(probe, leave, returncode):
 def test_who_keeps_the_output_open_is_waited_for(node_python, tmp_path):
     """As Ansible would."""
     (tmp_path / "probe.py").write_text("import subprocess\nsubprocess.Popen(['sh', '-c', 'sleep 0.3; echo last'])\n")
-    done = forked.POOL.run(node_python.python, node_python.core / "modlib", "probe", env=processes.clean_env(tmp_path), cwd=tmp_path, stdin="")
+    done = forked.run(node_python.python, node_python.core / "modlib", "probe", env=processes.clean_env(tmp_path), cwd=tmp_path, stdin="")
     assert done.stdout == "last\n"
 
 
@@ -119,19 +120,20 @@ def test_it_takes_turns(node_python, tmp_path):
     """Two runs after each other have different hashes, as those of two interpreters: what depends on them is not the same by chance."""
     (tmp_path / "probe.py").write_text("print(hash('a text'))\n")
     env, modlib = processes.clean_env(tmp_path), node_python.core / "modlib"
-    seen = [forked.POOL.run(node_python.python, modlib, "probe", env=env, cwd=tmp_path, stdin="").stdout for _ in range(4)]
+    seen = [forked.run(node_python.python, modlib, "probe", env=env, cwd=tmp_path, stdin="").stdout for _ in range(4)]
     assert len(set(seen)) == 2
     assert all(one != other for one, other in zip(seen, seen[1:], strict=False))
 
 
-def test_an_end_of_the_server_is_an_error_and_the_next_run_has_another(node_python, tmp_path):
-    (tmp_path / "probe.py").write_text("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n")
-    env, modlib = processes.clean_env(tmp_path), node_python.core / "modlib"
-    pool = forked.Pool()
-    with pytest.raises(RuntimeError, match=f"{node_python.python} has ended with -9"):
-        pool.run(node_python.python, modlib, "probe", env=env, cwd=tmp_path, stdin="")
+def test_an_end_of_the_server_is_an_error(node_python, tmp_path):
+    env = processes.clean_env(tmp_path)
+    server = forked.Server(node_python.python, node_python.core / "modlib", env)
     (tmp_path / "probe.py").write_text("print('well')\n")
-    assert pool.run(node_python.python, modlib, "probe", env=env, cwd=tmp_path, stdin="").stdout == "well\n"
+    assert server.run("probe", env=env, cwd=tmp_path, stdin="").stdout == "well\n"
+    server.process.kill()
+    server.process.wait()
+    with pytest.raises(ConnectionError):
+        server.run("probe", env=env, cwd=tmp_path, stdin="")
 
 
 # Runs a module, names the server that did it, and waits to be killed.
@@ -142,7 +144,7 @@ from support import forked, processes
 python, modlib, home = map(Path, sys.argv[1:])
 server = forked.Server(python, modlib, processes.clean_env(home))
 assert server.run("probe", env=processes.clean_env(home), cwd=home, stdin="").stdout
-print(server.pid, flush=True)
+print(server.process.pid, flush=True)
 sys.stdin.read()
 """
 

@@ -31,7 +31,7 @@ FILES = ("json", "html", "prometheus")
 
 
 @pytest.fixture
-def drift(tmp_path):
+def drift(tmp_path, quick_python):
     """Run the playbook on hosts with these files (`None`: a host that is unreachable). Returns the process and the JSON report, if there is one.
 
     Without `rooted`, the only host is this machine, with its global file below tmp_path.
@@ -52,8 +52,8 @@ def drift(tmp_path):
         except envs.MissingInterpreterError as exc:
             pytest.skip(str(exc))
         done = processes.run(
-            environment / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml", "-e", f"ansible_python_interpreter={sys.executable}",
-            "-e", json.dumps({**variables, **more}), *arguments, "hpc.apptainer.drift", env=processes.clean_env(tmp_path / "home", env))
+            environment / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml",
+            "-e", f"ansible_python_interpreter={quick_python(environment)}", "-e", json.dumps({**variables, **more}), *arguments, "hpc.apptainer.drift", env=processes.clean_env(tmp_path / "home", env))
         report = tmp_path / "out" / "drift.json"
         return done, json.loads(report.read_text()) if report.exists() else None
 

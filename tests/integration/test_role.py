@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import sys
 from typing import NamedTuple
 
 import pytest
@@ -44,8 +43,10 @@ def core(request):
 
 
 @pytest.fixture
-def play(core, tmp_path):
+def play(core, tmp_path, quick_python):
     """`play(playbook, *arguments, host_vars=None, env=None, **variables)`: a name or plays, on HOSTS; variables as of all hosts' group."""
+    python = quick_python(core)
+
     def run(playbook, *arguments, host_vars=None, env=None, **variables):
         if not isinstance(playbook, str):
             (tmp_path / "play.yml").write_text(yaml.safe_dump(playbook))
@@ -53,7 +54,7 @@ def play(core, tmp_path):
         hosts = {name: {"apptainer_fleet_sysconfdir": str(tmp_path / name), **(host_vars or {}).get(name, {})} for name in HOSTS}
         inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local", **variables}}}
         (tmp_path / "hosts.yml").write_text(yaml.dump(inventory, Dumper=Dumper))
-        done = processes.run(core / "bin" / "ansible-playbook", "-i", tmp_path / "hosts.yml", "-e", f"ansible_python_interpreter={sys.executable}",
+        done = processes.run(core / "bin" / "ansible-playbook", "-i", tmp_path / "hosts.yml", "-e", f"ansible_python_interpreter={python}",
                              *arguments, playbook, env=processes.clean_env(tmp_path / "home", env))
         return Done(done.returncode, done.stdout + done.stderr)
 

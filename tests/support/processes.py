@@ -79,7 +79,7 @@ def run_module(
     if fresh or env or not node.python.is_relative_to(VENVS):
         done = run(node.python, "-c", LAUNCHER, node.core / "modlib", module, env=clean_env(home, env), cwd=home, stdin=stdin)
     else:
-        done = forked.POOL.run(node.python, node.core / "modlib", module, env=clean_env(home), cwd=home, stdin=stdin)
+        done = forked.run(node.python, node.core / "modlib", module, env=clean_env(home), cwd=home, stdin=stdin)
     try:
         result = json.loads(done.stdout)
     except ValueError:
