@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 
 import pytest
 import yaml
@@ -252,10 +251,8 @@ def test_the_ways_to_trust_a_keyserver(run, keyserver, certificates, user):
     assert run({**args, "uri": keyserver.client, **pair})["verified"] is True
 
 
-def test_a_keyserver_that_is_not_there_is_named_in_time(run, user):
-    begin = time.monotonic()
+def test_a_keyserver_that_is_not_there_is_named(run, user):
     for check in (True, False):
         refused = run({"uri": "https://localhost:1", "username": "alice", "password": WRONG}, check=check)
         assert "https://localhost:1 refuses the connection" in refused["msg"]
-    assert time.monotonic() - begin < 8
     assert not user.exists()

@@ -62,14 +62,12 @@ def log_in(run_module, tmp_path):
 
 @pytest.fixture
 def refused(log_in, home):
-    """Run it in check mode and for real: it must fail in the same way, in time, in one line, and leave no trace."""
+    """Run it in check mode and for real: it must fail in the same way, in one line, and leave no trace."""
 
     def run(registry, timeout=5, **options):
         before, messages = snapshot(home), set()
         for check in (True, False):
-            begin = time.monotonic()
             done = log_in(registry, check, timeout=timeout, **options)
-            assert time.monotonic() - begin < timeout + 10
             assert done.rc != 0 and done.result["failed"] and done.result["verified"] is False, done.stdout + done.stderr
             assert snapshot(home) == before
             messages.add(done.result["msg"])

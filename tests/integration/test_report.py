@@ -53,7 +53,8 @@ def drift(tmp_path, quick_python):
             pytest.skip(str(exc))
         done = processes.run(
             environment / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml",
-            "-e", f"ansible_python_interpreter={quick_python(environment)}", "-e", json.dumps({**variables, **more}), *arguments, "hpc.apptainer.drift", env=processes.clean_env(tmp_path / "home", env))
+            "-e", f"ansible_python_interpreter={quick_python(environment)}", "-e", json.dumps({**variables, **more}), *arguments,
+            "hpc.apptainer.drift", env=processes.clean_env(tmp_path / "home", env))
         report = tmp_path / "out" / "drift.json"
         return done, json.loads(report.read_text()) if report.exists() else None
 

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import socket
-import time
 
 import pytest
 from support import leaks
@@ -167,19 +166,18 @@ REFUSALS = {
 
 
 def test_what_keeps_a_token_from_being_proven_is_said_in_one_sentence_and_nothing_is_written(run, library, user, verify_node):
-    """All at once, as apptainer_remotes does it; so it takes little more than the time of the silent ones."""
+    """All at once, as apptainer_remotes does it: the slow ones are waited for together."""
     library.delay = 3.5
     stored(user, "old", "old.example.org", WRONG)
     before = state(user)
     remotes = [{"name": name, "uri": library.url(name), "token": library.account.token} for name in REFUSALS]
     results = []
     for check in (True, False):
-        begin = time.monotonic()
         results.append(run({"remotes": remotes, "timeout": 3}, "apptainer_remotes", check=check, python=verify_node))
-        assert time.monotonic() - begin < 12  # 32 endpoints, 16 at a time
         assert state(user) == before
     result = results[0]
     assert results[1] == result
+    assert library.most_at_once > 1
     assert result["msg"].endswith("Nothing was changed.")
     assert "\n" not in result["msg"]
     reasons = {entry["name"].split('"')[1]: entry for entry in result["verification"]}
@@ -290,10 +288,8 @@ def test_who_cannot_be_trusted_gets_no_token(run, library, user, verify_node, si
 def test_nobody_listens(run, user, library):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    begin = time.monotonic()
     refused = run({"name": "mine", "uri": f"https://localhost:{port}", "token": WRONG})
     assert f"https://localhost:{port} refuses the connection: check that it is running, and the port. Nothing was changed." in refused["msg"]
-    assert time.monotonic() - begin < 5
     assert not user.exists()
 
 

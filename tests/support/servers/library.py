@@ -30,7 +30,7 @@ class Library(Server):
     * `document-<variant>`: all is good but for the discovery document, see `VARIANTS`.
 
     The sites: `https`, `http`; `elsewhere`, where redirections lead; `expired` and `other_host`, with such certificates; `client`, for
-    clients with a certificate. `delay` is how long, in seconds, the slow ones take.
+    clients with a certificate. `delay` is how long, in seconds, the slow ones take; `most_at_once` is how many of these were waiting together.
     """
 
     def __init__(self, certificates: Certificates) -> None:
@@ -41,6 +41,9 @@ class Library(Server):
         self.seen: list[Request] = []
         self.delay = 10.0
         self.stopping = threading.Event()
+        self.most_at_once = 0
+        self._waiting = 0
+        self._counting = threading.Lock()
 
     def uri(self, scenario: str, site: str = "https") -> str:
         """The URI of an endpoint, as Apptainer wants it: without a scheme."""
@@ -57,6 +60,16 @@ class Library(Server):
     def _forget(self) -> None:
         self.seen.clear()
         self.delay = 10.0
+        self.most_at_once = 0
+
+    def wait(self) -> None:
+        """Be slow."""
+        with self._counting:
+            self._waiting += 1
+            self.most_at_once = max(self.most_at_once, self._waiting)
+        self.stopping.wait(self.delay)
+        with self._counting:
+            self._waiting -= 1
 
     def record(self, asked: Asked, status: int) -> None:
         right = asked.authorization == self.account.bearer
@@ -135,7 +148,7 @@ def _once(status: int) -> Callable[[Library, Asked, Answer], Answer]:
 
 
 def _slow(library: Library, asked: Asked, good: Answer) -> Answer:
-    library.stopping.wait(library.delay)
+    library.wait()
     return good
 
 
