@@ -15,8 +15,8 @@ import re
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import FormatError
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import decode
-from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Remote
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.flavors import refusing_versions
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Remote
 from support.golden import PROGRAMS, cases, flavor_of
 
 pytestmark = pytest.mark.usefixtures("parser")
