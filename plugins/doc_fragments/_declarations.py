@@ -45,6 +45,12 @@ options:
         elements: dict
         suboptions:
 """ + _suboptions(Remote.DOCUMENTATION, 8, "declarations[].remotes", ("token", "token_file", "logout")) + """\
+      flavor:
+        description:
+          - The program on these hosts. Apptainer asks C(cloud.apptainer.org) for nothing; SingularityCE does.
+        type: str
+        choices: [apptainer, singularity]
+        default: apptainer
       logins:
         description:
           - The logins of accounts, as in M(hpc.apptainer.apptainer_logins). The lists may contain the logins of several accounts.

@@ -15,7 +15,11 @@ options:
     description:
       - Whether the files are those of Apptainer or of SingularityCE. The format is the same, the paths are not.
       - SingularityCE fails for a user who has an endpoint with the same name as a global one.
-      - From version 4.5 on, SingularityCE ignores a global file that is a symbolic link, and fails if the user's file is one.
+      - From version 4.5.0 on, SingularityCE does not open a C(remote.yaml) that is a symbolic link. It then ignores the global file, without a
+        message. If the user's file is such a link, every command of the user fails, even C(singularity version).
+      - Therefore, with V(singularity) such a link counts as drift, and the modules that write C(remote.yaml) put a file with the declared
+        content in its place. The target of the link stays as it is. A link in place of a directory on the path, or of
+        C(docker-config.json), is followed.
     type: str
     choices: [apptainer, singularity]
     default: apptainer

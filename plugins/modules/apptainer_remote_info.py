@@ -44,7 +44,8 @@ options:
         Run the task as another user in that case.
       - The program runs in a temporary home directory with a copy of the user's file without secrets, because it would leave files in the
         user's home. Apptainer 1.0 and SingularityCE before 4.0 always use the user's home, so they are not run.
-      - The program is not run if one of the C(remote.yaml) files cannot be read, or if O(root) is set.
+      - The program is not run if one of the C(remote.yaml) files cannot be read, if a name or URI in them has a tab or a line break, which
+        tears its table, or if O(root) is set.
       - The program is run twice, each time for at most O(timeout) seconds.
     type: bool
     default: false
@@ -335,7 +336,9 @@ findings:
       description: What is wrong, and how to fix it.
       type: str
     refused_by:
-      description: The versions of Apptainer that refuse the file because of this problem.
+      description:
+        - The minor versions of the program that refuse the file because of this problem.
+        - V(1.6) is the coming version of Apptainer. With O(flavor=singularity) they are versions of SingularityCE.
       type: list
       elements: str
 """

@@ -127,7 +127,9 @@ users:
           description: What is wrong, and how to fix it.
           type: str
         refused_by:
-          description: The versions of Apptainer that refuse the file because of this problem.
+          description:
+            - The minor versions of the program that refuse the file because of this problem.
+            - V(1.6) is the coming version of Apptainer. With O(flavor=singularity) they are versions of SingularityCE.
           type: list
           elements: str
 """

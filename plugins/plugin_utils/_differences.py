@@ -23,7 +23,8 @@ ATTRIBUTES = " (attributes)"
 
 _MISSING = object()
 _LABELS = {"Active": "default endpoint", "URI": "URI", "System": "system", "Exclusive": "exclusive", "Insecure": "insecure", "Skip": "skip",
-           "External": "external", "Auth": "password", "Token": "token", "auth": "password", "identitytoken": "token", "registrytoken": "token"}
+           "External": "external", "Auth": "password", "Token": "token", "auth": "password", "identitytoken": "token", "registrytoken": "token",
+           "type": "file type"}
 _SECRETS = ("password", "token")
 _LONGEST = 200_000
 

@@ -151,6 +151,16 @@ def test_what_apptainer_knows_of_the_built_in_endpoint_is_asked_of_nobody(run, s
     assert verified or "has no library" in done["msg"]
 
 
+@pytest.mark.parametrize("services", [["keyserver"], ["library"]])
+def test_singularity_knows_nothing_of_it(run, services):
+    """So the endpoint is asked, which takes longer than it may."""
+    args = {"flavor": "singularity", "scope": "global", "name": "DefaultRemote", "uri": "cloud.apptainer.org", "services": services, "timeout": 0.001}
+    done = run(args, check=True)
+    assert done["verified"] is False
+    assert "did not answer within 0.001 seconds" in done["msg"]
+    assert "library at" not in done["msg"]
+
+
 def test_a_token_and_services_of_one_endpoint(run, library, paths):
     args = {"name": "mine", "uri": library.url("good"), "services": ALL, "token": library.account.token, "default": True}
     done = run(args)

@@ -285,3 +285,15 @@ def test_in_a_play_no_secret_is_shown(declared, servers, tmp_path):
     passwords = {WRONG, keyserver.account.password, *(one.account.password for one in registries)}
     forms = set().union(*(leaks.forms("alice", secret) for secret in [*passwords, library.account.token, keyserver.account.token]))
     assert not leaks.leaked([done.stdout, done.stderr], forms)
+
+
+@pytest.mark.parametrize(("flavors", "verified", "words"), [
+    (["apptainer"], None, "built into Apptainer"),
+    (["singularity"], False, "did not answer within 0.001 seconds"),
+    (["apptainer", "singularity"], False, "did not answer within 0.001 seconds"),
+])
+def test_only_apptainer_asks_cloud_apptainer_org_for_nothing(verify, flavors, verified, words):
+    remotes = [{"name": "c", "uri": "https://cloud.apptainer.org"}]
+    result = verify(*({"flavor": flavor, "remotes": remotes} for flavor in flavors), rc=int(verified is False), timeout=0.001)
+    assert result["verified"] is verified
+    assert words in reasons(result)['endpoint "c" at https://cloud.apptainer.org']

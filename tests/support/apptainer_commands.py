@@ -4,8 +4,8 @@
 
 """What the commands of Apptainer itself do to a remote.yaml, hazards included: the reference that the recorded runs judge.
 
-Every function predicts the real command of Apptainer 1.1.6 to 1.5; messages of RuleError here are Apptainer's own. What our modules write
-is decided by safer rules, in `plugins/module_utils/_rules`.
+Every function predicts the real command of Apptainer 1.1.6 to 1.6; messages of RuleError here are Apptainer's own. A `flavor` is that of
+SingularityCE where its commands do something else. What our modules write is decided by safer rules, in `plugins/module_utils/_rules`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,28 @@ from __future__ import annotations
 import functools
 import json
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.effective import exclusives, sync
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.effective import exclusives, shadows, sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import decode
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.flavors import FLAVORS
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, Remote, RemoteConfig, with_remote
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import (
-    DEFAULT_ENDPOINT_URI,
-    DEFAULT_KEYSERVER_URI,
     clean_path,
+    hardcoded_keyserver,
     parse,
     requested_url,
     same_keyserver,
 )
 
 
-def added_insecure(uri: str, insecure: bool) -> bool:
+def added_insecure(uri: str, insecure: bool, flavor: str = "apptainer") -> bool:
     """The Insecure that `apptainer remote add` stores, as Apptainer: `https://` overrules the flag, `http://` needs it.
 
+    SingularityCE stores the flag as it is: for `https://` too; and takes `http://` without it for https.
     Source: `cmd/internal/cli/remote.go`; both prefixes are compared with case there.
     """
+    if flavor == "singularity":
+        return insecure
     if uri.startswith("http://") and not insecure:
         raise RuleError("http URI requires --insecure or APPTAINER_ADD_INSECURE=true")
     return insecure and not uri.startswith("https://")
@@ -47,12 +50,14 @@ def added_uri(uri: str) -> str:
     return clean_path(parsed.host + parsed.path)
 
 
-def add_remote(config: RemoteConfig, name: str, uri: str, system: bool = False, insecure: bool = False, make_default: bool = True) -> RemoteConfig:
+def add_remote(
+    config: RemoteConfig, name: str, uri: str, system: bool = False, insecure: bool = False, make_default: bool = True, flavor: str = "apptainer"
+) -> RemoteConfig:
     """`apptainer remote add`, to the global file if `system`. `make_default`: from 1.3 unless `--no-default`, before never.
 
     Source: `internal/app/apptainer/remote_add.go`; a user's file is not synced with the global one here.
     """
-    insecure = added_insecure(uri, insecure)
+    insecure = added_insecure(uri, insecure, flavor)
     if not name.strip():
         raise RuleError("invalid name: cannot have empty name")
     if not uri.strip():
@@ -151,10 +156,10 @@ class DiscoveryFailed(RuleError):
         super().__init__("discovery failed")
 
 
-def builtin_keyserver(remote, served):
+def builtin_keyserver(remote, served, flavor="apptainer"):
     """The endpoint's built-in keyserver, from what the loopback web server answered when the case was recorded."""
-    if remote.uri == DEFAULT_ENDPOINT_URI:
-        return DEFAULT_KEYSERVER_URI
+    if hardcoded_keyserver(remote.uri, flavor):
+        return hardcoded_keyserver(remote.uri, flavor)
     url = requested_url(remote.uri, remote.insecure).replace("http://localhost:80/", "http://localhost/")
     answer = (served or {}).get(url + "/assets/config/config.prod.json")
     if answer is None or answer["status"] != 200:
@@ -171,10 +176,25 @@ def builtin_keyserver(remote, served):
     return uri
 
 
+def check_names(configs, flavor):
+    """What SingularityCE does about a user's endpoint with the name of a global one (SyncFrom); of several it names any."""
+    same = shadows(configs["user"], configs["system"])
+    if same and FLAVORS[flavor].same_name_is_fatal:
+        raise NameCollision(same)
+
+
+class NameCollision(RuleError):
+    """A name is in both files; the words name one of `names`, at random."""
+
+    def __init__(self, names) -> None:
+        super().__init__("name collision while syncing")
+        self.names = names
+
+
 class Command:
     """One recorded command line, and what the model makes of it."""
 
-    def __init__(self, argv, version, served):
+    def __init__(self, argv, version, served, flavor="apptainer"):
         options, self.words = (argv[2:argv.index("--")], argv[argv.index("--") + 1:]) if "--" in argv else (argv[2:], [])
         group, verb = argv[:2]
         self.verb = verb.split("-")[0]
@@ -185,6 +205,7 @@ class Command:
         self.make_default = version >= "1.3" and "--no-default" not in options
         self.order = int(options[options.index("--order") + 1]) if "--order" in options else None
         self.served = served
+        self.flavor = flavor
 
     @property
     def file(self):
@@ -196,10 +217,12 @@ class Command:
             return self.keyserver(configs["system"])
         config = configs[self.file]
         if self.verb == "add":
-            return add_remote(config, *self.words, system=self.is_global, insecure=self.insecure, make_default=self.make_default)
+            return add_remote(config, *self.words, system=self.is_global, insecure=self.insecure, make_default=self.make_default,
+                              flavor=self.flavor)
         if self.verb == "remove":
             return remove_remote(config, *self.words, system=self.is_global)
         if not self.is_global:
+            check_names(configs, self.flavor)
             config = sync(config, configs["system"])
         return use_remote(config, *self.words, system=self.is_global, exclusive=self.exclusive)
 
@@ -211,7 +234,7 @@ class Command:
             raise RuleError("invalid URI: cannot have empty URI")
         name = keyserver_owner(config, name)
         remote = config.remotes[name]
-        servers = remote.keyservers or (Keyserver(builtin_keyserver(remote, self.served)),)
+        servers = remote.keyservers or (Keyserver(builtin_keyserver(remote, self.served, self.flavor)),)
         if self.verb == "add":
             servers = add_keyserver(servers, uri, self.order, self.insecure)
         else:

@@ -6,13 +6,15 @@
 
 """What Apptainer itself makes of the global file and a user's: the configuration with which its commands work, hazards included.
 
-Every function predicts Apptainer 1.1.6 to 1.5 (recorded runs of remote_ops and merge). What our modules write is decided in `_rules`, by
+Every function predicts Apptainer 1.1.6 to 1.6 (recorded runs of remote_ops and merge). What our modules write is decided in `_rules`, by
 safer rules.
 """
 
+import re
 from typing import List, Mapping, NamedTuple, Optional
 
 from .._values.claims import EndpointToken
+from .._values.flavors import FLAVORS, in_words_of
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.uri import DEFAULT_ENDPOINT_URI, same_place
 
@@ -65,11 +67,28 @@ def shadows(user: RemoteConfig, system: RemoteConfig) -> List[str]:
     return sorted(name for name, remote in user.remotes.items() if name in system.remotes and not remote.system)
 
 
+def same_name_does(flavor: str) -> str:
+    """What an endpoint of the user's own does that has the name of a global one, as `SyncFrom` of this program sees it.
+
+    Source: Apptainer since 1.1.6 "defined both globally and individually, using individual" (merge-1.5.3-0004; apptainer/apptainer issue 1018);
+    SingularityCE "name collision while syncing" (merge-4.5.1-0001).
+    """
+    if FLAVORS[flavor].same_name_is_fatal:
+        return (f"this user's own endpoint has the name of a global one, so {FLAVORS[flavor].program} refuses every command of this user that needs "
+                "an endpoint (name collision while syncing)")
+    return "this user's own endpoint hides the global one of the same name"
+
+
+def tears_table(text: str) -> bool:
+    """Whether a name or URI tears the table of `remote list`: these characters end a cell or a row for Go's text/tabwriter."""
+    return re.search("[\\t\\v\\f\\n]", text) is not None
+
+
 def effective(user: Optional[RemoteConfig], system: Optional[RemoteConfig], flavor: str = "apptainer") -> Effective:
     """The configuration that Apptainer computes. None stands for a file that does not exist or that it silently ignores.
 
     SingularityCE (4.5) does the same, but has another built-in endpoint, and there the same name in both files is fatal.
-    Source: `cmd/internal/cli/apptainer.go` getRemote, the same from 1.0.3 to 1.5.3; recorded runs of merge.
+    Source: `cmd/internal/cli/apptainer.go` getRemote, the same from 1.0.3 to 1.6; recorded runs of merge.
     """
     if user is not None and system is not None:
         config, source = sync(user, system), "user and global"
@@ -81,10 +100,10 @@ def effective(user: Optional[RemoteConfig], system: Optional[RemoteConfig], flav
         config, source = BUILT_IN[flavor], "built-in"
     if not config.active and not config.remotes:
         return Effective(BUILT_IN[flavor], "built-in")
-    if flavor == "singularity" and user is not None and system is not None and shadows(user, system):
+    if FLAVORS[flavor].same_name_is_fatal and user is not None and system is not None and shadows(user, system):
         return Effective(config, source, f"name collision while syncing: {shadows(user, system)[0]}")
     if not config.active:
-        return Effective(config, source, "no default endpoint set: use 'apptainer remote use …'")
+        return Effective(config, source, in_words_of(flavor, "no default endpoint set: use 'apptainer remote use …'"))
     if config.active not in config.remotes:
         return Effective(config, source, f"unable to load remote configuration: {config.active} is not a remote")
     return Effective(config, source)

@@ -77,6 +77,16 @@ def real_path(path: str, root: str = "/", is_file: bool = True) -> str:
         raise StoreError(f"{path}: is not below the root {root}. Correct one of the two.")
 
 
+def link_at(path: str, root: str = "/") -> Optional[str]:
+    """The symbolic link itself that is in place of the file at `path`, as the real path of its directory with its name; None if it is no link.
+
+    `root` and what is raised are as in real_path().
+    """
+    directory, name = os.path.split(path)
+    link = os.path.join(real_path(directory or ".", root, is_file=False), name)
+    return link if os.path.islink(link) else None
+
+
 def read(path: str) -> FileState:
     """The file at a resolved `path`, or nothing if it or its directory does not exist.
 
@@ -151,7 +161,10 @@ def check_writable(path: str) -> None:
 
 
 class Replacement(NamedTuple):
-    """New content for the file at a resolved path, its mode, and a uid and gid that it would not get by itself; see replace()."""
+    """New content for the file at a resolved path, its mode, and a uid and gid that it would not get by itself; see replace().
+
+    If `path` is that of a symbolic link which the new file is to replace (link_at), `link` is what it says and `source` its resolved target.
+    """
 
     path: str
     data: bytes
@@ -160,6 +173,8 @@ class Replacement(NamedTuple):
     backup: str = ""
     mode: int = 0o600
     owner: Tuple[int, int] = (-1, -1)
+    source: str = ""
+    link: str = ""
 
 
 def replace(*changes: Replacement) -> None:
@@ -183,7 +198,8 @@ def replace(*changes: Replacement) -> None:
     with contextlib.ExitStack() as stack:
         ready = [_prepare(stack, change) for change in changes]
         for change in changes:
-            if change.before is not None and read(change.path) != change.before:
+            is_another = change.link and _link_text(change.path) != change.link
+            if is_another or (change.before is not None and read(change.source or change.path) != change.before):
                 raise ConflictError(f"{change.path}: was changed by someone else while this task ran, so it is left as it is now. Run again.")
         for number, (change, parent, temporary) in enumerate(ready):
             replaced = ", ".join(other.path for other in changes[:number])
@@ -192,6 +208,14 @@ def replace(*changes: Replacement) -> None:
         for change, parent, temporary in ready:
             with _explained(change.path, "flush its directory to disk", " The new file is in place, but a power failure may undo that."):
                 _sync_directory(parent, f"{temporary.rpartition('-')[0]}-")
+
+
+def _link_text(path: str) -> str:
+    """What a symbolic link says; empty if there is none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _prepare(stack: contextlib.ExitStack, change: Replacement) -> Tuple[Replacement, int, str]:
@@ -357,7 +381,7 @@ def _give_to_owner_of(parent: int, fd: int) -> None:
 def _fill(parent: int, change: Replacement, temporary: str, data: bytes) -> None:
     """Creates the temporary file: whole, prepared, on disk."""
     directory, name = os.path.split(change.path)
-    old = _status(name, parent)
+    old = None if change.link else _status(name, parent)
     with _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, parent) as fd:
         with os.fdopen(fd, "wb", closefd=False) as stream:
             stream.write(data)

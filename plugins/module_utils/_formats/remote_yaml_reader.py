@@ -4,11 +4,12 @@
 
 # Private to this collection: may change in any release.
 
-"""The bytes of a remote.yaml as a RemoteConfig: what every Apptainer from 1.3 to 1.5 reads, and nothing else.
+"""The bytes of a remote.yaml as a RemoteConfig: what every Apptainer from 1.3 to 1.6 reads, and nothing else.
 
 Apptainer silently ignores a whole file that it cannot read, so what any of these versions refuses is refused here, with file, line and
 column. The rules are those of Go's yaml v3 when it decodes into Apptainer's structs with KnownFields (`decode.go`); the tests compare
-them with the recorded runs of accept. What 1.0 to 1.2 (yaml v2) refuse of the rest is reported as quirks.
+them with the recorded runs of accept. What 1.0 to 1.2 (yaml v2) or 1.6 (yaml v4) refuse of the rest is reported as quirks. SingularityCE has
+the same code and the same libraries in other versions, of which the newest reads a little more.
 """
 
 import binascii
@@ -17,6 +18,7 @@ import re
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar
 
 from .._errors import FormatError
+from .._values.flavors import FLAVORS, refusing_versions
 from .._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from . import yaml_nodes
 from .remote_yaml_writer import OLD_FALSE, OLD_TRUE, WORDS, scalar_kind
@@ -25,11 +27,12 @@ from .yaml_nodes import Collection, Node, SourceFile
 HAS_YAML = yaml_nodes.HAS_YAML
 YAML_IMPORT_ERROR = yaml_nodes.YAML_IMPORT_ERROR
 
-# Minor versions, as in Quirk.refused_by.
+# Minor versions of Apptainer; Quirk.refused_by has those of the flavor.
 _V1_0 = ("1.0",)
 _BEFORE_1_3 = ("1.0", "1.1", "1.2")
 _BEFORE_1_5 = ("1.0", "1.1", "1.2", "1.3", "1.4")
-_FROM_1_3 = ("1.3", "1.4", "1.5")
+_FROM_1_3 = ("1.3", "1.4", "1.5", "1.6")
+_FROM_1_6 = ("1.6",)
 
 _FILE_KEYS = ("Active", "Remotes", "Credentials")
 _ENDPOINT_KEYS = ("URI", "Token", "System", "Exclusive", "Insecure", "Keyservers")
@@ -41,13 +44,14 @@ _TAG_PREFIX = "tag:yaml.org,2002:"
 _FITTING = {"bool": ("true", "false"), "int": ("int", "uint"), "float": ("float", "int"), "null": ("null",), "timestamp": ("timestamp",)}
 _BASE_64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
 _NO_BREAKS = {ord("\r"): None, ord("\n"): None}
+_ONLY_FROM_1_5 = re.compile(r"\x7f|[^\n]{1024}")
 _SHOWN = re.compile(r"[\w.:<~-]{0,32}\Z")  # a word that may be shown in a message; longer ones could be a misplaced secret
 
 _Item = TypeVar("_Item")
 
 
 class Quirk(NamedTuple):
-    """Something in `line` that is read here, but that the minor versions `refused_by` of Apptainer (as `"1.0"`) refuse or crash on."""
+    """Something in `line` that is read here, but that the minor versions `refused_by` of the program (as `"1.0"`) refuse or crash on."""
 
     line: int
     message: str
@@ -59,19 +63,22 @@ class Document(NamedTuple):
 
     `header` is the comment block at its top, with blank lines, which the next write keeps. `has_data` is false for a file with nothing but
     comments, white space or a byte order mark: Apptainer 1.3 and later refuse it, and the next write repairs it. A file of no bytes has
-    data in this sense, as every version reads it.
+    data in this sense, as every version reads it. `refused` is the first quirk for which the newest released version of the program
+    refuses the whole file; the next write repairs that, too.
     """
 
     config: RemoteConfig
     header: str
     has_data: bool
     quirks: Tuple[Quirk, ...]
+    refused: Optional[Quirk] = None
 
 
-def decode(data: bytes, path: str) -> Document:
-    """The content `data` of the file `path`, which is used in messages only.
+def decode(data: bytes, path: str, flavor: str = "apptainer") -> Document:
+    """The content `data` of the file `path`, which is used in messages only, as the programs of this flavor read it.
 
-    Raises FormatError for what Apptainer 1.3, 1.4 or 1.5 refuses or crashes on; its message never holds a token or another secret.
+    Raises FormatError for what Apptainer 1.3, 1.4 or 1.5 refuses or crashes on; its message never holds a token or another secret. Of
+    SingularityCE the newest version (4.5) counts: it reads DEL and keys of more than 1,024 characters, as Apptainer 1.5 does.
     Deviations: a file without data is read as empty (1.3 and later refuse it); null items of `Keyservers` and `Credentials` are dropped
     (Apptainer keeps them). Refused though Apptainer may read it: the same name or key twice in two spellings (by alias or `!!binary`),
     `!!binary` that is not UTF-8, `!!null` on a collection, an alias inside what it names, a byte order mark in the middle, text after the
@@ -82,18 +89,35 @@ def decode(data: bytes, path: str) -> Document:
     collecting = gc.isenabled()
     gc.disable()  # nothing here becomes garbage, and looking for it takes longer than parsing
     try:
-        file = SourceFile(path)
-        text = yaml_nodes.text_of(data, file)
-        has_data, root = yaml_nodes.first_document(text, file)
-        header = yaml_nodes.header_of(text)
-        if not has_data:
-            return Document(RemoteConfig(), header, False, (Quirk(1, "nothing but comments or white space", _FROM_1_3),))
-        reader = _Reader(file)
-        config = reader.config(root)
-        return Document(config, header, True, tuple(sorted(reader.quirks)))
+        document = _decode(data, SourceFile(path))
+    except FormatError:
+        if not FLAVORS[flavor].only_newest_counts:
+            raise
+        document = _decode(data, SourceFile(path), lenient=True)
     finally:
         if collecting:
             gc.enable()
+    quirks = [quirk._replace(refused_by=refusing_versions(quirk.refused_by, flavor)) for quirk in document.quirks]
+    newest = FLAVORS[flavor].newest
+    return document._replace(
+        quirks=tuple(quirk for quirk in quirks if quirk.refused_by),
+        refused=next((quirk for quirk in quirks if newest in quirk.refused_by), None))
+
+
+def _decode(data: bytes, file: SourceFile, lenient: bool = False) -> Document:
+    """As decode(), with the versions of Apptainer in the quirks. `lenient`: with what Apptainer 1.5 reads and 1.3 and 1.4 do not."""
+    text = yaml_nodes.text_of(data, file, with_del=lenient)
+    has_data, root = yaml_nodes.first_document(text, file, lenient)
+    header = yaml_nodes.header_of(text)
+    if not has_data:
+        return Document(RemoteConfig(), header, False, (Quirk(1, "nothing but comments or white space", _FROM_1_3),))
+    reader = _Reader(file)
+    config = reader.config(root)
+    if lenient:
+        found = _ONLY_FROM_1_5.search(text)
+        line = text.count("\n", 0, found.start()) + 1 if found else 1
+        reader.quirks.add(Quirk(line, "a DEL character, or a key of more than 1,024 characters", _BEFORE_1_5))
+    return Document(config, header, True, tuple(sorted(reader.quirks)))
 
 
 def _tag(node: Node) -> str:
@@ -156,6 +180,7 @@ class _Reader:
                 raise self.file.at(key, f"{_named('endpoint', name)} has no value, and commands crash on that", "Write its URI, or remove it.")
             if name == "<<":
                 self._quirk(key, "an endpoint named <<, with which Apptainer before 1.5 writes a file that no version can read", _BEFORE_1_5)
+            self._note_date(key)
             remotes[name] = self._remote(value)
         self._quirks_of_unnamed(entries)
         return remotes
@@ -299,7 +324,15 @@ class _Reader:
         if isinstance(node, Collection):
             raise self.file.at(node, f"the value of {key} must be text, not a list or mapping", "Quote it if it is text.")
         kind, text = self._scalar(node)
+        self._note_date(node)
         return "" if kind == "null" else text
+
+    def _note_date(self, node: Node) -> None:
+        """Yaml v4 (from rc.6) takes no date or timestamp without quotes for text (`construct` there; Apptainer 1.6, SingularityCE 4.5)."""
+        tag = _tag(node)
+        plain = not node.style and not node.tag and node.value[:1].isdigit()
+        if tag == "timestamp" or (plain and scalar_kind(node.value) == "timestamp"):
+            self._quirk(node, "a date or timestamp is no text without quotes", _FROM_1_6)
 
     def _bool(self, fields: Dict[str, Tuple[Node, Node]], key: str) -> bool:
         """A field that is a boolean; null counts as false. From 1.3 the words of YAML 1.1 may be quoted (`scalar` in decode.go)."""

@@ -31,8 +31,8 @@ else:
 
 _BREAKS = "\r\n\x85\u2028\u2029"
 _ENCODINGS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"), (b"", "utf-8"))
-# What Apptainer 1.3 and 1.4 refuse anywhere in a file (readerc.go of yaml v3), though 1.5 lets DEL pass; and a byte order mark that is
-# not the first character, which is a letter to Go's yaml and nothing to PyYAML.
+# What Apptainer 1.3 and 1.4 refuse anywhere in a file (readerc.go of yaml v3), though yaml v4 (Apptainer 1.5, SingularityCE 4.5) lets DEL
+# pass; and a byte order mark that is not the first character, which is a letter to Go's yaml and nothing to PyYAML.
 _ASCII_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROL = "[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # compiled if needed: that takes 5 ms
 _HEADER = re.compile(f"(?: *(?:#[^{_BREAKS}]*)?(?:\r\n|[{_BREAKS}]))*(?: *#[^{_BREAKS}]*\\Z)?")
@@ -100,10 +100,10 @@ class SourceFile:
         return self.error(mark.line + 1, mark.column + 1, problem, remedy)
 
 
-def text_of(data: bytes, file: SourceFile) -> str:
+def text_of(data: bytes, file: SourceFile, with_del: bool = False) -> str:
     """The text, without its byte order mark: UTF-8, or UTF-16 with such a mark (`yaml_parser_determine_encoding` in readerc.go).
 
-    Raises FormatError for bytes that are not such text, and for the control characters that Apptainer refuses.
+    Raises FormatError for bytes that are not such text, and for the control characters that Apptainer refuses; `with_del` lets DEL pass.
     """
     mark, encoding = next(pair for pair in _ENCODINGS if data.startswith(pair[0]))
     try:
@@ -111,7 +111,8 @@ def text_of(data: bytes, file: SourceFile) -> str:
     except UnicodeDecodeError as exc:
         before = data[len(mark):len(mark) + exc.start].decode(encoding)
         raise file.error(*_position(before), problem=f"the file is not {encoding[:6].upper()} text", remedy="Save it as UTF-8.") from None
-    control = _ASCII_CONTROL.search(text) if len(text) == len(data) else re.search(_CONTROL, text)
+    checked = text.replace("\x7f", " ") if with_del else text
+    control = _ASCII_CONTROL.search(checked) if len(text) == len(data) else re.search(_CONTROL, checked)
     if control:
         raise file.error(*_position(text[:control.start()]), problem=f"there is a character U+{ord(control.group()):04X}, which YAML forbids",
                          remedy="Remove it, or write it as an escape in double quotes.")
@@ -166,16 +167,27 @@ if HAS_YAML:
             self.forward(length)
             return [blanks] if blanks and self.peek() not in _BREAKS else super().scan_plain_spaces(indent, start_mark)
 
+    class _LenientParser(_PythonParser):
+        """One for which a key may be longer than 1,024 characters, as for yaml v4; and which lets DEL pass, as that and unlike libyaml."""
+
+        def stale_possible_simple_keys(self) -> None:
+            for level, key in list(self.possible_simple_keys.items()):
+                if key.line != self.line:
+                    if key.required:
+                        raise yaml.scanner.ScannerError(None, None, "could not find expected ':'", self.get_mark())
+                    del self.possible_simple_keys[level]
+
     _parser: Any = yaml.CBaseLoader if yaml.__with_libyaml__ else _PythonParser
 
 
-def first_document(text: str, file: SourceFile) -> Tuple[bool, Node]:
+def first_document(text: str, file: SourceFile, lenient: bool = False) -> Tuple[bool, Node]:
     """Whether there is a document in `text`, and the root node of the first one.
 
-    Later documents are ignored, but Go's scanner has looked at their first tokens by then. Raises FormatError for what is not YAML 1.1.
+    Later documents are ignored, but Go's scanner has looked at their first tokens by then. With `lenient`, what yaml v4 reads beside v3 is
+    read, too: DEL and keys of more than 1,024 characters. Raises FormatError for what is not YAML 1.1.
     """
     try:
-        return _Composer(text, file).compose()
+        return _Composer(text, file, _LenientParser if lenient else _parser).compose()
     except yaml.YAMLError as exc:
         raise _syntax_error(exc, file) from None
     except (ValueError, OverflowError):  # an escape beyond U+10FFFF in PyYAML's Python parser
@@ -193,10 +205,10 @@ def _syntax_error(exc: Exception, file: SourceFile) -> FormatError:
 class _Composer:
     """The nodes of one text."""
 
-    def __init__(self, text: str, file: SourceFile) -> None:
+    def __init__(self, text: str, file: SourceFile, parser: Any) -> None:
         self.file = file
         self.text = text
-        self.parser = _parser(text)
+        self.parser = parser(text)
         self.anchors: Dict[str, Node] = {}
         self.has_slash_escape = "\\/" in text
 

@@ -13,12 +13,13 @@ import posixpath
 import re
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .._apptainer.effective import effective, exclusives, sync
+from .._apptainer.effective import effective, exclusives, same_name_does, shadows, sync, tears_table
 from .._errors import quoted
 from .._files.locations import DISCOVERY_CACHE
 from .._formats.remote_yaml_reader import Document
 from .._redaction import without_login
 from .._values.docker_config import HUB, DockerConfig, keys_for_host, login_hosts, registry_key
+from .._values.flavors import FLAVORS
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.uri import is_usable, keyserver_identity, same_place
 from .program import ProgramAnswer
@@ -26,7 +27,8 @@ from .program import ProgramAnswer
 
 class ReadFile(NamedTuple):
     """One file as it was found. `document`, a Document or DockerConfig, is None if the file is absent or, with `error`, unreadable; `mode`,
-    `uid` and `directory_mode` are None if unknown. `expected_uid` should own it."""
+    `uid` and `directory_mode` are None if unknown. `expected_uid` should own it. `unopened_link`: it is a symbolic link (then all else is
+    about its target), which the program does not open."""
 
     path: str
     exists: bool = False
@@ -36,12 +38,18 @@ class ReadFile(NamedTuple):
     uid: Optional[int] = None
     expected_uid: int = 0
     directory_mode: Optional[int] = None
+    unopened_link: bool = False
 
     @property
     def config(self) -> Optional[RemoteConfig]:
-        """What Apptainer reads in a remote.yaml, or None if it ignores the file or there is none."""
+        """What the newest version of the program reads in a remote.yaml, or None if it ignores the file or there is none."""
         document: Optional[Document] = self.document
-        return document.config if document and document.has_data else None
+        return document.config if document and document.has_data and not document.refused and not self.unopened_link else None
+
+    @property
+    def held(self) -> RemoteConfig:
+        """What a remote.yaml holds, whoever reads it; empty if there is none or it cannot be read."""
+        return self.document.config if self.document else RemoteConfig()
 
 
 class Finding(NamedTuple):
@@ -68,36 +76,54 @@ def findings(
     installed program says; errors first."""
     found: List[Finding] = []
     for file in (system_file, user_file):
-        found += _reading(file)
+        found += _reading(file, flavor)
+    found += _links(system_file, user_file, flavor)
     found += _global_mode(system_file)
-    has_secret = _has_secret(user_file.document.config if user_file.document else RemoteConfig())
+    has_secret = _has_secret(user_file.held)
     # `cmd/internal/cli/apptainer.go` handleRemoteConf: Apptainer opens the file to write and sets its mode, which only its owner may
     found += _user_mode(user_file, has_secret, "so every apptainer command of that user fails")
     found += _auth_file(auth_file) if auth_file else ()
     system, user = system_file.config, user_file.config
-    if system is not None:
-        found += _global_content(system_file.path, system)
-    if user is not None:
-        found += _user_content(user_file.path, user, None if system_file.error else system or RemoteConfig())
+    # what is in them counts for versions that read them, and for all when they are repaired
+    found += _global_content(system_file.path, system_file.held)
+    found += _user_content(user_file.path, user_file.held, None if system_file.error else system_file.held, flavor)
     found += _cache(posixpath.join(posixpath.dirname(user_file.path), DISCOVERY_CACHE), cached, system)
     if program and program.asked:
-        found += _program(system_file.path, program, sync(user or RemoteConfig(), system or RemoteConfig()))
+        found += _program(system_file.path, program, sync(user_file.held, system_file.held))
     # `cmd/internal/cli/apptainer.go` getRemote, `internal/pkg/remote/remote.go` GetDefault
     problem = effective(user, system, flavor).problem
-    if problem:
+    is_fatal_name = FLAVORS[flavor].same_name_is_fatal and shadows(user or RemoteConfig(), system or RemoteConfig())  # there is a finding for it
+    if problem and not is_fatal_name:
         path = user_file.path if user is not None else system_file.path
         found.append(Finding("no-usable-default", "error", path, f"Apptainer refuses every command that needs an endpoint: {problem}"))
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
-def _reading(file: ReadFile) -> Iterator[Finding]:
-    """Source: the recorded runs of accept, in which each of seven versions reads or refuses 264 variants of a file."""
+def _reading(file: ReadFile, flavor: str) -> Iterator[Finding]:
+    """Source: the recorded runs of accept, in which each version of each program reads or refuses 264 variants of a file."""
     if file.error:
         yield Finding("unreadable", "error", file.path, file.error)
     for quirk in file.document.quirks if file.document else ():
-        severity = "error" if "1.5" in quirk.refused_by else "warning"
-        message = f"Apptainer {', '.join(quirk.refused_by)} cannot read this file: {quirk.message}"
+        severity = "error" if FLAVORS[flavor].newest in quirk.refused_by else "warning"
+        message = f"{FLAVORS[flavor].program} {', '.join(quirk.refused_by)} cannot read this file: {quirk.message}"
         yield Finding("refused-by-versions", severity, file.path, message, line=quirk.line, refused_by=quirk.refused_by)
+
+
+def _links(system_file: ReadFile, user_file: ReadFile, flavor: str) -> Iterator[Finding]:
+    """Source: SingularityCE from 4.5.0 opens remote.yaml with O_NOFOLLOW (runs of 4.5.1, 4.4.2 and 4.0.3 by hand).
+
+    A global file that is a link is ignored without a word, except by `remote list`, `remote use` and `remote add --global`, which fail. A
+    user's makes every command fail, unless its target does not exist yet.
+    """
+    words = f"it is a symbolic link, which {FLAVORS[flavor].program} {FLAVORS[flavor].newest} and newer do not open"
+    if system_file.unopened_link:
+        yield Finding("symbolic-link", "error", system_file.path,
+                      f"{words}, so they ignore the global file for everyone, with its default and its exclusive endpoint; declare an endpoint with "
+                      "scope: global, which puts a file in its place")
+    if user_file.unopened_link:
+        consequence = "so every command of this user fails" if user_file.exists else "so every command of this user will fail once its target exists"
+        yield Finding("symbolic-link", "error" if user_file.exists else "warning", user_file.path,
+                      f"{words}, {consequence}; replace it by a copy of its target, or declare an endpoint or login of this user, which does that")
 
 
 def _global_mode(file: ReadFile) -> Iterator[Finding]:
@@ -163,7 +189,7 @@ def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:
         yield Finding("exclusive-not-default", "error", path, f"users without their own file get {quoted(config.active)}, all others this exclusive "
                                                               "endpoint; set exclusive: true for it again", remote=exclusive[0])
     for name, remote in sorted(config.remotes.items()):
-        for finding in _global_endpoint(path, remote):
+        for finding in _global_endpoint(path, name, remote):
             yield finding._replace(remote=name)
     if config.credentials:
         # `internal/pkg/remote/remote.go` SyncFrom copies no Credentials
@@ -172,7 +198,8 @@ def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:
                                                        "their own file; remove them, and log in per user")
 
 
-def _global_endpoint(path: str, remote: Remote) -> Iterator[Finding]:
+def _global_endpoint(path: str, name: str, remote: Remote) -> Iterator[Finding]:
+    yield from _name(path, name)
     yield from _address(path, remote)
     if remote.insecure:
         # SyncFrom copies URI, Exclusive and Keyservers only (merge-1.5.3-0026); likewise for the token below (merge-1.5.3-0055)
@@ -192,6 +219,13 @@ def _global_endpoint(path: str, remote: Remote) -> Iterator[Finding]:
                                                                "remove it with state: absent")
 
 
+def _name(path: str, name: str) -> Iterator[Finding]:
+    """Source: `internal/app/apptainer/remote_list.go` writes names as they are to Go's text/tabwriter."""
+    if tears_table(name):
+        yield Finding("torn-name", "warning", path, "its name has a tab or a line break, which tears the table of apptainer remote list, so that "
+                                                    "people and programs read endpoints there that do not exist; give it another name")
+
+
 def _address(path: str, remote: Remote) -> Iterator[Finding]:
     """Source: `internal/pkg/remote/endpoint/config.go` GetURL, which since 1.1.0 parses the stored URI; 1.0 put `https://` in front of it."""
     uri = without_login(remote.uri)
@@ -202,7 +236,7 @@ def _address(path: str, remote: Remote) -> Iterator[Finding]:
                                                           "nodes that still have 1.0")
 
 
-def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig]) -> Iterator[Finding]:
+def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig], flavor: str) -> Iterator[Finding]:
     """`system` is None if nobody knows what the global file holds.
 
     Source: `internal/pkg/remote/remote.go` SyncFrom, SetDefault and Remove; one recorded run for each finding.
@@ -210,7 +244,7 @@ def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig
     for name, remote in sorted(config.remotes.items()):
         system_remote = system.remotes.get(name) if system else None
         if not remote.system:
-            yield from (finding._replace(remote=name) for finding in _own_endpoint(path, remote, system_remote))
+            yield from (finding._replace(remote=name) for finding in _own_endpoint(path, name, remote, system_remote, flavor))
         elif system_remote is not None:
             yield from (finding._replace(remote=name) for finding in _copy(path, remote, system_remote))
         elif system is not None:
@@ -220,19 +254,20 @@ def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig
                           f"this is a copy of a global endpoint that no longer exists{consequence}; remove it with state: absent", remote=name)
 
 
-def _own_endpoint(path: str, remote: Remote, system_remote: Optional[Remote]) -> Iterator[Finding]:
+def _own_endpoint(path: str, name: str, remote: Remote, system_remote: Optional[Remote], flavor: str) -> Iterator[Finding]:
     """An endpoint of the user's own, and the global one that it hides, if any."""
     if system_remote is not None:
-        # since 1.1.6 "defined both globally and individually, using individual" (merge-1.5.3-0004; apptainer/apptainer issue 1018)
-        hides = "this user's own endpoint hides the global one of the same name"
+        hides, is_fatal = same_name_does(flavor), FLAVORS[flavor].same_name_is_fatal
         if system_remote.exclusive:
-            yield Finding("shadowed-exclusive", "error", path, f"{hides}, so that is not exclusive for this user; remove it with state: absent")
+            unheeded = "" if is_fatal else ", so that is not exclusive for this user"
+            yield Finding("shadowed-exclusive", "error", path, f"{hides}{unheeded}; remove it with state: absent")
         else:
-            yield Finding("shadowed", "warning", path, f"{hides}; remove it with state: absent, or give it another name")
+            yield Finding("shadowed", "error" if is_fatal else "warning", path, f"{hides}; remove it with state: absent, or give it another name")
     if remote.exclusive:
         # SetDefault asks only whether any endpoint is exclusive (merge-1.5.3-0025)
         yield Finding("own-exclusive", "error", path, "this user's own endpoint is marked exclusive, so Apptainer refuses to use another; "
                                                       "remove it and add it again")
+    yield from _name(path, name)
     yield from _address(path, remote)
 
 

@@ -6,13 +6,14 @@
 
 """Reading a node's files without changing them, and saying what Apptainer makes of them."""
 
+import functools
 import os
 import pwd
 from typing import Any, Callable, Dict, Optional, Sequence
 
-from .._apptainer.effective import effective, exclusives
+from .._apptainer.effective import effective, exclusives, sync, tears_table
 from .._errors import ApptainerError
-from .._files.config_file import mode_of, owner_of, read, real_path
+from .._files.config_file import link_at, mode_of, owner_of, read, real_path
 from .._files.locations import DOCKER_CONFIG, cached_discoveries, docker_fallback
 from .._formats.docker_json import decode as decode_docker_config
 from .._formats.remote_yaml_reader import decode
@@ -20,26 +21,35 @@ from .._redaction import without_login
 from .._rules.stored_secrets import stored_secrets
 from .._values.claims import Secret
 from .._values.docker_config import DockerConfig, login_hosts
+from .._values.flavors import FLAVORS
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
 from .findings import ReadFile, findings
-from .program import ProgramAnswer
+from .program import ProgramAnswer, Question
 
 AskServers = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
-AskProgram = Callable[[Optional[RemoteConfig]], Optional[ProgramAnswer]]
+AskProgram = Callable[[Question], Optional[ProgramAnswer]]
 
 
-def read_file(path: str, expected_uid: int, reader: Callable[[bytes, str], Any] = decode, root: str = "/") -> ReadFile:
-    """Read one file, below `root`. What is wrong with it is in the result; nothing is raised."""
+def read_file(
+    path: str,
+    expected_uid: int,
+    reader: Callable[[bytes, str], Any] = decode,
+    root: str = "/",
+    opens_links: bool = True,
+) -> ReadFile:
+    """Read one file, below `root`. What is wrong with it is in the result; nothing is raised. `opens_links`: whether its program does so."""
     try:
         real = real_path(path, root)
+        unopened_link = not opens_links and link_at(path, root) is not None
         state = read(real)
         directory_mode = None if state.data is None else mode_of(os.path.dirname(real))
     except ApptainerError as error:
         return ReadFile(path, exists=True, error=str(error), expected_uid=expected_uid)
     if state.data is None:
-        return ReadFile(path)
-    file = ReadFile(path, exists=True, mode=state.mode, uid=state.uid, expected_uid=expected_uid, directory_mode=directory_mode)
+        return ReadFile(path, unopened_link=unopened_link)
+    file = ReadFile(
+        path, exists=True, mode=state.mode, uid=state.uid, expected_uid=expected_uid, directory_mode=directory_mode, unopened_link=unopened_link)
     try:
         return file._replace(document=reader(state.data, path))
     except ApptainerError as error:
@@ -61,19 +71,24 @@ def inspect(
     add what servers say: it gets the configuration that Apptainer works with and the stored logins. `ask_program` may add what the
     installed program says: it gets the content of the user's file. All files are below `root`, and so are the targets of their links.
     """
-    system_file = _read_global(os.path.abspath(global_path), root)
+    read_remote_yaml = functools.partial(
+        read_file, reader=functools.partial(decode, flavor=flavor), root=root, opens_links=FLAVORS[flavor].follows_links)
+    global_path = os.path.abspath(global_path)
+    system_file = read_remote_yaml(global_path, _global_uid(global_path, root))
     user_file = auth_file = ReadFile("")
     cached: Sequence[str] = ()
     if user_path is not None:
         user_path = os.path.abspath(user_path)
-        user_file = read_file(user_path, _directory_uid(user_path, root), root=root)
+        user_file = read_remote_yaml(user_path, _directory_uid(user_path, root))
         auth_path = os.path.abspath(auth_path or _auth_path(user_path, flavor, root))
         auth_file = read_file(auth_path, _directory_uid(auth_path, root), decode_docker_config, root)
         cached = cached_discoveries(os.path.dirname(user_path), root)
-    program = ask_program(user_file.config) if ask_program and not system_file.error and not user_file.error else None
-    system, user = system_file.config or RemoteConfig(), user_file.config or RemoteConfig()
+    system, user = system_file.held, user_file.held
+    program = ask_program(_question(user_file, system)) if ask_program and not system_file.error and not user_file.error else None
     docker: DockerConfig = auth_file.document or DockerConfig()
     result = effective(user_file.config, system_file.config, flavor)
+    if user_file.unopened_link and user_file.exists:
+        result = result._replace(problem=f"this user's {user_path} is a symbolic link: too many levels of symbolic links")
     exclusive = exclusives(result.config.remotes)
     stored = stored_secrets(user, docker, system)
     return dict({
@@ -88,10 +103,19 @@ def inspect(
     }, **(ask_servers(result.config, stored) if ask_servers else {}))
 
 
-def _read_global(path: str, root: str) -> ReadFile:
-    """The global file, which should be root's, except where somebody builds an image without root."""
+def _question(user_file: ReadFile, system: RemoteConfig) -> Question:
+    """What the program is asked: about the user's file as it is, also if some version of it does not open or read that."""
+    listed = sync(user_file.held, system).remotes
+    document = user_file.document
+    return Question(
+        user=document.config if document and document.has_data else None, is_link=user_file.unopened_link,
+        is_torn=any(tears_table(name) or tears_table(remote.uri) for name, remote in listed.items()))
+
+
+def _global_uid(path: str, root: str) -> int:
+    """Who should own the global file: root, except where somebody builds an image without root."""
     directory_uid = _directory_uid(path, root)
-    return read_file(path, directory_uid if directory_uid == os.geteuid() or root != "/" else 0, root=root)
+    return directory_uid if directory_uid == os.geteuid() or root != "/" else 0
 
 
 def _auth_path(user_path: str, flavor: str, root: str) -> str:

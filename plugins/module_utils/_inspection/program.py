@@ -26,6 +26,15 @@ _REDIRECTED_FROM = {"apptainer": (1, 1), "singularity": (4, 0)}
 Run = Callable[[Sequence[str], Mapping[str, str], str, float], Tuple[bytes, Optional[int]]]
 
 
+class Question(NamedTuple):
+    """For whom the program is asked: a user whose file holds `user`, or who has none. `is_link`: this file is a symbolic link that the
+    program may refuse. `is_torn`: what the files hold cannot be read in a table."""
+
+    user: Optional[RemoteConfig] = None
+    is_link: bool = False
+    is_torn: bool = False
+
+
 class ListedRemote(NamedTuple):
     """One row of the table. `insecure` is None where the table has no such column (1.0)."""
 
@@ -38,7 +47,7 @@ class ListedRemote(NamedTuple):
 
 
 class ProgramAnswer(NamedTuple):
-    """What the program at `path` lists, or in `error` why it does not. If `asked` is false, it was not even run."""
+    """What the program at `path` lists, or in `error` why it does not. If `asked` is false, it was not even run, so nothing is compared."""
 
     path: str
     error: Optional[str] = None
@@ -57,7 +66,7 @@ class ProgramAnswer(NamedTuple):
 
 
 def parse_list(text: str) -> Tuple[ListedRemote, ...]:
-    """The endpoints in the output of `remote list` of Apptainer 1.0 to 1.5. Raises FormatError.
+    """The endpoints in the output of `remote list` of Apptainer 1.0 to 1.6. Raises FormatError.
 
     The columns are aligned under their titles, counted in characters (Go's text/tabwriter); up to 1.2 they have YES and NO, from 1.3 check
     marks or nothing. Spaces at the end of a name are lost in the table. Source: `internal/app/apptainer/remote_list.go`; the recorded lists
@@ -117,36 +126,44 @@ def who_can_replace(path: str) -> Optional[str]:
         path = os.path.dirname(path)
 
 
-def ask_program(flavor: str, sysconfdir: Optional[str], timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[ProgramAnswer]:
-    """What the installed program lists for a user whose file holds `user`, or who has none; None if it is not installed.
+def ask_program(flavor: str, sysconfdir: Optional[str], timeout: float, run: Run, question: Question) -> Optional[ProgramAnswer]:
+    """What the installed program lists for a user; None if it is not installed.
 
     `remote list` leaves an empty file in the home, and other commands more (recorded runs of remote_ops), so it gets a temporary home, with
-    a copy of the file without secrets. `run` takes arguments, environment, directory and seconds, and returns the output and the exit
-    status, which is None if the program did not finish in time. `timeout` is for each of two runs. What goes wrong is in the answer.
+    a copy of the file without secrets, behind a symbolic link if the file itself is. `run` takes arguments, environment, directory and
+    seconds, and returns the output and the exit status, which is None if the program did not finish in time. `timeout` is for each of two
+    runs. What goes wrong is in the answer.
     """
     path = find_program(flavor, sysconfdir)
     if path is None:
         return None
+    if question.is_torn:
+        return ProgramAnswer(path, "a name or uri in the files has a tab or a line break, which tears the table of its remote list, so it was not "
+                                   "run and nothing was compared; give that endpoint another name or uri", asked=False)
     try:
         reason = who_can_replace(path) if os.geteuid() == 0 else None
         if reason:
             return ProgramAnswer(path, f"{reason}, so root does not run it; run the task as another user (become: false)", asked=False)
         home = tempfile.mkdtemp(prefix="ansible-hpc.apptainer-")
         try:
-            return _run_remote_list(path, flavor, home, timeout, run, user)
+            return _run_remote_list(path, flavor, home, timeout, run, question)
         finally:
             shutil.rmtree(home, ignore_errors=True)  # whatever the program left in it
     except OSError as error:
         return ProgramAnswer(path, f"it cannot be run: {error.strerror}", asked=False)
 
 
-def _run_remote_list(path: str, flavor: str, home: str, timeout: float, run: Run, user: Optional[RemoteConfig]) -> Optional[ProgramAnswer]:
+def _run_remote_list(path: str, flavor: str, home: str, timeout: float, run: Run, question: Question) -> Optional[ProgramAnswer]:
     directory = os.path.join(home, f".{flavor}")
     os.mkdir(directory, 0o700)
-    if user is not None:
-        remotes = {name: remote._replace(token="") for name, remote in user.remotes.items()}
-        with open(os.path.join(directory, REMOTE_YAML), "wb", opener=_private) as stream:
-            stream.write(encode(RemoteConfig(user.active, remotes), ""))
+    if question.user is not None:
+        remotes = {name: remote._replace(token="") for name, remote in question.user.remotes.items()}
+        file = os.path.join(directory, REMOTE_YAML)
+        if question.is_link:
+            os.symlink(f"{REMOTE_YAML}.target", file)
+            file += ".target"
+        with open(file, "wb", opener=_private) as stream:
+            stream.write(encode(RemoteConfig(question.user.active, remotes), ""))
     environment = {"HOME": home, f"{flavor.upper()}_CONFIGDIR": directory, "LC_ALL": "C", "PATH": os.environ.get("PATH") or os.defpath}
     version = _VERSION.match(run([path, "--version"], environment, home, timeout)[0].decode("utf-8", "replace"))
     if version and version.group(1) != flavor:

@@ -43,7 +43,8 @@ class _UsedKeyserver(NamedTuple):
     keyserver: Optional[Keyserver]
 
 
-def ask_servers(topics: Sequence[str], config: RemoteConfig, stored: Sequence[Secret], options: HttpOptions) -> Dict[str, Any]:
+def ask_servers(topics: Sequence[str], config: RemoteConfig, stored: Sequence[Secret], options: HttpOptions,
+                flavor: str = "apptainer") -> Dict[str, Any]:
     """What servers say about a configuration and the stored logins.
 
     `topics`: `services` and `keyservers` are about the servers themselves; `tokens`, `keyservers` and `registries` about the logins.
@@ -54,7 +55,7 @@ def ask_servers(topics: Sequence[str], config: RemoteConfig, stored: Sequence[Se
         questions["services"] = [_services_question(name, remote) for name, remote in sorted(config.remotes.items())]
     if "keyservers" in topics:
         logins = [login for login in stored if isinstance(login, KeyserverLogin)]
-        questions["keyservers"] = [_keyserver_question(used, logins) for used in _used_keyservers(config)]
+        questions["keyservers"] = [_keyserver_question(used, logins, flavor) for used in _used_keyservers(config)]
     entries = iter(_entries([question for of_topic in questions.values() for question in of_topic], options))
     result: Dict[str, Any] = {topic: [next(entries) for _question in of_topic] for topic, of_topic in questions.items()}
     verified = iter(result["logins"])
@@ -99,11 +100,11 @@ def _used_keyservers(config: RemoteConfig) -> List[_UsedKeyserver]:
     return used
 
 
-def _keyserver_question(used: _UsedKeyserver, logins: Sequence[KeyserverLogin]) -> _Question:
+def _keyserver_question(used: _UsedKeyserver, logins: Sequence[KeyserverLogin], flavor: str) -> _Question:
     """Whether a keyserver answers, with the credential that Apptainer would send: the user's login, or the endpoint's token."""
 
     def ask(client: Client) -> _Entry:
-        keyserver = used.keyserver or Keyserver(own_keyserver(client, used.remote.uri, used.remote.insecure))
+        keyserver = used.keyserver or Keyserver(own_keyserver(client, used.remote.uri, used.remote.insecure, flavor))
         error = keyserver_problem(keyserver.uri, keyserver.insecure, _authorization(used.remote, keyserver, logins), client)
         return {"uri": without_login(keyserver.uri), "error": error}
 

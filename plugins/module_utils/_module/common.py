@@ -19,6 +19,7 @@ from .._errors import ApptainerError, VerificationError
 from .._files.config_file import read, real_path
 from .._files.locations import checked_root
 from .._formats.remote_yaml_reader import HAS_YAML, YAML_IMPORT_ERROR
+from .._values.flavors import FLAVORS, in_words_of
 
 LOCATION_SPEC: Dict[str, Any] = {
     "flavor": {"type": "str", "choices": ["apptainer", "singularity"], "default": "apptainer"},
@@ -51,18 +52,39 @@ VERIFY_SPEC: Dict[str, Any] = dict(
 
 _PYTHONS_WITH_YAML = ("/usr/libexec/platform-python", "/usr/bin/python3", "/usr/bin/python")
 _LONGEST_TIMEOUT = 3600  # seconds
+_SENTENCES = ("error", "message", "reason")  # keys of results
 
 
 def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]]) -> None:
     """Do the module's work and exit with its result, or fail with one sentence that says why not."""
     _require_yaml(module)
+    flavor = _flavor(module)
     try:
         result = work(module)
     except VerificationError as error:
-        module.fail_json(msg=str(error), **error.result)
+        module.fail_json(msg=in_words_of(flavor, str(error)), **_in_words_of(flavor, error.result))
     except ApptainerError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=in_words_of(flavor, str(error)))
+    module.exit_json(**_in_words_of(flavor, result))
+
+
+def warn(module: AnsibleModule, message: str) -> None:
+    """Warn in the words of the program that the option `flavor` names."""
+    module.warn(in_words_of(_flavor(module), message))
+
+
+def _flavor(module: AnsibleModule) -> str:
+    return str(module.params.get("flavor") or "apptainer")
+
+
+def _in_words_of(flavor: str, value: Any) -> Any:
+    """A result, its sentences in the words of the program. All else in it is data."""
+    if not FLAVORS[flavor].words:
+        return value
+    if isinstance(value, dict):
+        return {key: in_words_of(flavor, item) if key in _SENTENCES and isinstance(item, str) else _in_words_of(flavor, item)
+                for key, item in value.items()}
+    return [_in_words_of(flavor, item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _require_yaml(module: AnsibleModule) -> None:
@@ -102,7 +124,7 @@ def read_token(module: AnsibleModule, path: str) -> str:
     if state.data is None:
         raise ApptainerError(f"token_file {path} does not exist on this node; correct the path, or create the file first")
     if (state.mode or 0) & 0o077:
-        module.warn(f"token_file {path} has mode {state.mode or 0:04o}, so others can read the token; set its mode to 0600")
+        warn(module, f"token_file {path} has mode {state.mode or 0:04o}, so others can read the token; set its mode to 0600")
     token = state.data.partition(b"\n")[0].decode("utf-8", "replace").strip()
     if token:
         module.no_log_values.add(token)

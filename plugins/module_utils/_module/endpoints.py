@@ -87,14 +87,16 @@ def _converge(module: AnsibleModule, entries: Sequence[Dict[str, Any]], **whole_
     system, system_known = (None, True) if is_global else read_system(module, root)
 
     def plan(values: Sequence[RemoteConfig], _failed: Sequence[Claim]) -> Plan:
-        desired = converge(values[0], wanted, system, system_known=system_known, check_mode=module.check_mode, **whole_list)
+        desired = converge(
+            values[0], wanted, system, system_known=system_known, check_mode=module.check_mode, flavor=module.params["flavor"], **whole_list)
         return Plan([desired.config], desired.warnings)
 
     def claims(config: RemoteConfig, as_stored: bool = False) -> List[Claim]:
         """What the file says of the declared endpoints that a server could confirm: the demanded services, and the tokens."""
         remotes = (sync(config, system) if system else config).remotes
         found = endpoint_tokens(config, system or RemoteConfig(), as_stored)
-        return [*(EndpointServices(name=name, uri=remotes[name].uri, insecure=remotes[name].insecure, services=services[name])
+        return [*(EndpointServices(name=name, uri=remotes[name].uri, insecure=remotes[name].insecure, services=services[name],
+                                   flavor=module.params["flavor"])
                   for name in services if name in remotes),
                 *(item for item in found if item.name in tokens or item.name in services)]
 

@@ -19,22 +19,41 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import ApptainerError, ConflictError, FormatError, StoreError
-from .._files.config_file import FileState, Replacement, check_writable, locked, make_directory, owner_of, read, real_path, replace
+from .._files.config_file import (
+    FileState,
+    Replacement,
+    check_writable,
+    link_at,
+    locked,
+    make_directory,
+    owner_of,
+    read,
+    real_path,
+    replace,
+)
 from .._formats.remote_yaml_reader import decode
 from .._formats.remote_yaml_writer import encode
 from .._redaction import redacted
 from .._values.claims import Claim
+from .._values.flavors import FLAVORS
 from .._values.remote_config import RemoteConfig
+from .common import warn
 from .verifier import Verification
 
 _MOST_ATTEMPTS = 100  # each one that fails means that somebody else has written meanwhile
 
 
 class RemoteYaml:
-    """What a remote.yaml holds; a content class. `value` is what plans work on; without `has_data` there is nothing in it."""
+    """What a remote.yaml holds; a content class. `value` is what plans work on; without `has_data` there is nothing in it.
 
-    def __init__(self, data: bytes, path: str) -> None:
-        document = decode(data, path)
+    `refusal` says why the newest version of the program refuses the file, so that it has to be written anew, whatever is in it.
+    """
+
+    follows_links = False  # not every program does
+
+    def __init__(self, data: bytes, path: str, flavor: str) -> None:
+        document = decode(data, path, flavor)
+        self.refusal = f"refused by {FLAVORS[flavor].program} {FLAVORS[flavor].newest}: {document.refused.message}" if document.refused else ""
         self.value = document.config
         self.has_data = document.has_data
         self._header = document.header
@@ -50,11 +69,16 @@ class RemoteYaml:
 
 
 class Target(NamedTuple):
-    """One file to change, and the class of its content. A user's files are for nobody else, the global one is for everyone."""
+    """One file to change, and the class of its content. A user's files are for nobody else, the global one is for everyone.
+
+    `source` is where it is read: `path`, or the target of the symbolic link there that it is to replace, which says `link`.
+    """
 
     path: str
     is_global: bool = False
     content: Type[Any] = RemoteYaml
+    source: str = ""
+    link: str = ""
 
 
 class Plan(NamedTuple):
@@ -120,10 +144,9 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
     Raises ApptainerError if a file can't be read, understood, locked or written, if the rule refuses, or if others keep writing: the files
     are then as they were.
     """
-    targets = [target._replace(path=real_path(target.path, root)) for target in targets]
     known: Mapping[Claim, Any] = {}
     for attempt in range(_MOST_ATTEMPTS):
-        planned = _planned(module, targets, plan, verify, known)
+        planned = _planned(module, [_placed(module, target, root) for target in targets], plan, verify, known)
         if module.check_mode or not planned.changed:
             return _update(module, planned, [])
         try:
@@ -135,9 +158,20 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
                      "was written. Find out what keeps writing it, and run again.")
 
 
+def _placed(module: AnsibleModule, target: Target, root: str) -> Target:
+    """Where the file is. A symbolic link is followed, unless its program does not (SingularityCE 4.5): then a file takes the place of the link."""
+    real = real_path(target.path, root)
+    link = None if target.content.follows_links or FLAVORS[module.params["flavor"]].follows_links else link_at(target.path, root)
+    return target._replace(path=link or real, source=real, link=os.readlink(link) if link else "")
+
+
+def _content(module: AnsibleModule, target: Target, data: bytes) -> Any:
+    return target.content(data, target.path, module.params["flavor"])
+
+
 def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify: Optional[Verify], known: Mapping[Claim, Any]) -> _Planned:
-    states = [read(target.path) for target in targets]
-    contents = [target.content(state.data or b"", target.path) for target, state in zip(targets, states)]
+    states = [read(target.source) for target in targets]
+    contents = [_content(module, target, state.data or b"") for target, state in zip(targets, states)]
     before = [content.value for content in contents]
 
     def drafted(failed: Sequence[Claim]) -> Tuple[Plan, List[_Draft]]:
@@ -151,7 +185,7 @@ def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, ve
         verification = verify(before, wanted.values, known)
     except ApptainerError:
         for warning in wanted.warnings:  # they may be the reason
-            module.warn(warning)
+            warn(module, warning)
         raise
     if verification.failed:
         wanted, drafts = drafted(verification.failed)
@@ -159,21 +193,31 @@ def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, ve
 
 
 def _update(module: AnsibleModule, planned: _Planned, backups: Sequence[str]) -> Update:
-    for warning in dict.fromkeys(planned.warnings + planned.verification.warnings):
-        module.warn(warning)
+    links = tuple(_replaced_link(module, draft.target) for draft in planned.drafts if draft.target.link and draft.changed)
+    for warning in dict.fromkeys(planned.warnings + planned.verification.warnings + links):
+        warn(module, warning)
     result: Dict[str, Any] = {"changed": planned.changed}
     if module._diff:
         result["diff"] = [shown for draft in planned.drafts for shown in _diff(draft)]
     return Update([draft.value for draft in planned.drafts], result, backups, planned.verification)
 
 
+def _replaced_link(module: AnsibleModule, target: Target) -> str:
+    flavor = FLAVORS[module.params["flavor"]]
+    return (f"{target.path} was a symbolic link to {target.source}, which {flavor.program} {flavor.newest} and newer do not open, so a file takes "
+            f"its place; {target.source} stays as it is and is no longer used, so remove it if nothing else uses it or if it holds secrets")
+
+
 def _draft(module: AnsibleModule, target: Target, state: FileState, content: Any, value: Any) -> _Draft:
-    differs = value != content.value or not content.has_data
-    data = _new_data(target, content, value) if differs else state.data
+    differs = value != content.value or not content.has_data or bool(content.refusal)
+    data = _new_data(module, target, content, value) if differs else state.data
     attributes = _attributes(module, target, state)
     attribute_diff: Dict[str, Any] = {}
     if state.data is not None:
-        _in_check_mode(module, True, _set_attributes, module, target.path, attributes, attribute_diff)
+        _in_check_mode(module, True, _set_attributes, module, target.source, attributes, attribute_diff)
+    if target.link and data is not None:
+        for side, kind in (("before", "symbolic link"), ("after", "file")):
+            attribute_diff.setdefault(side, {})["type"] = kind
     draft = _Draft(
         target=target, state=state, content=content, value=value, data=data, attributes=attributes, attribute_diff=attribute_diff)
     if draft.changed:
@@ -181,10 +225,11 @@ def _draft(module: AnsibleModule, target: Target, state: FileState, content: Any
     return draft
 
 
-def _new_data(target: Target, content: Any, value: Any) -> bytes:
+def _new_data(module: AnsibleModule, target: Target, content: Any, value: Any) -> bytes:
     """The bytes to write, known to read back as the same: a file that Apptainer refuses would fail open."""
     data: bytes = content.bytes_of(value)
-    if target.content(data, target.path).value != value:
+    written = _content(module, target, data)
+    if written.value != value or written.refusal:
         raise FormatError(f"{target.path}: what would be written does not read back as meant, so the file is unchanged. Please report this")
     return data
 
@@ -201,7 +246,7 @@ def _write(module: AnsibleModule, drafts: Sequence[_Draft]) -> List[str]:
     kept = [draft.target.path for draft in changed if module.params["backup"] and draft.state.data is not None]
     with locked(*(draft.target.path for draft in drafts if os.path.isdir(os.path.dirname(draft.target.path)))):
         for draft in drafts:
-            if read(draft.target.path) != draft.state:
+            if read(draft.target.source) != draft.state:
                 raise ConflictError(f"{draft.target.path}: was changed by someone else while this task ran. Run again.")
         replace(*(
             _replacement(module, draft, draft.data, os.path.basename(draft.target.path) + suffix if draft.target.path in kept else "")
@@ -215,7 +260,7 @@ def _replacement(module: AnsibleModule, draft: _Draft, data: bytes, backup: str)
     owner = _id(attributes["owner"], lambda name: pwd.getpwnam(name).pw_uid), _id(attributes["group"], lambda name: grp.getgrnam(name).gr_gid)
     return Replacement(
         path=draft.target.path, data=data, prepare=functools.partial(_set_context, module, attributes["secontext"]), before=draft.state,
-        backup=backup, mode=int(attributes["mode"], 8), owner=owner)
+        backup=backup, mode=int(attributes["mode"], 8), owner=owner, source=draft.target.source, link=draft.target.link)
 
 
 def _id(text: Optional[str], find: Callable[[str], int]) -> int:
@@ -271,10 +316,11 @@ def _diff(draft: _Draft) -> List[Dict[str, str]]:
     """What `--diff` shows: the contents, without secrets (empty: no file, or one without data), and what changes in mode and owner."""
     path = draft.target.path
     before = draft.content.value if draft.state.data is not None and draft.content.has_data else None
+    refusal = f"# {draft.content.refusal}\n" if draft.content.refusal and before is not None else ""
     shown = [{
         "before_header": path,
         "after_header": path,
-        "before": "" if before is None else draft.content.redacted_text(before),
+        "before": "" if before is None else refusal + draft.content.redacted_text(before),
         "after": "" if before is None and not draft.differs else draft.content.redacted_text(draft.value, before),
     }]
     if draft.attribute_diff:

@@ -29,9 +29,10 @@ from .._values.claims import (
     username_of,
 )
 from .._values.docker_config import DockerConfig
+from .._values.flavors import FLAVORS
 from .._values.remote_config import Remote, RemoteConfig
-from .._values.uri import DEFAULT_ENDPOINT_URI, keyserver_identity, requested_url
-from .common import hide_passwords
+from .._values.uri import DEFAULT_ENDPOINT_URI, hardcoded_keyserver, keyserver_identity, requested_url
+from .common import LOCATION_SPEC, hide_passwords
 from .endpoints import REMOTE_SPEC
 from .logins import KINDS, LOGINS_SPEC
 from .verifier import NamedVerdict, Verification, http_options
@@ -43,6 +44,7 @@ _DECLARATION: Dict[str, Any] = {
         "options": {name: option for name, option in REMOTE_SPEC.items() if name not in ("token", "token_file", "logout")},
     },
     "logins": {"type": "dict", "options": {kind: LOGINS_SPEC[kind] for kind in KINDS}},
+    "flavor": LOCATION_SPEC["flavor"],
 }
 DECLARATIONS_SPEC: Dict[str, Any] = {"declarations": {"type": "list", "elements": "dict", "required": True, "options": _DECLARATION}}
 
@@ -62,6 +64,7 @@ class _Endpoint:
         self.remote = remote
         self.names: Dict[str, None] = {}
         self.services: Dict[str, None] = {}
+        self.flavor = "apptainer"  # where hosts differ, the one that asks more
 
     def __str__(self) -> str:
         names = ", ".join(map(quoted, list(self.names)[:_MOST_NAMES])) + (", ..." if len(self.names) > _MOST_NAMES else "")
@@ -69,10 +72,11 @@ class _Endpoint:
 
     def claim(self) -> Optional[EndpointServices]:
         """What can be asked, if anything."""
-        if self.remote.uri == DEFAULT_ENDPOINT_URI and not self.services:
+        if hardcoded_keyserver(self.remote.uri, self.flavor) and not self.services:
             return None
         return EndpointServices(
-            name=next(iter(self.names)), uri=self.remote.uri, insecure=self.remote.insecure, services=tuple(sorted(self.services)))
+            name=next(iter(self.names)), uri=self.remote.uri, insecure=self.remote.insecure, services=tuple(sorted(self.services)),
+            flavor=self.flavor)
 
 
 def verify_declarations(module: AnsibleModule) -> Dict[str, Any]:
@@ -84,7 +88,7 @@ def verify_declarations(module: AnsibleModule) -> Dict[str, Any]:
         remotes, logins = _present(item["remotes"]), {kind: _present((item["logins"] or {}).get(kind)) for kind in KINDS}
         hide_passwords(module, [entry["uri"] for entry in [*remotes, *logins["keyservers"], *logins["registries"]]])
         hide_passwords(module, [server["uri"] for entry in remotes for server in entry["keyservers"] or ()])
-        gathered.add(remotes, logins)
+        gathered.add(remotes, logins, item["flavor"])
     named = {*gathered.unasked, *_asked_of_servers(module, gathered)}
     verification = Verification(tuple(sorted(named, key=lambda item: (item.name, item.reason))))
     if verification.result["verified"] is False:
@@ -108,12 +112,12 @@ class _Gathered:
         self.registries: Dict[RegistryLogin, bool] = {}  # whether all say insecure, so that a password is sent once
         self.unasked: List[NamedVerdict] = []
 
-    def add(self, remotes: Sequence[Mapping[str, Any]], logins: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    def add(self, remotes: Sequence[Mapping[str, Any]], logins: Mapping[str, Sequence[Mapping[str, Any]]], flavor: str) -> None:
         """Add one declaration. What the rules for writing refuse is not asked either."""
         default = next((entry["name"] for entry in remotes if entry["default"] or entry["exclusive"]), "")
         placed: Dict[str, Remote] = {}
         for entry in remotes:
-            remote = self._add_endpoint(entry)
+            remote = self._add_endpoint(entry, flavor)
             if remote:
                 placed[entry["name"]] = remote
         refused = {entry["name"] for entry in remotes if entry["uri"] is not None and entry["name"] not in placed}
@@ -125,7 +129,7 @@ class _Gathered:
             self.claims.update(dict.fromkeys(self._secrets_of(config, keyservers=[login])))
         self._add_registries(logins["registries"])
 
-    def _add_endpoint(self, entry: Mapping[str, Any]) -> Optional[Remote]:
+    def _add_endpoint(self, entry: Mapping[str, Any], flavor: str) -> Optional[Remote]:
         """The endpoint as the global file would have it, if its uri is declared and can be used."""
         name = entry["name"]
         # an entry without a uri changes an endpoint that the nodes have; its keyservers can be asked nevertheless
@@ -143,6 +147,7 @@ class _Gathered:
             return None
         endpoint = self.endpoints.setdefault(requested_url(remote.uri, remote.insecure), _Endpoint(remote))
         endpoint.names[name] = None
+        endpoint.flavor = endpoint.flavor if FLAVORS[flavor].has_fixed_services else flavor
         endpoint.services.update(dict.fromkeys(entry["services"] or ()))
         return remote._replace(system=False)
 

@@ -37,7 +37,7 @@ def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
     hide_passwords(module, [params["uri"], params["builtin_uri"]])
     wanted = PlacedKeyserver(
         uri=params["uri"], present=params["state"] == "present", order=params["order"], insecure=params["insecure"],
-        remote=params["remote"] or "", builtin_uri=params["builtin_uri"])
+        remote=params["remote"] or "", builtin_uri=params["builtin_uri"], flavor=params["flavor"])
     discovered: Dict[Tuple[str, bool], str] = {}
 
     def builtin_keyserver(config: RemoteConfig) -> Optional[str]:

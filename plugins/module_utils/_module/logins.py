@@ -69,8 +69,10 @@ class _DockerJson:
     """What a docker-config.json holds; a content class as RemoteYaml."""
 
     has_data = True  # an empty file is as good as none to every version
+    refusal = ""
+    follows_links = True  # docker/cli reads and replaces it behind any link, also for SingularityCE
 
-    def __init__(self, data: bytes, path: str) -> None:
+    def __init__(self, data: bytes, path: str, _flavor: str) -> None:
         self.value = decode(data, path)
 
     def bytes_of(self, value: DockerConfig) -> bytes:
@@ -188,7 +190,8 @@ class _Account:
         logins = self._logins.keeping([claim_name(item) for item in failed]) if failed else self._logins
         after, warnings = converge_logins(
             before, self._system, tokens=logins.tokens, keyservers=logins.keyservers, registries=logins.registries, prune=logins.prune,
-            system_known=self._system_known, with_credentials=self._listed_in_config, check_mode=self.module.check_mode)
+            system_known=self._system_known, with_credentials=self._listed_in_config, check_mode=self.module.check_mode,
+            flavor=self.module.params["flavor"])
         if self._listed_in_config and not before.docker.has_data and after.docker.has_data:
             warnings += self._hidden_logins(after.docker)
         return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)

@@ -131,7 +131,7 @@ def server_questions(module: AnsibleModule, topics: Sequence[str]) -> "AskServer
     options = http_options(module)
     from .._inspection.servers import ask_servers
 
-    return lambda config, stored: ask_servers(topics, config, stored, options)
+    return lambda config, stored: ask_servers(topics, config, stored, options, module.params["flavor"])
 
 
 def discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> str:
@@ -141,4 +141,4 @@ def discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> str
     from .._network.discovery import own_keyserver
 
     with Client(options) as client:
-        return own_keyserver(client, uri, insecure)
+        return own_keyserver(client, uri, insecure, module.params["flavor"])

@@ -155,13 +155,13 @@ def _is_web(uri: str) -> bool:
     return url.scheme in ("http", "https") and names_host(url)
 
 
-def own_keyserver(client: Client, uri: str, insecure: bool) -> str:
+def own_keyserver(client: Client, uri: str, insecure: bool, flavor: str = "apptainer") -> str:
     """The keyserver of the endpoint itself, as written in its document, which is how Apptainer stores it.
 
-    As Apptainer (`internal/pkg/remote/endpoint/service.go`), nothing is asked for `cloud.apptainer.org`. Raises NetworkError.
+    As Apptainer (`internal/pkg/remote/endpoint/service.go`), nothing is asked for `cloud.apptainer.org`; SingularityCE does ask. Raises NetworkError.
     """
-    if hardcoded_keyserver(uri):
-        return hardcoded_keyserver(uri)
+    if hardcoded_keyserver(uri, flavor):
+        return hardcoded_keyserver(uri, flavor)
     services = discover(client, uri, insecure)
     service_uri(services, "keyserver")
     return services.uris["keyserver"]

@@ -12,7 +12,7 @@ from typing import Callable, List, Mapping, NamedTuple, Optional
 from .._errors import NetworkError
 from .._redaction import without_login
 from .._values.claims import EndpointServices, EndpointToken
-from .._values.uri import DEFAULT_ENDPOINT_URI, hardcoded_keyserver
+from .._values.uri import hardcoded_keyserver
 from .client import Client, Response
 from .discovery import Services, discover, is_web_page, read_json, service_uri
 from .errors import DeadlineError, ElsewhereError, status_text, timed_out
@@ -34,13 +34,15 @@ _TOKEN_ANSWERS: Mapping[int, str] = {
 def verify_services(claim: EndpointServices, client: Client) -> Verdict:
     """By the discovery document. Raises NetworkError.
 
-    Of `cloud.apptainer.org` Apptainer asks for neither library nor keyserver: it has no library and a fixed keyserver there.
+    Of `cloud.apptainer.org` Apptainer asks for neither library nor keyserver: it has no library and a fixed keyserver there. SingularityCE
+    asks for both.
     Source: `internal/pkg/remote/endpoint/service.go`.
     """
     uri = without_login(claim.uri)
-    if claim.uri == DEFAULT_ENDPOINT_URI and "library" in claim.services:
+    is_fixed = bool(hardcoded_keyserver(claim.uri, claim.flavor))
+    if is_fixed and "library" in claim.services:
         return Verdict(False, f"Apptainer has no library at {uri}, whatever that server answers (this is fixed in Apptainer); use another endpoint")
-    fixed = ("keyserver",) if hardcoded_keyserver(claim.uri) else ()
+    fixed = ("keyserver",) if is_fixed else ()
     to_ask = [name for name in claim.services if name not in fixed]
     if to_ask or not claim.services:
         services = discover(client, claim.uri, claim.insecure)

@@ -16,9 +16,10 @@ named, and the recorded runs of remote_ops and merge, in which it can be seen.
 import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .._apptainer.effective import effective, exclusives
+from .._apptainer.effective import effective, exclusives, same_name_does, shadows, tears_table
 from .._errors import RuleError, quoted
 from .._redaction import safe_repr, without_login
+from .._values.flavors import FLAVORS
 from .._values.remote_config import Keyserver, Remote, RemoteConfig
 from .._values.uri import hardcoded_keyserver, same_keyserver, same_place, same_requested_url
 from .uris import checked_endpoint_uri, checked_keyserver_uri
@@ -70,7 +71,8 @@ def converge(
     system_known: bool = True,
     check_mode: bool = False,
     retire: bool = False,
-    keep_default: bool = False
+    keep_default: bool = False,
+    flavor: str = "apptainer"
 ) -> Desired:
     """Put the declared endpoints onto `config`.
 
@@ -79,11 +81,11 @@ def converge(
     endpoints in a user's file stay, as Apptainer would make them anew. In `check_mode` a login to an endpoint that no file has yet is not
     refused, as an earlier task may create it in a real run. `retire` releases exclusive endpoints of the global file that are to be removed,
     and keeps them until a later run. `keep_default` refuses to remove the global default without a successor; it is not for one task of
-    several, of which another may name the successor.
+    several, of which another may name the successor. `flavor` is that of the program that reads the file.
     Raises RuleError about the endpoint, with the reason and the way out. Linear in the number of endpoints.
     """
     convergence = _Convergence(
-        config, wanted, system, system_known=system_known, check_mode=check_mode, retire=retire, keep_default=keep_default)
+        config, wanted, system, system_known=system_known, check_mode=check_mode, retire=retire, keep_default=keep_default, flavor=flavor)
     return convergence.run(prune)
 
 
@@ -104,13 +106,15 @@ class _Convergence:
         system_known: bool,
         check_mode: bool,
         retire: bool,
-        keep_default: bool
+        keep_default: bool,
+        flavor: str
     ) -> None:
         self.before = config
         self.wanted = wanted
         self.is_global = system is None
         self.system = system or RemoteConfig()
         self.system_known = system_known
+        self.flavor = flavor
         self.check_mode = check_mode
         self.retire = retire and self.is_global
         self.keep_default = keep_default and self.is_global
@@ -169,11 +173,14 @@ class _Convergence:
         """Raises RuleError for what Apptainer refuses too, and for what would do harm.
 
         A blank name: `internal/app/apptainer/remote_add.go`. exclusive of a user: SetDefault. Keyservers of a user: `keyserver_add.go` there.
+        TAB, VT, FF and LF in a name: `remote_list.go` there gives names as they are to Go's text/tabwriter. (To log out is no harm.)
         A token in the global file reaches only users without a file (SyncFrom). The name `<<` is a merge key to the YAML library, which
         writes it without quotes before 1.5 (recorded runs of format).
         """
         if not item.name.strip():
             raise RuleError("the name is blank, which Apptainer refuses; choose another")
+        if tears_table(item.name) and item._replace(force=False) != WantedRemote(item.name, token=""):
+            raise RuleError("the name has a tab or a line break, which tears the table of apptainer remote list; choose another")
         if item.name == "<<":
             raise RuleError("with the name <<, Apptainer before 1.5 writes a file that no version can read; choose another")
         if item.exclusive and item.default is False:
@@ -227,10 +234,11 @@ class _Convergence:
         if item.token is not None:
             remote = remote._replace(token=item.token)
         if item.keyservers is not None:
-            remote = remote._replace(keyservers=keyserver_list(remote, item.keyservers))
-        if item.name in self.system.remotes:
-            self._warn(item, "it hides the global endpoint of the same name, and its exclusive setting, from this user; "
-                             "remove it (state: absent), or choose another name")
+            remote = remote._replace(keyservers=keyserver_list(remote, item.keyservers, self.flavor))
+        if item.name in self.system.remotes:  # then it is one that this file had already
+            does = (same_name_does(self.flavor) if FLAVORS[self.flavor].same_name_is_fatal
+                    else "it hides the global endpoint of the same name, and its exclusive setting, from this user")
+            self._warn(item, f"{does}; remove it (state: absent), or choose another name")
         if remote.insecure and self.is_global:
             self._warn(item, "insecure has no effect for users who have a remote.yaml of their own: Apptainer uses https for them; "
                              "declare it for them with scope: user, too")
@@ -276,8 +284,10 @@ class _Convergence:
             return
         if is_stale:
             raise RuleError("it is a copy of a global endpoint that no longer exists; remove it first (state: absent)")
-        raise RuleError(f"it is a global endpoint ({without_login(known.uri)}), and one of this user with the same name would hide it and its "
-                        "exclusive setting; choose another name, or change the global one with scope: global")
+        would = ("make SingularityCE refuse every command" if FLAVORS[self.flavor].same_name_is_fatal
+                 else "hide it and its exclusive setting")
+        raise RuleError(f"it is a global endpoint ({without_login(known.uri)}), and one of this user with the same name would {would}; "
+                        "choose another name, or change the global one with scope: global")
 
     def _with_user_options(self, item: WantedRemote, copy: Remote, system_remote: Remote) -> Remote:
         if system_remote.insecure and not copy.insecure and item.insecure is None:
@@ -364,7 +374,7 @@ class _Convergence:
         """Active as declared. A user without one has that of the global file (SyncFrom)."""
         for item in self.wanted:
             if item.present and item.default:
-                self._check_default(item.name)
+                self._check_default(item)
                 self.active = item.name
             elif item.present and item.default is False and self.active == item.name:
                 if self.is_global and self.remotes[item.name].exclusive:
@@ -376,8 +386,8 @@ class _Convergence:
 
     def _check_usable(self, config: RemoteConfig) -> None:
         """Warn if Apptainer would refuse to work."""
-        seen = effective(None, config) if self.is_global else effective(config, self.system)
-        if seen.problem:
+        seen = effective(None, config, self.flavor) if self.is_global else effective(config, self.system, self.flavor)
+        if seen.problem and not (FLAVORS[self.flavor].same_name_is_fatal and shadows(config, self.system)):
             missing = f"the default endpoint {quoted(seen.config.active)} does not exist" if seen.config.active else "no endpoint is the default"
             self.warnings.append(f"{missing}, and Apptainer refuses to work without one; set default: true for one")
 
@@ -389,15 +399,23 @@ class _Convergence:
             raise RuleError("it is the default, and removing it breaks Apptainer for users without a default of their own; "
                             "set default: true for another one", endpoint_subject(old))
 
-    def _check_default(self, name: str) -> None:
-        """Raises RuleError if another endpoint is exclusive: SyncFrom makes that the default of all users, and SetDefault refuses others."""
+    def _check_default(self, item: WantedRemote) -> None:
+        """Raises RuleError if another endpoint is exclusive: SyncFrom makes that the default of all users, and SetDefault refuses others.
+
+        What a user's file says already may stay there: it counts again when the exclusive endpoint is released.
+        """
         exclusive = exclusives(self.remotes if self.is_global else self.system.remotes)
-        if exclusive and name not in exclusive:
-            raise RuleError(f"it cannot be the default, because {quoted(exclusive[0])} is exclusive; release that one first "
-                            "(exclusive: false with scope: global)", endpoint_subject(name))
+        if not exclusive or item.name in exclusive:
+            return
+        if not self.is_global and item.name == self.before.active:
+            self._warn(item, f"this user's file makes it the default, but that has no effect while {quoted(exclusive[0])} is exclusive; "
+                             "release that one (exclusive: false with scope: global), or remove default: true")
+            return
+        raise RuleError(f"it cannot be the default, because {quoted(exclusive[0])} is exclusive; release that one first "
+                        "(exclusive: false with scope: global)", endpoint_subject(item.name))
 
 
-def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver]) -> Tuple[Keyserver, ...]:
+def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver], flavor: str = "apptainer") -> Tuple[Keyserver, ...]:
     """The Keyservers of an endpoint whose declared keyservers, in order, are `wanted`. An empty list restores the built-in one alone.
 
     The endpoint's built-in keyserver, if not wanted, is kept as skipped and behind the others: in front of them it would make
@@ -414,7 +432,7 @@ def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver]) -> Tuple[K
         current = next((server for server in remote.keyservers if same_keyserver(uri, server.uri)), None)
         builtin = item.builtin
         if builtin is None:
-            builtin = not current.external if current else same_keyserver(uri, hardcoded_keyserver(remote.uri))
+            builtin = not current.external if current else same_keyserver(uri, hardcoded_keyserver(remote.uri, flavor))
         insecure = item.insecure if item.insecure is not None else bool(current and current.insecure)
         used.append(Keyserver(uri, external=not builtin, insecure=insecure))
     if sum(not server.external for server in used) > 1:

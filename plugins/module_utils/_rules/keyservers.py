@@ -27,7 +27,7 @@ class PlacedKeyserver(NamedTuple):
     """One declared keyserver. `order` counts the keyservers in use, from 1; None: where it is, or the last one.
 
     `insecure` of None: as it is, else false. `remote` is the endpoint's name, or empty for the default one of the global file.
-    `builtin_uri` is the endpoint's built-in keyserver, if the user named it, so that no server need be asked.
+    `builtin_uri` is the endpoint's built-in keyserver, if the user named it, so that no server need be asked. `flavor` is that of the file.
     """
 
     uri: str
@@ -36,6 +36,7 @@ class PlacedKeyserver(NamedTuple):
     insecure: Optional[bool] = None
     remote: str = ""
     builtin_uri: Optional[str] = None
+    flavor: str = "apptainer"
 
 
 def owning_endpoint(config: RemoteConfig, wanted: PlacedKeyserver) -> str:
@@ -115,7 +116,7 @@ def predict_new_endpoint(config: RemoteConfig, wanted: PlacedKeyserver) -> Optio
 
 def _known_builtin(remote: Remote, wanted: PlacedKeyserver, discovered: Optional[str]) -> Optional[str]:
     """The endpoint's built-in keyserver, if it is known."""
-    return wanted.builtin_uri or discovered or hardcoded_keyserver(remote.uri) or None
+    return wanted.builtin_uri or discovered or hardcoded_keyserver(remote.uri, wanted.flavor) or None
 
 
 def _with(remote: Remote, wanted: PlacedKeyserver, builtin: Optional[str]) -> Tuple[Keyserver, ...]:

@@ -73,7 +73,8 @@ def converge_logins(
     prune: Collection[str] = (),
     system_known: bool = True,
     with_credentials: bool = True,
-    check_mode: bool = False
+    check_mode: bool = False,
+    flavor: str = "apptainer"
 ) -> DesiredLogins:
     """Put the declared logins onto an account's two files.
 
@@ -81,16 +82,16 @@ def converge_logins(
     the kinds (`remotes`, `keyservers`, `registries`) of which all logins are removed that are not listed. `with_credentials` is false for
     an explicit auth file: its logins are not listed in remote.yaml (as Apptainer from 1.4 on does it with `--authfile`: recorded run
     authfile-existing). In `check_mode` a token for an endpoint that no file has yet is not refused, as an earlier task may create the
-    endpoint in a real run.
+    endpoint in a real run. `flavor` is that of the program that reads the files.
     Raises RuleError about the login, with the reason and the way out. Linear in the number of logins.
     """
     if prune and not (tokens or keyservers or registries):
         raise RuleError("prune: true with no login in any list would remove all logins; list those to keep")
-    remotes, warnings = _with_tokens(files.remotes, system, tokens, "remotes" in prune, system_known, check_mode)
+    remotes, warnings = _with_tokens(files.remotes, system, tokens, "remotes" in prune, system_known, check_mode, flavor)
     credentials = Credentials(remotes.credentials)
     listed = _set_keyserver_logins(credentials, keyservers)
     if system_known:
-        warnings += _never_sent(keyservers, remotes, system)
+        warnings += _never_sent(keyservers, remotes, system, flavor)
     desired = converge_registries(files.docker, credentials, registries, "registries" in prune, with_credentials)
     listed |= desired.listed
     if "keyservers" in prune:
@@ -113,7 +114,8 @@ def _with_tokens(
     wanted: Sequence[WantedToken],
     prune: bool,
     system_known: bool,
-    check_mode: bool
+    check_mode: bool,
+    flavor: str
 ) -> Desired:
     """The user's file with the declared tokens."""
     listed: Set[str] = set()
@@ -133,7 +135,7 @@ def _with_tokens(
             changes.append(WantedRemote(item.name, token=""))
     if prune:
         changes += [WantedRemote(name, token="") for name, remote in remotes.remotes.items() if remote.token and name not in listed]
-    return converge(remotes, changes, system, system_known=system_known, check_mode=check_mode) if changes else Desired(remotes)
+    return converge(remotes, changes, system, system_known=system_known, check_mode=check_mode, flavor=flavor) if changes else Desired(remotes)
 
 
 def _check_token(item: WantedToken, exists: bool, system_known: bool, check_mode: bool) -> None:
@@ -190,12 +192,12 @@ def _set_keyserver_logins(credentials: Credentials, wanted: Sequence[WantedKeyse
     return listed
 
 
-def _never_sent(wanted: Sequence[WantedKeyserverLogin], remotes: RemoteConfig, system: RemoteConfig) -> Tuple[str, ...]:
+def _never_sent(wanted: Sequence[WantedKeyserverLogin], remotes: RemoteConfig, system: RemoteConfig, flavor: str) -> Tuple[str, ...]:
     """A warning for each declared login that no endpoint has a use for."""
     uris = [item.uri.strip() for item in wanted if item.present and not item.keep]
     if not uris:
         return ()
-    external, builtin = _configured_keyservers(sync(remotes, system))
+    external, builtin = _configured_keyservers(sync(remotes, system), flavor)
     warnings = []
     for uri in uris:
         key = credential_key(uri)
@@ -206,11 +208,11 @@ def _never_sent(wanted: Sequence[WantedKeyserverLogin], remotes: RemoteConfig, s
     return tuple(warnings)
 
 
-def _configured_keyservers(config: RemoteConfig) -> Tuple[Set[CredentialKey], Set[CredentialKey]]:
+def _configured_keyservers(config: RemoteConfig, flavor: str) -> Tuple[Set[CredentialKey], Set[CredentialKey]]:
     """The external and the built-in keyservers of all endpoints, as Apptainer looks for one (recorded runs ks-user-remote, ks-not-external)."""
-    remotes = config.remotes or BUILT_IN["apptainer"].remotes
+    remotes = config.remotes or BUILT_IN[flavor].remotes
     servers = [server for remote in remotes.values() for server in remote.keyservers]
-    implied = [hardcoded_keyserver(remote.uri) for remote in remotes.values() if not remote.keyservers]
+    implied = [hardcoded_keyserver(remote.uri, flavor) for remote in remotes.values() if not remote.keyservers]
     servers += [Keyserver(uri) for uri in implied if uri]
     return ({credential_key(server.uri) for server in servers if server.external},
             {credential_key(server.uri) for server in servers if not server.external})

@@ -52,12 +52,16 @@ class RegistryLogin(NamedTuple):
 
 
 class EndpointServices(NamedTuple):
-    """A claim without a secret: an endpoint offers the services of these names or, if there are none, it is an endpoint."""
+    """A claim without a secret: an endpoint offers the services of these names or, if there are none, it is an endpoint.
+
+    `flavor` is that of the program that will look for them.
+    """
 
     name: str
     uri: str
     insecure: bool
     services: Tuple[str, ...]
+    flavor: str = "apptainer"
 
     def __repr__(self) -> str:
         return safe_repr(self)

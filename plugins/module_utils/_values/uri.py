@@ -15,6 +15,7 @@ import re
 from typing import NamedTuple, Optional, Tuple
 
 from .._errors import RuleError
+from .flavors import FLAVORS
 
 DEFAULT_ENDPOINT_URI = "cloud.apptainer.org"
 DEFAULT_KEYSERVER_URI = "https://keys.openpgp.org"
@@ -190,12 +191,13 @@ def keyserver_identity(uri: str) -> Optional[Tuple[str, str]]:
     return (url.scheme, url.host) if url.scheme in ("http", "https") else None
 
 
-def hardcoded_keyserver(endpoint_uri: str) -> str:
-    """The built-in keyserver of an endpoint with this stored URI, if Apptainer knows it without asking the endpoint; else an empty text.
+def hardcoded_keyserver(endpoint_uri: str, flavor: str = "apptainer") -> str:
+    """The built-in keyserver of an endpoint with this stored URI, if the program knows it without asking the endpoint; else an empty text.
 
+    SingularityCE knows none: it asks `cloud.apptainer.org` as any other.
     Source: `internal/pkg/remote/endpoint/service.go`; the recorded runs of keyserver_ops.
     """
-    return DEFAULT_KEYSERVER_URI if endpoint_uri == DEFAULT_ENDPOINT_URI else ""
+    return DEFAULT_KEYSERVER_URI if endpoint_uri == DEFAULT_ENDPOINT_URI and FLAVORS[flavor].has_fixed_services else ""
 
 
 def same_keyserver(one: str, other: str) -> bool:

@@ -93,6 +93,8 @@ CASES = {
     "unknown key": ('{"x": {"a": 1}}', '{"x": {"a": 2}}', ['x is {"a": 1}, should be {"a": 2}'], ['x was {"a": 1}, is now {"a": 2}']),
     "mode": ("mode: 0600\n", "mode: 0644\n", ["mode is 0600, should be 0644"], ["mode was 0600, is now 0644"]),
     "owner": ("mode: 0644\nowner: 1000\n", "mode: 0644\nowner: 0\n", ["owner is 1000, should be 0"], ["owner was 1000, is now 0"]),
+    "link": ("type: symbolic link\n", "type: file\n", ["file type is symbolic link, should be file"],
+             ["file type was symbolic link, is now file"]),
     "braces": ("mode: '{name}'\n", "mode: '{0}'\n", ["mode is {name}, should be {0}"], ["mode was {name}, is now {0}"]),
 }
 NOT_UNDERSTOOD = {

@@ -17,17 +17,18 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import ef
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import FormatError, RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_writer import encode
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedRemote, converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.flavors import FLAVORS
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import RemoteConfig
-from support.apptainer_commands import Command, DiscoveryFailed, content, use_remote
-from support.golden import cases
+from support.apptainer_commands import Command, DiscoveryFailed, NameCollision, check_names, content, use_remote
+from support.golden import PROGRAMS, V4, all_cases, cases, flavor_of, without_quotes
 
 RECORDINGS = ("remote_ops", "keyserver_ops", "merge")
 # Every outcome that was seen counts as a case of its own.
 CASES = [pytest.param({**case, "steps": steps}, id=f"{case['id']}-{number}" if number else case["id"])
-         for name in RECORDINGS for case in cases(name) for number, steps in enumerate([case["steps"], *case.get("alternatives", [])])]
+         for name in RECORDINGS for case in all_cases(name) for number, steps in enumerate([case["steps"], *case.get("alternatives", [])])]
 
 BROKEN = ("Active: [broken", "Remotes: 3")  # what some of the files hold at the start, that no version reads
-SAME_BYTES = ("1.3", "1.4", "1.5")  # versions whose bytes ours equal; of the others the content
+SAME_BYTES = ("1.3", "1.4", "1.5")  # versions whose bytes ours equal; of the others the content, and the bytes without quotes if they are among V4
 
 
 def rulers(configs, is_global):
@@ -55,9 +56,19 @@ def expected_list(configs):
                   for name, remote in merged.remotes.items())
 
 
-def check_list(step, configs):
+def check_fatal_list(step, configs, flavor):
+    """Nothing but a name in both files makes `remote list` fail on files that can be read, and only in SingularityCE: `effective` says so."""
+    problem = apptainer.effective(configs["user"], configs["system"], flavor).problem
+    with pytest.raises(NameCollision) as collision:
+        check_names(configs, flavor)
+    assert step["stderr_last"].endswith(tuple(f"name collision while syncing: {name}" for name in collision.value.names))
+    assert problem == f"name collision while syncing: {collision.value.names[0]}"
+
+
+def check_list(step, configs, flavor):
     if step["argv"][0] != "remote":
         return
+    check_names(configs, flavor)
     got, want = listed(step["stdout"]), expected_list(configs)
     if len(rulers(configs, is_global=False)) > 1:
         chosen = [row[0] for row in got if row[2]]
@@ -69,7 +80,7 @@ def check_list(step, configs):
 def outcomes(command, configs):
     """What a user's command may lead to if several global endpoints are exclusive: Apptainer obeys any of them, and refusals name any."""
     merged = apptainer.sync(configs["user"], configs["system"])
-    ruling = rulers(configs, is_global=False)
+    ruling = rulers_of(command, configs)
     synced = [name for name in apptainer.exclusives(configs["system"].remotes) if merged.remotes[name].system] or [merged.active]
     for chosen in synced:
         chance = merged._replace(active=chosen) if command.verb == "use" else configs["user"]
@@ -86,6 +97,19 @@ def check_by_chance(step, command, configs, recorded):
         assert content(recorded["user"]) in possible
     else:
         assert any(isinstance(outcome, str) and outcome in step["stderr_last"] for outcome in possible)
+
+
+def rulers_of(command, configs):
+    """The exclusive endpoints that a user's command sees: only `use` looks at the global file."""
+    return rulers(configs, is_global=False) if command.verb == "use" else apptainer.exclusives(configs["user"].remotes)
+
+
+def is_by_chance(command, configs):
+    """Whether several exclusive endpoints make the outcome random; a name in both files ends `remote use` of SingularityCE before that."""
+    if command.is_global or len(rulers_of(command, configs)) < 2:
+        return False
+    is_fatal = FLAVORS[command.flavor].same_name_is_fatal and apptainer.shadows(configs["user"], configs["system"])
+    return command.verb != "use" or not is_fatal
 
 
 def check_what_we_write(config):
@@ -107,7 +131,7 @@ def test_sequence(case):
     texts = {name: case["before"][name] for name in ("system", "user")}
     for step in case["steps"]:
         recorded = dict(texts, **{name: text for name, text in step["after"].items() if name in texts})
-        command = Command(step["argv"], case["version"], case.get("served"))
+        command = Command(step["argv"], case["version"], case.get("served"), flavor_of(case))
         try:
             configs = {name: content(text) for name, text in texts.items()}
         except FormatError:
@@ -119,15 +143,19 @@ def test_sequence(case):
             check_what_we_write(configs["system"])
         if command.verb == "list":
             if step["exit"] == 0:
-                check_list(step, configs)
+                check_list(step, configs, flavor_of(case))
+            elif step["argv"][0] == "remote":
+                check_fatal_list(step, configs, flavor_of(case))
             texts = {name: text or recorded[name] for name, text in texts.items()}
-        elif not command.is_global and len(rulers(configs, is_global=False)) > 1:
+        elif is_by_chance(command, configs):
             check_by_chance(step, command, configs, recorded)
             texts = recorded
         else:
             texts = replay(step, command, configs, texts, case["version"])
-        assert {name: text or "" for name, text in texts.items()} == {name: text or "" for name, text in recorded.items()} \
-            or not case["version"].startswith(SAME_BYTES)
+        same = case["version"].startswith(SAME_BYTES + V4)
+        form = without_quotes if case["version"].startswith(V4) else str
+        assert not same or {name: form(text or "") for name, text in texts.items()} == {
+            name: form(text or "") for name, text in recorded.items()}
         assert {name: content(text) for name, text in texts.items()} == {name: content(text) for name, text in recorded.items()}
 
 
@@ -136,6 +164,10 @@ def replay(step, command, configs, texts, version):
         config = command.apply(configs)
     except DiscoveryFailed:
         assert step["exit"] != 0
+        return texts
+    except NameCollision as error:
+        assert step["exit"] != 0
+        assert step["stderr_last"].endswith(tuple(f"{error}: {name}" for name in error.names))
         return texts
     except RuleError as error:
         assert step["exit"] != 0
@@ -147,6 +179,8 @@ def replay(step, command, configs, texts, version):
 
 def test_the_recordings_are_whole():
     assert {name: len(cases(name)) for name in RECORDINGS} == {"remote_ops": 620, "keyserver_ops": 480, "merge": 390}
+    assert {name: len(cases(name, program)) for name in RECORDINGS for program in PROGRAMS} == {
+        "remote_ops": 120, "keyserver_ops": 80, "merge": 100}
 
 
 def test_a_config_without_data_is_empty():

@@ -1111,3 +1111,70 @@ def test_check_writable_asks_as_who_will_write(place):
     store.check_writable(str(place / "remote.yaml"))
     with acting_as(ALICE), pytest.raises(StoreError, match=r"Permission denied\. Run the task as root or as the owner"):
         store.check_writable(str(place / "remote.yaml"))
+
+
+# a link that a file is to replace
+
+def test_the_link_itself(place):
+    (place / "real").mkdir()
+    (place / "directory").symlink_to("real")
+    (place / "real" / "target").write_text("x")
+    (place / "real" / "link").symlink_to("target")
+    (place / "real" / "dangling").symlink_to("nothing")
+    assert store.link_at(str(place / "directory" / "link")) == str(place / "real" / "link")
+    assert store.link_at(str(place / "directory" / "dangling")) == str(place / "real" / "dangling")
+    assert store.link_at(str(place / "directory" / "target")) is None
+    assert store.link_at(str(place / "directory" / "missing")) is None
+    assert store.link_at(f"{place}/real/link", str(place)) == str(place / "real" / "link")
+
+
+def test_the_link_itself_in_the_working_directory(place, monkeypatch):
+    (place / "link").symlink_to("target")
+    monkeypatch.chdir(place)
+    assert store.link_at("link") == str(place / "link")
+
+
+def replaced_link(place, said, before=None):
+    """Put a file in place of the link, which says `said` as far as the plan knows."""
+    link, source = place / "home" / "link", place / "target"
+    before = before or store.read(str(source))
+    store.replace(store.Replacement(str(link), b"new\n", nothing, before, backup="kept", mode=0o640, source=str(source), link=said))
+    return link
+
+
+@pytest.fixture
+def link(place):
+    (place / "home").mkdir()
+    (place / "target").write_bytes(b"old\n")
+    (place / "home" / "link").symlink_to(place / "target")
+    return place / "home" / "link"
+
+
+def test_a_file_takes_the_place_of_a_link(place, link):
+    replaced_link(place, os.readlink(link))
+    assert not link.is_symlink()
+    assert (link.read_bytes(), stat.S_IMODE(link.stat().st_mode)) == (b"new\n", 0o640)
+    assert (place / "target").read_bytes() == (place / "home" / "kept").read_bytes() == b"old\n"
+
+
+@pytest.mark.parametrize("change", [
+    pytest.param(lambda link: link.unlink(), id="gone"),
+    pytest.param(lambda link: (link.unlink(), link.symlink_to("other")), id="another target"),
+    pytest.param(lambda link: (link.unlink(), link.write_text("by hand")), id="a file"),
+    pytest.param(lambda link: link.resolve().write_text("by hand"), id="another content"),
+])
+def test_a_link_that_has_changed_is_left_alone(place, link, change):
+    said, before = os.readlink(link), store.read(str(place / "target"))
+    change(link)
+    with pytest.raises(StoreError, match="was changed by someone else while this task ran"):
+        replaced_link(place, said, before)
+    assert not link.exists() or "new" not in link.read_text()
+
+
+@needs_root
+def test_the_new_file_belongs_to_the_owner_of_the_directory(place, link):
+    os.chown(place / "home", ALICE, LAB)
+    os.lchown(link, ALICE, LAB)
+    os.chown(place / "target", ALICE, LAB)
+    replaced_link(place, os.readlink(link))
+    assert (link.stat().st_uid, link.stat().st_gid) == (ALICE, LAB)

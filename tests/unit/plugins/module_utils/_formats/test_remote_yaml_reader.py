@@ -73,18 +73,18 @@ Credentials:
             "lab": Remote("lab.example", "t", True, True, True, (Keyserver("https://keys.example", True), Keyserver("", False, True, True))),
             "other": Remote(),
         }, (Credential("docker://x", "Basic eA==", True), Credential(""))),
-        "# ours\n", True, (Quirk(9, "the endpoint key Insecure", ("1.0",)),))
+        "# ours\n", True, (Quirk(9, "the endpoint key Insecure", ("1.0",)),), None)
 
 
 # Strings
 
 @pytest.mark.parametrize(("written", "text"), [
-    ("a b", "a b"), ("yes", "yes"), ("true", "true"), ("123", "123"), ("1e3", "1e3"), ("0x10", "0x10"), ("2024-01-01", "2024-01-01"), ("<<", "<<"),
+    ("a b", "a b"), ("yes", "yes"), ("true", "true"), ("123", "123"), ("1e3", "1e3"), ("0x10", "0x10"), ("<<", "<<"),
     ("~", ""), ("null", ""), ("NULL", ""), ("", ""), ("'null'", "null"), ("'~'", "~"), ("!!null ''", ""), ("!!null NULL", ""), ("!", ""),
     ("! x", "x"),
     ("!!str 12", "12"), ("!!str ~", "~"), ("!!str", ""), ("!foo bar", "bar"), ("!foo ~", "~"), ("!!seq x", "x"), ("!!merge x", "x"),
     ("!!int 12", "12"), ("!!int '0x1F'", "0x1F"), ("!!int 18446744073709551615", "18446744073709551615"), ("!!bool TRUE", "TRUE"),
-    ("!!float 1", "1"), ("!!float 1.5", "1.5"), ("!!float .inf", ".inf"), ("!!timestamp 2024-01-01", "2024-01-01"),
+    ("!!float 1", "1"), ("!!float 1.5", "1.5"), ("!!float .inf", ".inf"),
     ("!<tag:yaml.org,2002:int> 7", "7"),
     ("!!binary aGVsbG8=", "hello"), ("!!binary ''", ""), ('!!binary "aGVs\\nbG8="', "hello"), ("!!binary w6k=", "é"),
 ])
@@ -204,14 +204,14 @@ def test_names_are_their_text():
     ("---\n", 2), ("null\n", 1), ("~\n", 1), ("NULL\n", 1), ("!!null ''\n", 1), ("---\n---\nActive: x\n", 2), ("---\n# a\nnull\n", 3),
 ])
 def test_null_document(root, line):
-    assert read(root) == (RemoteConfig(), "", True, (Quirk(line, "an empty document", BEFORE_1_3),))
+    assert read(root) == (RemoteConfig(), "", True, (Quirk(line, "an empty document", BEFORE_1_3),), None)
 
 
 @pytest.mark.parametrize("text", [
     "{}\n", "Active:\n", "Remotes: {}\n", "Credentials: ~\n", "Credentials: []\n", "Credentials: [~, NULL]\n", "<<: {}\n", "<<: []\n",
 ])
 def test_empty(text):
-    assert read(text) == (RemoteConfig(), "", True, ())
+    assert read(text) == (RemoteConfig(), "", True, (), None)
 
 
 @pytest.mark.parametrize(("keyservers", "found", "quirk"), by_text([
@@ -242,7 +242,8 @@ def test_null_keys_are_skipped(text, lines):
 
 def test_name_that_old_versions_ruin():
     assert read('Remotes:\n  "<<": {URI: a}\n') == (RemoteConfig("", {"<<": Remote("a")}), "", True, (Quirk(
-        2, "an endpoint named <<, with which Apptainer before 1.5 writes a file that no version can read", ("1.0", "1.1", "1.2", "1.3", "1.4")),))
+        2, "an endpoint named <<, with which Apptainer before 1.5 writes a file that no version can read",
+        ("1.0", "1.1", "1.2", "1.3", "1.4")),), None)
 
 
 def test_aliases():
@@ -330,3 +331,65 @@ def test_garbage_collector_is_left_as_it_was(enabled):
 def test_many_endpoints():
     config = RemoteConfig("r1", {f"r{number}": Remote(f"h{number}.example", "t" * 300) for number in range(300)})
     assert decode(encode(config), "remote.yaml").config == config
+
+
+# What the versions of the flavors read
+
+PLAIN_DATES = [  # the first two were seen in use; all are timestamps to `allowedTimestampFormats`
+    "2024-01-01", "2001-12-14t21:59:43.10-05:00", "2001-12-14T21:59:43Z", "2001-12-14 21:59:43.10", "2024-1-1",
+]
+NO_DATES = ["'2024-01-01'", '"2024-01-01"', "!!str 2024-01-01", "2024-01-32", "2024-01", "12:30", "2024-01-01x"]
+
+
+@pytest.mark.parametrize("place", ["Active: {}\n", "Remotes: {{? {} : {{URI: a}}}}\n", "Remotes: {{a: {{URI: {}}}}}\n",
+                                   "Remotes: {{a: {{Keyservers: [{{URI: {}}}]}}}}\n", "Credentials: [{{URI: a, Auth: {}}}]\n"])
+@pytest.mark.parametrize("text", [*PLAIN_DATES, "!!timestamp 2024-01-01"])
+def test_plain_dates_are_refused_by_yaml_v4(place, text):
+    data = place.format(text).encode()
+    assert [(quirk.line, quirk.refused_by) for quirk in decode(data, "x").quirks] == [(1, ("1.6",))]
+    assert decode(data, "x").refused is None
+    document = decode(data, "x", "singularity")
+    assert document.refused == document.quirks[0] == Quirk(1, "a date or timestamp is no text without quotes", ("4.5",))
+
+
+@pytest.mark.parametrize("text", NO_DATES)
+def test_other_texts_are_no_dates(text):
+    for flavor in ("apptainer", "singularity"):
+        assert decode(f"Active: {text}\n".encode(), "x", flavor).quirks == ()
+
+
+OLD_SINGULARITY = ("3.8", "3.9", "3.10", "3.11", "4.0", "4.1", "4.2", "4.3", "4.4")
+ONLY_NEW = [  # what yaml v4 reads and v3 does not, the endpoint's name, the line of the quirk
+    ("a raw DEL", "Active: a\nRemotes:\n  'a\x7fb': {URI: c}\n", "a\x7fb", 3),
+    ("a long key", f"Active: a\nRemotes:\n  {'k' * 1030}:\n    URI: c\n", "k" * 1030, 3),
+    ("a long key in a flow mapping", f"Remotes: {{{'k' * 1030}: {{URI: c}}}}\n", "k" * 1030, 1),
+    ("a long key with a long value", f"Remotes:\n  {'k' * 1030}: {{URI: c}}\n  'd': {{Token: {'t' * 2000}}}\n", "k" * 1030, 2),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "line"), table(ONLY_NEW))
+def test_what_singularity_reads_beside(text, name, line):
+    with pytest.raises(FormatError):
+        decode(text.encode(), "x")
+    document = decode(text.encode(), "x", "singularity")
+    assert document.config.remotes[name].uri == "c"
+    assert document.quirks == (Quirk(line, "a DEL character, or a key of more than 1,024 characters", OLD_SINGULARITY),)
+    assert document.refused is None
+
+
+@pytest.mark.parametrize("text", ["Active: a\x01b\n", "Remotes:\n  a\n  b: {}\n", f"{'k' * 1030}\nActive: b\n", "[a\n"])
+def test_what_singularity_refuses_too(text):
+    with pytest.raises(FormatError, match=r"^x, line \d, column"):
+        decode(text.encode(), "x", "singularity")
+
+
+def test_only_a_plain_key_of_one_line_is_one():
+    """A scalar that goes on in another line is no key, however long keys may be."""
+    with pytest.raises(FormatError):
+        decode(f"Remotes: {{'{'k' * 1030}\n  l': {{}}, x\n y: z}}\n[\n".encode(), "x", "singularity")
+
+
+def test_the_versions_of_a_flavor():
+    quirks = {flavor: decode(b"Remotes:\n  a: {Insecure: true}\n  '<<': {URI: b}\n", "x", flavor).quirks for flavor in ("apptainer", "singularity")}
+    assert [quirk.refused_by for quirk in quirks["apptainer"]] == [("1.0",), ("1.0", "1.1", "1.2", "1.3", "1.4")]
+    assert [quirk.refused_by for quirk in quirks["singularity"]] == [("3.8",), OLD_SINGULARITY]

@@ -82,7 +82,8 @@ def test_header_before_a_marker():
 def test_only_comments_or_white_space(text, header):
     document = decode(text.encode(), "remote.yaml")
     assert (document.header, document.has_data, document.config.remotes) == (header, False, {})
-    assert [quirk.refused_by for quirk in document.quirks] == [("1.3", "1.4", "1.5")]
+    assert [quirk.refused_by for quirk in document.quirks] == [("1.3", "1.4", "1.5", "1.6")]
+    assert document.refused == document.quirks[0]
 
 
 def test_no_bytes():

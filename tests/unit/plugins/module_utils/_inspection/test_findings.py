@@ -344,3 +344,70 @@ def test_findings_of_the_file_with_registry_logins(auth, expected):
     for item, row in zip(found, expected, strict=True):
         assert row[4] in item.message
         assert SECRET not in repr(item)
+
+
+# SingularityCE
+
+SITE = config("site", site=system("site.example"))
+RULING = config("site", site=system("site.example", exclusive=True))
+FATAL = ("this user's own endpoint has the name of a global one, so SingularityCE refuses every command of this user that needs an endpoint "
+         "(name collision while syncing); remove it with state: absent")
+
+
+@pytest.mark.parametrize(("held", "kind"), [(SITE, "shadowed"), (RULING, "shadowed-exclusive")])
+def test_a_name_in_both_files_is_fatal_to_singularity(held, kind):
+    files = system_file(held), user_file(config("site", site=own()))
+    (found,) = findings(*files, flavor="singularity")
+    assert (found.id, found.severity, found.path, found.remote) == (kind, "error", USER, "site")
+    assert found.message.startswith(FATAL)
+    (found,) = findings(*files)
+    assert (found.id, found.severity) == (kind, "error" if kind == "shadowed-exclusive" else "warning")
+    assert found.message.startswith("this user's own endpoint hides the global one of the same name")
+
+
+def test_no_default_is_found_beside_names_that_are_not_fatal():
+    files = system_file(SITE), user_file(config("gone", mine=own()))
+    assert [found.id for found in findings(*files, flavor="singularity")] == ["no-usable-default"]
+
+
+DATE = Quirk(1, "a date or timestamp is no text without quotes", ("4.5",))
+
+
+def test_a_file_that_the_newest_singularity_refuses_is_an_error_and_has_no_effect():
+    refused = system_file(RULING, DATE)._replace(document=Document(RULING, "", True, (DATE,), DATE))
+    (found,) = findings(refused, NO_USER, flavor="singularity")
+    assert (found.id, found.severity, found.refused_by) == ("refused-by-versions", "error", ("4.5",))
+    assert found.message == "SingularityCE 4.5 cannot read this file: a date or timestamp is no text without quotes"
+    assert (refused.config, refused.held) == (None, RULING)
+
+
+def test_a_file_that_only_a_coming_apptainer_refuses_is_a_warning():
+    (found,) = findings(system_file(RULING, DATE._replace(refused_by=("1.6",))), NO_USER)
+    assert (found.severity, found.message) == ("warning", "Apptainer 1.6 cannot read this file: a date or timestamp is no text without quotes")
+
+
+LINKS = [  # which of the files are links, the findings
+    ("the global file", system_file(RULING)._replace(unopened_link=True), NO_USER, [("error", SYSTEM, "they ignore the global file for everyone")]),
+    ("a user's", system_file(RULING), user_file(SITE)._replace(unopened_link=True),
+     [("error", USER, "so every command of this user fails; replace it by a copy of its target")]),
+    ("a user's without a target", system_file(RULING), ReadFile(USER, unopened_link=True),
+     [("warning", USER, "so every command of this user will fail once its target exists")]),
+]
+
+
+@pytest.mark.parametrize(("system_one", "user_one", "expected"), table(LINKS))
+def test_links_that_singularity_does_not_open(system_one, user_one, expected):
+    found = [item for item in findings(system_one, user_one, flavor="singularity") if item.id == "symbolic-link"]
+    assert [(item.severity, item.path) for item in found] == [(severity, path) for severity, path, _words in expected]
+    for item, (_severity, _path, words) in zip(found, expected, strict=True):
+        assert words in item.message
+        assert item.message.startswith("it is a symbolic link, which SingularityCE 4.5 and newer do not open, so ")
+
+
+def test_an_endpoint_with_a_tab_in_its_name():
+    torn = {"a\tb": system("a.example"), "c\nd": system("b.example")}
+    (found,) = findings(system_file(RemoteConfig("a\tb", {"a\tb": torn["a\tb"]})), NO_USER)
+    assert (found.id, found.severity, found.path, found.remote) == ("torn-name", "warning", SYSTEM, "a\tb")
+    assert "tears the table of apptainer remote list" in found.message
+    (found,) = findings(system_file(GOOD), user_file(RemoteConfig("c\nd", {"c\nd": own()})))
+    assert (found.id, found.path, found.remote) == ("torn-name", USER, "c\nd")

@@ -80,12 +80,12 @@ def test_read_file(user):
     write(user, USER, 0o640)
     found = read_file(str(user), ME + 1)
     assert found[:2] == (str(user), True)
-    assert found[3:] == (None, 0o640, ME, ME + 1, stat.S_IMODE(user.parent.stat().st_mode))
+    assert found[3:] == (None, 0o640, ME, ME + 1, stat.S_IMODE(user.parent.stat().st_mode), False)
     assert found.document.config.remotes == {"mine": Remote("own.example", "hunter2")}
 
 
 def test_read_file_absent(user):
-    assert read_file(str(user), 0) == (str(user), False, None, None, None, None, 0, None)
+    assert read_file(str(user), 0) == (str(user), False, None, None, None, None, 0, None, False)
 
 
 def test_read_file_in_the_working_directory(user, monkeypatch):
@@ -318,8 +318,8 @@ def test_inspect_what_the_program_says(system, user):
     write(user, USER, 0o600)
     asked = []
 
-    def ask_program(config):
-        asked.append(config)
+    def ask_program(question):
+        asked.append(question.user)
         return ProgramAnswer("/usr/bin/apptainer", remotes=(LISTED,))
 
     answer = inspect(str(system), str(user), ask_program=ask_program)
@@ -373,3 +373,83 @@ def test_inspect_a_circle_below_a_root(tmp_path):
     answer = inspect(f"{root}/etc/apptainer/remote.yaml", f"{root}/home/.apptainer/remote.yaml", root=str(root))
     assert ids(answer) == ["unreadable"] * 3
     assert "form a loop" in answer["global"]["error"]
+
+
+# links, and SingularityCE
+
+MINE_ONLY = USER.partition("Credentials")[0]
+
+
+def linked(path, text, mode):
+    """The file, elsewhere, and a link to it in its place."""
+    target = path.parent / "elsewhere"
+    write(target, text, mode)
+    path.symlink_to(target)
+
+
+def test_a_linked_global_file_is_no_file_to_singularity(system, user):
+    linked(system, SYSTEM, 0o644)
+    answer = inspect(str(system), None, "singularity")
+    assert ids(answer) == ["symbolic-link"]
+    assert answer["global"]["remotes"] == [dict(LAB, default=True)]
+    assert (answer["effective"]["source"], answer["effective"]["default"], answer["effective"]["exclusive"]) == ("built-in", "SylabsCloud", None)
+    write(user, MINE_ONLY, 0o600)
+    answer = inspect(str(system), str(user), "singularity")
+    assert (answer["effective"]["source"], answer["effective"]["default"]) == ("user", "mine")
+    assert inspect(str(system), None)["effective"]["exclusive"] == "lab"
+    assert ids(inspect(str(system), None)) == []
+
+
+def test_a_users_linked_file_makes_every_command_of_singularity_fail(system, user):
+    write(system, SYSTEM, 0o644)
+    linked(user, MINE_ONLY, 0o600)
+    answer = inspect(str(system), str(user), "singularity")
+    assert ids(answer) == ["symbolic-link"]
+    assert answer["effective"]["problem"] == f"this user's {user} is a symbolic link: too many levels of symbolic links"
+    assert answer["user"]["remotes"] == [dict(MINE, default=True)]
+    assert inspect(str(system), str(user))["effective"]["problem"] is None
+
+
+def test_a_users_dangling_link_is_harmless_until_its_target_is_made(system, user):
+    write(system, SYSTEM, 0o644)
+    user.parent.mkdir(parents=True)
+    user.symlink_to("nothing")
+    answer = inspect(str(system), str(user), "singularity")
+    assert [(found["id"], found["severity"]) for found in answer["findings"]] == [("symbolic-link", "warning")]
+    assert (answer["user"]["exists"], answer["effective"]["problem"], answer["effective"]["exclusive"]) == (False, None, "lab")
+
+
+def test_linked_directories_and_a_linked_docker_config_are_fine(system, user):
+    write(system.parent.parent / "etc.real" / "remote.yaml", SYSTEM, 0o644)
+    system.parent.symlink_to("etc.real")
+    write(user.parent.parent / "real" / "remote.yaml", MINE_ONLY, 0o600)
+    user.parent.symlink_to("real")
+    write(user.parent.parent / "docker.json", json.dumps(DOCKER), 0o600)
+    (user.parent / "docker-config.json").symlink_to("../docker.json")
+    answer = inspect(str(system), str(user), "singularity")
+    assert "symbolic-link" not in ids(answer)
+    assert "r.example" in answer["auth_file"]["registries"]
+
+
+def test_a_linked_file_below_a_root(tmp_path):
+    write(tmp_path / "root" / "data" / "remote.yaml", SYSTEM, 0o644)
+    (tmp_path / "root" / "etc").mkdir()
+    (tmp_path / "root" / "etc" / "remote.yaml").symlink_to("/data/remote.yaml")
+    answer = inspect(str(tmp_path / "root" / "etc" / "remote.yaml"), None, "singularity", root=str(tmp_path / "root"))
+    assert ids(answer) == ["symbolic-link"]
+
+
+def test_the_program_is_asked_about_the_link_that_there_is(system, user):
+    write(system, SYSTEM, 0o644)
+    linked(user, MINE_ONLY, 0o600)
+    asked = []
+    inspect(str(system), str(user), "singularity", ask_program=asked.append)
+    assert [(question.is_link, sorted(question.user.remotes), question.is_torn) for question in asked] == [(True, ["mine"], False)]
+
+
+@pytest.mark.parametrize("text", [MINE_ONLY.replace("mine:", '"a\\tb":'), MINE_ONLY.replace("own.example", '"own\\nexample"')], ids=["name", "uri"])
+def test_the_program_hears_of_what_tears_its_table(system, user, text):
+    write(user, text, 0o600)
+    asked = []
+    inspect(str(system), str(user), ask_program=asked.append)
+    assert [question.is_torn for question in asked] == [True]

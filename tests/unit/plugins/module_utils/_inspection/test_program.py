@@ -23,6 +23,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.findings
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.program import (
     ListedRemote,
     ProgramAnswer,
+    Question,
     ask_program,
     find_program,
     parse_list,
@@ -177,12 +178,12 @@ def printing(tmp_path, text=TABLE):
 
 
 def test_no_program(install):
-    assert ask_program("apptainer", None, 5, output_of, None) is None
+    assert ask_program("apptainer", None, 5, output_of, Question()) is None
 
 
 def test_the_program_is_asked(install, tmp_path):
     path = install(printing(tmp_path))
-    assert ask_program("apptainer", None, 5, output_of, None) == ProgramAnswer(path, remotes=(LAB,))
+    assert ask_program("apptainer", None, 5, output_of, Question()) == ProgramAnswer(path, remotes=(LAB,))
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -197,7 +198,7 @@ def test_what_the_program_is_given(install, tmp_path, monkeypatch, flavor):
         stat -c %a "$HOME" "$HOME/.{flavor}" "$HOME/.{flavor}/remote.yaml" > {notes}/modes; touch "$HOME/left-behind"
         {printing(tmp_path)}""", flavor)
     user = RemoteConfig("mine", {"mine": Remote("mine.example", token="hunter2")}, (Credential("https://k", "hunter2"),))
-    assert ask_program(flavor, None, 5, output_of, user).remotes == (LAB,)
+    assert ask_program(flavor, None, 5, output_of, Question(user)).remotes == (LAB,)
     given = {path.name: path.read_text() for path in notes.iterdir()}
     home = given["pwd"].strip()
     assert given["argv"] == "remote list\n"
@@ -212,7 +213,7 @@ def test_what_the_program_is_given(install, tmp_path, monkeypatch, flavor):
 
 def test_a_user_without_a_file_has_none_there(install, tmp_path):
     install(f'[ -e "$HOME/.apptainer/remote.yaml" ] && exit 1; [ -d "$HOME/.apptainer" ] && {printing(tmp_path)}')
-    assert ask_program("apptainer", None, 5, output_of, None).error is None
+    assert ask_program("apptainer", None, 5, output_of, Question()).error is None
 
 
 ENDLESS = "it did not finish within 0.5 seconds, or its output did not end"
@@ -234,21 +235,21 @@ FAILURES = [
 def test_a_program_that_fails(install, tmp_path, script, words):
     """One that sleeps ends only if it is ended."""
     path = install(script)
-    assert ask_program("apptainer", None, 0.5, output_of, None) == ProgramAnswer(path, words)
+    assert ask_program("apptainer", None, 0.5, output_of, Question()) == ProgramAnswer(path, words)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_program_that_leaves_another_behind_is_not_waited_for(install, tmp_path):
     """To wait for either of the two would take more than the time that there is."""
     path = install(f"setsid sleep 12 & sleep 60 & {printing(tmp_path)}")
-    assert ask_program("apptainer", None, 10, output_of, None) == ProgramAnswer(path, remotes=(LAB,))
+    assert ask_program("apptainer", None, 10, output_of, Question()) == ProgramAnswer(path, remotes=(LAB,))
 
 
 def test_nowhere_to_ask_it(install, tmp_path, monkeypatch):
     path = install(printing(tmp_path))
     (tmp_path / "tmp").rmdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    assert ask_program("apptainer", None, 5, output_of, None) == ProgramAnswer(path, "it cannot be run: No such file or directory", asked=False)
+    assert ask_program("apptainer", None, 5, output_of, Question()) == ProgramAnswer(path, "it cannot be run: No such file or directory", asked=False)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -287,17 +288,17 @@ class TestRoot:
         path = install(f"touch {tmp_path}/ran")
         shutil.chown(tmp_path / "bin", 4711)
         words = f"{tmp_path}/bin belongs to uid 4711, so root does not run it; run the task as another user (become: false)"
-        assert ask_program("apptainer", None, 5, output_of, None) == ProgramAnswer(path, words, asked=False)
+        assert ask_program("apptainer", None, 5, output_of, Question()) == ProgramAnswer(path, words, asked=False)
         assert not (tmp_path / "ran").exists()
         monkeypatch.setattr(program.os, "geteuid", lambda: 4711)
-        assert ask_program("apptainer", None, 5, output_of, None).error != words
+        assert ask_program("apptainer", None, 5, output_of, Question()).error != words
 
 
 def test_a_program_that_cannot_be_run(install):
     path = install("")
     with open(path, "w", encoding="utf-8") as stream:
         stream.write("#!/does/not/exist\n")
-    assert ask_program("apptainer", None, 5, output_of, None) == ProgramAnswer(path, "it failed with exit status 127")
+    assert ask_program("apptainer", None, 5, output_of, Question()) == ProgramAnswer(path, "it failed with exit status 127")
 
 
 @pytest.mark.parametrize(("flavor", "version", "asked"), [
@@ -312,14 +313,14 @@ def test_a_program_that_cannot_be_run(install):
 ])
 def test_what_would_look_into_the_users_home_is_not_asked(install, tmp_path, flavor, version, asked):
     path = install(f"touch {tmp_path}/ran; {printing(tmp_path)}", flavor, version)
-    answer = ask_program(flavor, None, 5, output_of, None)
+    answer = ask_program(flavor, None, 5, output_of, Question())
     assert (answer.path, answer.asked, (tmp_path / "ran").exists()) == (path, asked, asked)
     assert answer.error == (None if asked else f"{version} would use the user's own home and leave files there, so it was not run")
 
 
 def test_apptainer_under_the_name_of_singularity_is_not_it(install, tmp_path):
     install(printing(tmp_path), "singularity", "apptainer version 1.4.5")
-    assert ask_program("singularity", None, 5, output_of, None) is None
+    assert ask_program("singularity", None, 5, output_of, Question()) is None
 
 
 def test_where_the_program_is(install, tmp_path, monkeypatch):
@@ -336,3 +337,20 @@ def test_where_the_program_is(install, tmp_path, monkeypatch):
     assert find_program("apptainer") == usual
     os.chmod(usual, stat.S_IRUSR)
     assert find_program("apptainer") is None
+
+
+def test_a_link_is_given_as_a_link(install, tmp_path):
+    """SingularityCE 4.5 refuses it, older ones follow it: the program says which it does."""
+    install(f'file="$HOME/.singularity/remote.yaml"; [ -L "$file" ] && grep -q mine "$file" && exit 255; {printing(tmp_path)}', "singularity")
+    question = Question(RemoteConfig("mine", {"mine": Remote("mine.example")}), is_link=True)
+    assert ask_program("singularity", None, 5, output_of, question).error == "it failed with exit status 255"
+    assert ask_program("singularity", None, 5, output_of, question._replace(is_link=False)).error is None
+
+
+def test_a_torn_table_is_not_asked_for(install, tmp_path):
+    """A recorded name with a tab: `remote list` shows its second half as a URI, and so an exclusive endpoint that is not there."""
+    path = install(f"touch {tmp_path}/ran")
+    answer = ask_program("apptainer", None, 5, output_of, Question(is_torn=True))
+    assert (answer.path, answer.asked, (tmp_path / "ran").exists()) == (path, False, False)
+    assert "tears the table of its remote list, so it was not run and nothing was compared" in answer.error
+    assert finding_of(answer, RULED) == []

@@ -813,3 +813,51 @@ def test_another_spelling_of_the_same_place_keeps_the_token(stored):
 def test_a_stale_copy_cannot_be_moved():
     with pytest.raises(RuleError, match="a copy of a global endpoint that no longer exists; remove it first"):
         converge(config("gone", gone=shared()), [present("gone", uri="new.example")], EMPTY)
+
+
+# names that tear a table, a default that has no effect, SingularityCE
+
+@pytest.mark.parametrize("name", ["a\tb", "a\vb", "a\fb", "a\nb", "\ta"])
+def test_names_that_tear_the_table_of_remote_list(name):
+    for before in (EMPTY, RemoteConfig("", {name: own()})):
+        with pytest.raises(RuleError, match=r'^endpoint ".*": the name has a tab or a line break, which tears the table'):
+            converge(before, [present(name, uri="a.example")])
+    assert converge(RemoteConfig("", {name: own()}), [absent(name)]).config == EMPTY
+    assert converge(RemoteConfig(name, {name: own(token="t")}), [present(name, token="")], EMPTY).config.remotes == {name: own()}
+
+
+def test_a_default_without_effect_that_the_file_has_already_is_a_warning():
+    before = config("mine", mine=own())
+    desired = settled(before, [present("mine", default=True)], RULED)
+    assert desired.config == before
+    assert_warned(['endpoint "mine": this user\'s file makes it the default, but that has no effect while "a" is exclusive'], desired.warnings)
+    with pytest.raises(RuleError, match='it cannot be the default, because "a" is exclusive'):
+        converge(before._replace(active=""), [present("mine", default=True)], RULED)
+
+
+def test_no_default_beside_an_exclusive_one_in_the_global_file():
+    with pytest.raises(RuleError, match='it cannot be the default, because "a" is exclusive'):
+        converge(OVERRULED, [present("b", default=True)])
+
+
+def test_a_name_in_both_files_is_fatal_to_singularity():
+    before = config("a", a=own())
+    desired = converge(before, [present("a")], RULED, flavor="singularity")
+    assert desired.config == before
+    assert_warned(["this user's own endpoint has the name of a global one, so SingularityCE refuses every command of this user"], desired.warnings)
+    for flavor, words in (("singularity", "would make SingularityCE refuse every command"), ("apptainer", "would hide it and its exclusive setting")):
+        with pytest.raises(RuleError, match=words):
+            converge(EMPTY, [present("a", uri="https://other.example")], RULED, flavor=flavor)
+
+
+def test_no_default_is_warned_of_for_singularity_too():
+    desired = converge(config("", mine=own()), [present("mine")], EMPTY, flavor="singularity")
+    assert_warned(["no endpoint is the default"], desired.warnings)
+
+
+def test_singularity_has_no_built_in_keyserver_of_cloud_apptainer_org():
+    """As its built-in one it would get the endpoint's token."""
+    remote = shared("cloud.apptainer.org")
+    wanted = [WantedKeyserver("https://keys.openpgp.org"), WantedKeyserver("https://k.example")]
+    assert [server.external for server in keyserver_list(remote, wanted)] == [False, True]
+    assert [server.external for server in keyserver_list(remote, wanted, "singularity")] == [True, True]

@@ -474,3 +474,10 @@ def test_what_is_asked_is_what_is_needed(before, uri, wanted, discovered):
 def test_identity_of_the_test_urls():
     assert same_keyserver("https://x.example/p", "hkps://x.example")
     assert not same_keyserver("https://x.example", "hkp://x.example")
+
+
+def test_singularity_asks_cloud_apptainer_org_for_its_keyserver():
+    system = RemoteConfig("a", {"a": Remote("cloud.apptainer.org", system=True)})
+    wanted = PlacedKeyserver("https://k.example", remote="a")
+    assert needs_discovery(system, wanted) is None
+    assert needs_discovery(system, wanted._replace(flavor="singularity")) == system.remotes["a"]

@@ -521,3 +521,13 @@ def test_the_time_grows_with_the_number_of_logins():
         assert converge_logins(full, system, **absent).files.remotes.credentials == ()
 
     assert_linear(work, prepared)
+
+
+@pytest.mark.parametrize(("flavor", "words"), [
+    ("apptainer", "it is an endpoint's built-in keyserver, which gets the endpoint's token instead"),
+    ("singularity", "no endpoint has this keyserver")])
+@pytest.mark.parametrize("system", [RemoteConfig("a", {"a": Remote("cloud.apptainer.org", system=True)})])
+def test_the_keyserver_of_cloud_apptainer_org(system, flavor, words):
+    wanted = [WantedKeyserverLogin("https://keys.openpgp.org", True, "alice", "s3cret")]
+    desired = converge_logins(Files(RemoteConfig(), DockerConfig()), system, keyservers=wanted, flavor=flavor)
+    assert words in desired.warnings[0]

@@ -28,7 +28,7 @@ from support.tables import table
     ("a registry login", RegistryLogin("r:5000", "u", "hunter2"), "registry r:5000",
      "RegistryLogin(host='r:5000', username='u', password='(hidden)', insecure=False)"),
     ("services", EndpointServices("a", "h", False, ("library",)), 'services of endpoint "a"',
-     "EndpointServices(name='a', uri='h', insecure=False, services=('library',))"),
+     "EndpointServices(name='a', uri='h', insecure=False, services=('library',), flavor='apptainer')"),
     ("a keyserver", EndpointKeyserver("https://k"), "keyserver https://k", "EndpointKeyserver(uri='https://k', insecure=False)"),
 ]))
 def test_what_is_shown(claim, name, text):

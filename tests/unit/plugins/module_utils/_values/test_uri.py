@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import (
     Url,
+    hardcoded_keyserver,
     is_usable,
     keyserver_identity,
     parse,
@@ -286,3 +287,9 @@ def test_same_place(one, other, same):
 @pytest.mark.parametrize("stored", ["h.example?x=1", "h.example#f", "?x"])
 def test_a_query_or_fragment_is_not_usable(stored):
     assert not is_usable(stored, False)
+
+
+@pytest.mark.parametrize(("uri", "flavor", "keyserver"), [
+    ("cloud.apptainer.org", "apptainer", "https://keys.openpgp.org"), ("cloud.apptainer.org", "singularity", ""), ("lib.example", "apptainer", "")])
+def test_keyservers_that_nobody_is_asked_for(uri, flavor, keyserver):
+    assert hardcoded_keyserver(uri, flavor) == keyserver
