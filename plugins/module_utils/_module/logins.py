@@ -188,7 +188,8 @@ class _Account:
         logins = self._logins.keeping([claim_name(item) for item in failed]) if failed else self._logins
         after, warnings = converge_logins(
             before, self._system, tokens=logins.tokens, keyservers=logins.keyservers, registries=logins.registries, prune=logins.prune,
-            system_known=self._system_known, with_credentials=self._listed_in_config, check_mode=self.module.check_mode)
+            system_known=self._system_known, with_credentials=self._listed_in_config, check_mode=self.module.check_mode,
+            docker_path=self._auth_file)
         if self._listed_in_config and not before.docker.has_data and after.docker.has_data:
             warnings += self._hidden_logins(after.docker)
         return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)
