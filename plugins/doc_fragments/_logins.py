@@ -33,6 +33,7 @@ options:
   password:
     description:
       - The password or token. Required unless O(state=absent).
+      - A value that is not text (a mapping, a list, a number or a boolean) is refused. Quote it, or end its template with C(| string).
     type: str
 """
 
@@ -44,12 +45,14 @@ options:
       - The registry, with the scheme C(docker://) or C(oras://), for example V(docker://registry.example.org:5000).
         V(docker://docker.io) is Docker Hub.
       - Both schemes share one credential. The scheme only affects what C(apptainer registry list) shows.
+      - The case of the host counts. Apptainer finds a login only for images that are named with the same spelling, normally in lower case.
     type: str
     required: true
   state:
     description:
       - Whether a login should be stored.
-      - V(absent) removes the login under every name that the file has for the registry, and for both schemes.
+      - V(absent) removes the login under every name that the file has for the registry, and for both schemes. For Docker Hub, this includes
+        what docker's clients store beside the login. A login under a spelling with other case is another login, and is left alone.
     type: str
     choices: [present, absent]
     default: present
@@ -60,6 +63,7 @@ options:
   password:
     description:
       - The password or access token. Required unless O(state=absent).
+      - A value that is not text (a mapping, a list, a number or a boolean) is refused. Quote it, or end its template with C(| string).
     type: str
   insecure:
     description:

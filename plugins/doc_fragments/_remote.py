@@ -85,6 +85,7 @@ options:
     description:
       - The access token with which this user is logged in to the endpoint. A new token is verified before it is stored.
       - This can only be set in a user's file. The token for a global endpoint is stored in the user's copy of the endpoint, as Apptainer does.
+      - A value that is not text (a mapping, a list, a number or a boolean) is refused. Quote it, or end its template with C(| string).
     type: str
   token_file:
     description:

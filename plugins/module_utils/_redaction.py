@@ -94,7 +94,7 @@ def redacted_docker_tree(tree: Mapping[str, Any], before: Mapping[str, Any]) -> 
 
     A secret that differs from the one in `before` is shown as changed.
     """
-    shown: Dict[str, Any] = {key: value if key == "credsStore" else NOT_SHOWN for key, value in tree.items()}
+    shown = _by_shown_key((key, value if key == "credsStore" else NOT_SHOWN) for key, value in tree.items())
     if "auths" in tree:
         old = before.get("auths") or {}
         entries = (tree["auths"] or {}).items()

@@ -45,6 +45,7 @@ options:
       token:
         description:
           - The access token. Either this or O(remotes[].token_file) is required unless O(remotes[].state=absent).
+          - A value that is not text (a mapping, a list, a number or a boolean) is refused. Quote it, or end its template with C(| string).
         type: str
       token_file:
         description:

@@ -301,6 +301,83 @@ print(json.dumps([state.mode, lock(), told(store.make_directory, os.path.dirname
         assert os.listdir(path.parent) == ["remote.yaml"]
 
 
+ENDPOINT = {"scope": "global", "name": "site", "uri": "https://library.example.org", "verify": "never"}
+
+
+class TestForeseenInCheckMode:
+    """Check mode says what the real run would meet, in the same words, and neither changes anything."""
+
+    @pytest.fixture
+    def etc(self, tmp_path):
+        (tmp_path / "etc" / "apptainer").mkdir(parents=True)
+        path = tmp_path / "etc" / "apptainer" / "remote.yaml"
+        path.write_text('Active: ""\nRemotes: {}\n')
+        path.chmod(0o644)
+        return path
+
+    @pytest.mark.parametrize("attribute", ["i", "a"])
+    @pytest.mark.parametrize("what", ["file", "directory", "directory of a directory to make"])
+    def test_attributes(self, run_module, etc, tmp_path, attribute, what):
+        if what == "directory of a directory to make":
+            shutil.rmtree(etc.parent)
+        flagged = {"file": etc, "directory": etc.parent}.get(what, etc.parent.parent)
+        if reason := refusal("chattr", f"+{attribute}", str(flagged)):
+            pytest.skip(reason)
+        refusal.cache_clear()
+        try:
+            before = [etc.read_bytes() if etc.exists() else None, sorted(os.listdir(flagged if flagged.is_dir() else flagged.parent))]
+            args = {"sysconfdir": str(tmp_path / "etc"), **ENDPOINT}
+            foreseen, done = (run_module("apptainer_remote", args, check=check) for check in (True, False))
+            after = [etc.read_bytes() if etc.exists() else None, sorted(os.listdir(flagged if flagged.is_dir() else flagged.parent))]
+        finally:
+            subprocess.run(["chattr", f"-{attribute}", flagged], check=True)
+        if what == "directory of a directory to make" and attribute == "a":  # there, a directory can be made, and all below it
+            assert foreseen.result["changed"] and done.result["changed"] and before != after
+            return
+        word = {"i": "immutable", "a": "append-only"}[attribute]
+        assert foreseen.result["msg"] == done.result["msg"] == (
+            f"{etc}: cannot write: Operation not permitted. {flagged} is {word}: find out who made it so, or end that with "
+            f"`chattr -{attribute} {flagged}`. The file is unchanged.")
+        assert before == after
+        assert not run_module("apptainer_remote", {"sysconfdir": str(tmp_path / "etc"), "scope": "global", "name": "x", "state": "absent"}).rc
+
+    def in_a_mount(self, mounts, run_module, tmp_path, prepare, check, **options):
+        """What a module says in a mount namespace of its own."""
+        python = tmp_path / "python"
+        python.write_text(f"#!/bin/sh\nexec {shlex.join(mounts(prepare))} {sys.executable} \"$@\"\n")
+        python.chmod(0o755)
+        node = envs.Node(envs.core("running"), python)
+        done = run_module("apptainer_remote", {"sysconfdir": str(tmp_path / "etc"), **ENDPOINT, **options}, check=check, python=node)
+        assert done.result is not None, done.stderr
+        return done.result
+
+    @pytest.mark.parametrize(("options", "fill", "backup", "fits"), [
+        ("size=64k", "head -c 61440 /dev/zero > {0}/filler", False, False),
+        ("size=64k", "head -c 53248 /dev/zero > {0}/filler", False, True),
+        ("nr_inodes=3", "true", False, False), ("nr_inodes=4", "true", False, True),
+        ("nr_inodes=4", "true", True, False), ("nr_inodes=6", "true", True, True),
+    ])
+    def test_a_full_disk(self, mounts, run_module, etc, tmp_path, options, fill, backup, fits):
+        place = etc.parent
+        text = 'Active: ""\\nRemotes: {}\\n'
+        prepare = f"mount -t tmpfs -o mode=755,{options} none {place}; printf '{text}' > {etc}; chmod 644 {etc}; {fill.format(place)}"
+        foreseen, done = (self.in_a_mount(mounts, run_module, tmp_path, prepare, check, backup=backup) for check in (True, False))
+        if fits:
+            assert foreseen["changed"] and done["changed"]
+            return
+        assert foreseen["msg"] == done["msg"] == (
+            f"{etc}: cannot write: No space left on device. Free some space, and run again. The file is unchanged.")
+
+    def test_what_is_in_state_is_fine_on_a_full_disk(self, mounts, run_module, etc, tmp_path):
+        prepare = f"mount -t tmpfs -o mode=755,nr_inodes=2 none {etc.parent}; printf 'Active: \"\"\\nRemotes: {{}}\\n' > {etc}; chmod 644 {etc}"
+        assert not self.in_a_mount(mounts, run_module, tmp_path, prepare, True, state="absent", uri=None)["changed"]
+
+    def test_a_file_that_is_a_mount_point(self, mounts, run_module, etc, tmp_path):
+        foreseen, done = (self.in_a_mount(mounts, run_module, tmp_path, f"mount --bind {etc} {etc}", check) for check in (True, False))
+        assert foreseen["msg"] == done["msg"]
+        assert "Device or resource busy. If it is a mount point, as in a container, change the file that is mounted there." in done["msg"]
+
+
 class TestManyAtOnce:
     def test_no_change_is_lost(self, path):
         """The command line of Apptainer 1.5.3 keeps 39 of 300 changes made like this, and ruins every second file."""

@@ -318,7 +318,7 @@ REFUSED = [
     ({"registries": [{"uri": "docker://h", "username": "alice"}]}, "are missing: password found in registries"),
     ({"registries": [{"uri": "docker://h", "password": WRONG}]}, "are missing: username found in registries"),
     ({"keyservers": [{"uri": "https://keys.example.org", **LOGIN}, {"uri": "https://keys.example.org/2", **LOGIN}]}, "listed twice"),
-    ({"registries": [{"uri": "docker://h", **LOGIN}, {"uri": "docker://H/", **LOGIN}]}, "listed twice"),
+    ({"registries": [{"uri": "docker://h", **LOGIN}, {"uri": "DOCKER://h/", **LOGIN}]}, "listed twice"),
     ({"registries": [{"uri": "docker://h", **LOGIN}, {"uri": "oras://h", **LOGIN, "password": WRONG}]}, "it shares one login with docker://h"),
     ({"registries": [{"uri": "docker://h", **LOGIN}, {"uri": "docker://c.example.org", **LOGIN}]}, 'credential helper "pass" manages its logins'),
     ({"registries": [{**LOGIN}]}, "missing required arguments: uri found in registries"),

@@ -6,6 +6,7 @@
 
 import base64
 import contextlib
+import json
 import re
 import socket
 import threading
@@ -77,6 +78,23 @@ def refused(log_in, home):
         return message
 
     return run
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_host_in_upper_case_is_verified_and_stored_as_it_is_written(log_in, registry_basic, docker_config, scheme):
+    """As `apptainer registry login docker://LocalHost:5000` stores it; a login that is there under the usual spelling is another one."""
+    host = registry_basic.host.replace("localhost", "LocalHost")
+    assert host != registry_basic.host
+    log_in(registry_basic)
+    usual = entry(registry_basic)
+    assert docker_config.read_text() == usual
+    for changed in (True, False):
+        done = log_in(registry_basic, uri=f"{scheme}://{host}", verify="always")
+        assert (done.result["changed"], done.result["verified"]) == (changed, True), done.result
+        assert list(json.loads(docker_config.read_text())["auths"]) == sorted([host, registry_basic.host])
+    assert f"{scheme}://{host}" in docker_config.with_name("remote.yaml").read_text()
+    log_in(registry_basic, uri=f"{scheme}://{host}", state="absent", username=None, password=None)
+    assert docker_config.read_text() == usual
 
 
 class AnyServer:
@@ -171,7 +189,7 @@ def test_an_open_registry_proves_nothing_and_a_warning_says_so(log_in, docker_co
 def test_both_schemes_share_one_login(log_in, docker_config, registry_basic):
     log_in(registry_basic)
     registry_basic.forget()
-    done = log_in(registry_basic, uri=f"oras://{registry_basic.host.upper()}/").result
+    done = log_in(registry_basic, uri=f"oras://{registry_basic.host}/").result
     assert (done["changed"], registry_basic.requests()) == (True, [])
     assert docker_config.read_text() == entry(registry_basic)
     listed = docker_config.with_name("remote.yaml").read_text()

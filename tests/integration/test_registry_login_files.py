@@ -152,7 +152,10 @@ REFUSED = [
     ('{"auths": {\n\t"h": {"auth": "' + auth(OLD_PASSWORD) + '"\n}', {}, "line 3, column 2: this is not JSON; fix the file"),
     ('{"auths": {\n\t"h": {"auth": "' + OLD_PASSWORD + '"}}}', {}, 'line 2, column 8: "auth" in "h" in "auths" must be user:password in Base64'),
     ('{"auths": {}, "auths": {}}', {}, 'line 1, column 15: the key "auths" is used twice'),
-    ('{"Auths": {}}', {}, 'line 1, column 2: "Auths" is read as "auths"'),
+    ('{"Auths": {}, "auths": {}}', {}, 'line 1, column 15: "auths" is the same key as "Auths", because case is ignored; put all that they hold into'),
+    ('\ufeff{"auths": {"ghcr.io": {"auth": "dTpw"}}}', {}, "line 1, column 1: the file begins with a byte order mark (BOM)"),
+    ({"auths": {"repo.example.org": {}}, "HttpHeaders": {"User-Agent": "Docker-Client/18.03.0-ce (darwin)"}, "credsStore": "osxkeychain"}, {},
+     "Apptainer finds no login on this node; remove credsStore from /"),
     ("[]", {}, "line 1, column 1: the file must hold one JSON object"),
     ("{", {"state": "absent"}, "line 1, column 2: this is not JSON"),
     ("{}", {"uri": "docker://registry.example.org/project"}, "uri has a path"),
@@ -189,6 +192,38 @@ def test_a_helper_of_another_registry_and_logout_beside_a_helper(four_times, fil
     assert f"remove it with docker logout {HOST}" in result["warnings"][0]
     assert json.loads(path.read_text()) == {"auths": {}, "credHelpers": {HOST: "pass"}}
     four_times(uri="docker://other.example.org")
+
+
+def test_a_login_in_the_spelling_that_the_task_has(four_times, files):
+    """As `apptainer registry login` stores it; a lower-case one that is there is another login."""
+    real = {"auths": {"LocalHost:5000": {"auth": auth(OLD_PASSWORD)}}}
+    path = files(real)
+    result = four_times(uri="docker://LocalHost:5000")
+    assert json.loads(path.read_text()) == {"auths": {"LocalHost:5000": {"auth": auth(PASSWORD)}}}
+    assert "docker://LocalHost:5000" in path.with_name("remote.yaml").read_text()
+    assert result["login"]["name"] == "LocalHost:5000"
+    assert "not in a pull of localhost:5000/..." in result["warnings"][0]
+    result = four_times(uri="docker://localhost:5000", state="absent")
+    assert list(json.loads(path.read_text())["auths"]) == ["LocalHost:5000"] and not result["changed"]
+    assert "the login under the spelling LocalHost:5000, which to Apptainer is another registry, stays" in result["warnings"][0]
+    four_times(uri="docker://LocalHost:5000", state="absent")
+    assert json.loads(path.read_text()) == {"auths": {}}
+
+
+def test_keys_in_other_case_are_read_as_apptainer_reads_them(four_times, files):
+    path = files({"Auths": {HOST: {"Auth": auth(PASSWORD)}}, "credHelpers": {}}, LISTED)
+    before = path.read_text()
+    assert not four_times()["changed"]
+    assert path.read_text() == before
+    path = files({"credSstore": "", "Auths": {HOST: {"AUTH": auth(OLD_PASSWORD)}}}, LISTED)
+    assert four_times()["diff"][0]["after"].count("(hidden, changed)") == 1
+    assert json.loads(path.read_text()) == {"credsStore": "", **OWN}
+
+
+def test_docker_hub_s_own_tokens_go_with_the_logout(four_times, files):
+    path = files({"auths": {key: {"auth": auth(OLD_PASSWORD)} for key in (HUB_KEY, f"{HUB_KEY}access-token", f"{HUB_KEY}refresh-token")}})
+    assert four_times(uri="docker://docker.io", state="absent").get("warnings", []) == []
+    assert json.loads(path.read_text()) == {"auths": {}}
 
 
 def test_a_link_is_followed_and_not_replaced(four_times, user, tmp_path):

@@ -17,10 +17,12 @@ import contextlib
 import errno
 import fcntl
 import os
+import platform
 import pwd
 import stat
+import sys
 import time
-from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import ConflictError, StoreError
 
@@ -29,6 +31,11 @@ LOCK_FILE = ".ansible-hpc.apptainer.lock"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _UNSUPPORTED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EROFS)
+# include/uapi/linux/fs.h: FS_IOC_GETFLAGS is an _IOR of a long, of which some architectures have an encoding of their own
+_GET_FLAGS = (2 << (29 if platform.machine().startswith(("ppc", "mips", "sparc", "alpha")) else 30)
+              | (8 if sys.maxsize > 1 << 32 else 4) << 16 | ord("f") << 8 | 1)
+_IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
+_MOUNTS = "/proc/self/mountinfo"
 _NOT_PERMITTED = "Run the task as root or as the owner (become_user)."
 _NOT_EVEN_ROOT = "Not even root may do this: on NFS, run the task as the owner (become_user); elsewhere, check lsattr flags and SELinux denials."
 _ADVICE = {
@@ -151,13 +158,74 @@ def mode_of(path: str) -> int:
 
 def check_writable(path: str) -> None:
     """Raises StoreError if a file at the resolved `path` could not be replaced or created, as far as one can tell without trying."""
-    directory = os.path.dirname(path)
-    while not os.path.exists(directory):
-        directory = os.path.dirname(directory)
+    directory = _nearest(os.path.dirname(path))
+    # in an append-only directory others can be made, but nothing can be renamed
+    own = directory == os.path.dirname(path)
+    for place, forbidding in ((path, _IMMUTABLE | _APPEND_ONLY), (directory, _IMMUTABLE | _APPEND_ONLY if own else _IMMUTABLE)):
+        flags = _flags(place) & forbidding
+        if flags:
+            word, letter = ("immutable", "i") if flags & _IMMUTABLE else ("append-only", "a")
+            raise StoreError(f"{path}: cannot write: {os.strerror(errno.EPERM)}. {place} is {word}: find out who made it so, or end that with "
+                             f"`chattr -{letter} {place}`. The file is unchanged.")
     with _explained(path, "write", " The file is unchanged."):
         if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
             reason = errno.EROFS if os.statvfs(directory).f_flag & os.ST_RDONLY else errno.EACCES
             raise OSError(reason, os.strerror(reason))
+        if _is_mount_point(path):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+class Room(NamedTuple):
+    """What a change of the file at a resolved path needs on its file system while old and new files are there: new files of these sizes."""
+
+    path: str
+    sizes: Sequence[int]
+
+
+def check_room(*changes: Room) -> None:
+    """Raises StoreError if the file systems have no room for all changes at once, as far as they say.
+
+    What a quota leaves is not known: NFS, Lustre and GPFS, where homes mostly are, each keep it in another way, and Linux only tells that of
+    local disks. A file system that counts no blocks or files (sshfs, btrfs, vfat) is taken to have room.
+    """
+    blocks: Dict[int, int] = {}
+    files: Dict[int, int] = {}
+    seen = set()
+    for change in changes:
+        with _explained(change.path, "write", " The file is unchanged."):
+            directory = os.path.dirname(change.path)
+            existing = _nearest(directory)
+            disk, device = os.statvfs(existing), os.stat(existing).st_dev
+            missing = directory[len(existing):].strip("/")
+            made = 0 if directory in seen else (missing.count("/") + 1 if missing else 0) + (not os.path.lexists(os.path.join(directory, LOCK_FILE)))
+            seen.add(directory)
+            files[device] = files.get(device, 0) + made + len(change.sizes)
+            blocks[device] = blocks.get(device, 0) + sum(-(-size // disk.f_frsize) for size in change.sizes)
+            free = disk.f_bavail if os.geteuid() else disk.f_bfree
+            if (disk.f_blocks and blocks[device] > free) or (disk.f_files and files[device] > disk.f_ffree):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _nearest(directory: str) -> str:
+    """The directory, or its nearest existing parent."""
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory)
+    return directory
+
+
+def _flags(path: str) -> int:
+    """What chattr set; nothing for a missing file, on file systems that have none, and where nobody may ask."""
+    with contextlib.suppress(OSError), _open(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
+        return int.from_bytes(fcntl.ioctl(fd, _GET_FLAGS, bytes(8))[:4], sys.byteorder)
+    return 0
+
+
+def _is_mount_point(path: str) -> bool:
+    """Whether something is mounted on this very file, as in a container: then it cannot be replaced."""
+    with contextlib.suppress(OSError), open(_MOUNTS, "rb") as mounts:
+        escaped = b"".join(b"\\%03o" % letter if letter in b" \t\n\\" else bytes([letter]) for letter in os.fsencode(path))
+        return any(line.split(b" ", 5)[4] == escaped for line in mounts)
+    return False
 
 
 class Replacement(NamedTuple):

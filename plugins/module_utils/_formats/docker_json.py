@@ -31,13 +31,17 @@ _SURROGATE = re.compile("[\\ud800-\\udfff]")
 def decode(data: bytes, path: str) -> DockerConfig:
     """The content `data` of the file `path`, which is used in messages only.
 
-    Raises FormatError, with line and column and never a value, for what Apptainer refuses: no JSON, no object, an `auth` that cannot be
-    decoded (recorded runs of logins). Some of what Apptainer reads is refused too, because writing it back would lose or change something:
-    bytes that are not UTF-8, text after the object, the same key twice, a key that Go takes for another (it ignores case), and nesting of
-    more than 100 levels.
+    A known key in another case gets docker's spelling: Go ignores case (`foldName` in encoding/json), so it is the same key to Apptainer.
+    Raises FormatError, with line and column and never a value, for what Apptainer refuses: a byte order mark, no JSON, no object, an `auth`
+    that cannot be decoded (recorded runs of logins). Some of what Apptainer reads is refused too, because writing it back would lose or
+    change something: bytes that are not UTF-8, text after the object, the same key twice, in one spelling or in several, and nesting of more
+    than 100 levels.
     """
     if len(data) > _LARGEST:
         raise FormatError(f"{path}: is larger than {_LARGEST >> 10} KiB, so it is not a file of logins; find out what wrote it")
+    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise _Reader("", path).error(0, "the file begins with a byte order mark (BOM), with which Apptainer cannot read it; save it as UTF-8 "
+                                         "without BOM")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -67,8 +71,7 @@ class _Reader:
             raise self.error(offset, problem)
         if not isinstance(tree, dict):
             raise self.error(len(self.text) - len(self.text.lstrip(" \t\r\n")), 'the file must hold one JSON object, like {"auths": {}}')
-        self._check_file(tree)
-        return tree
+        return self._checked_file(tree)
 
     def error(self, offset: int, problem: str) -> FormatError:
         line, column = self.text.count("\n", 0, offset) + 1, offset - self.text.rfind("\n", 0, offset)
@@ -97,38 +100,56 @@ class _Reader:
             elif not token.group(1):
                 yield token.start(), f"{text} is not JSON; write a number"
 
-    def _check_file(self, tree: Mapping[str, Any]) -> None:
-        self._check_spelling(tree, _FILE_KEYS, ())
-        self._check_type(tree, ("credsStore",), str)
-        for key in ("auths", "credHelpers"):
-            self._check_type(tree, (key,), dict)
-            for host in tree.get(key) or ():
-                self._check_type(tree[key], (key, host), str if key == "credHelpers" else dict)
-        for host, entry in (tree.get("auths") or {}).items():
-            self._check_entry(entry or {}, ("auths", host))
+    def _checked_file(self, tree: Mapping[str, Any]) -> Dict[str, Any]:
+        checked: Dict[str, Any] = {}
+        for key, meant in self._meant(tree, _FILE_KEYS, ()):
+            value = tree[key]
+            if meant in _FILE_KEYS:
+                self._check_type(value, (key,), str if meant == "credsStore" else dict)
+            for host in value or () if meant in ("auths", "credHelpers") else ():
+                self._check_type(value[host], (key, host), str if meant == "credHelpers" else dict)
+            if value and meant == "auths":
+                value = {host: entry and self._checked_entry(entry, (key, host)) for host, entry in value.items()}
+            checked[meant] = value
+        return checked
 
-    def _check_entry(self, entry: Mapping[str, Any], above: Tuple[str, ...]) -> None:
-        self._check_spelling(entry, _ENTRY_KEYS, above)
-        for key in _ENTRY_KEYS:
-            self._check_type(entry, above + (key,), str)
-        if entry.get("auth") and decode_login(entry["auth"]) is None:
-            raise self._at(above + ("auth",), "must be user:password in Base64; remove this entry, then log in again")
+    def _checked_entry(self, entry: Mapping[str, Any], above: Tuple[str, ...]) -> Dict[str, Any]:
+        checked: Dict[str, Any] = {}
+        for key, meant in self._meant(entry, _ENTRY_KEYS, above):
+            value = checked[meant] = entry[key]
+            if meant in _ENTRY_KEYS:
+                self._check_type(value, above + (key,), str)
+            if meant == "auth" and value and decode_login(value) is None:
+                raise self._at(above + (key,), "must be user:password in Base64; remove this entry, then log in again")
+        return checked
 
-    def _check_spelling(self, values: Mapping[str, Any], known: Tuple[str, ...], above: Tuple[str, ...]) -> None:
-        by_folding = {name.casefold(): name for name in known}
-        for key in values:
-            meant = by_folding.get(key.casefold(), key)
-            if key != meant:
-                raise self._at(above + (key,), f"is read as {quoted(meant)}, because case is ignored; write it like that")
+    def _meant(self, values: Mapping[str, Any], known: Tuple[str, ...], above: Tuple[str, ...]) -> List[Tuple[str, str]]:
+        """Each key, with the known one that Go takes it for, or itself."""
+        by_folding = {_folded(name): name for name in known}
+        found = [(key, by_folding.get(_folded(key), key)) for key in values]
+        spellings: Dict[str, List[str]] = {}
+        for key, meant in found:
+            spellings.setdefault(meant, []).append(key)
+        for meant, keys in spellings.items():
+            if len(keys) > 1:
+                others = " and ".join(quoted(key) for key in keys[:-1])
+                advice = "keep the right value" if meant not in ("auths", "credHelpers") else "put all that they hold into one object"
+                raise self._at(above + (keys[-1],), f"is the same key as {others}, because case is ignored; {advice}, under {quoted(meant)}, and "
+                                                    "remove the other spellings")
+        return found
 
-    def _check_type(self, values: Mapping[str, Any], keys: Tuple[str, ...], kind: type) -> None:
+    def _check_type(self, value: Any, keys: Tuple[str, ...], kind: type) -> None:
         """As in Go, null counts as if the key were not there."""
-        value = values.get(keys[-1])
         if value is not None and not isinstance(value, kind):
             raise self._at(keys, f"must be {'text in quotes' if kind is str else 'an object in braces'}")
 
     def _at(self, keys: Tuple[str, ...], problem: str) -> FormatError:
         return self.error(self.offsets[keys], f"{' in '.join((quoted(without_login(key)) for key in reversed(keys)))} {problem}")
+
+
+def _folded(key: str) -> str:
+    """A key without its case, letter by letter, as Go folds it."""
+    return "".join(letter.casefold() if len(letter.casefold()) == 1 else letter for letter in key)
 
 
 def encode(config: DockerConfig) -> bytes:

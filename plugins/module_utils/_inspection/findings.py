@@ -18,7 +18,17 @@ from .._errors import quoted
 from .._files.locations import DISCOVERY_CACHE
 from .._formats.remote_yaml_reader import Document
 from .._redaction import without_login
-from .._values.docker_config import HUB, DockerConfig, keys_for_host, login_hosts, registry_key
+from .._values.docker_config import (
+    HUB,
+    DockerConfig,
+    HostKeys,
+    canonical_host,
+    keys_for_host,
+    login_hosts,
+    old_logins,
+    other_system,
+    registry_key,
+)
 from .._values.flavors import FLAVORS
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.uri import is_usable, keyserver_identity, same_place
@@ -164,17 +174,42 @@ def _user_mode(file: ReadFile, has_secret: bool, consequence: str) -> Iterator[F
 
 def _auth_file(file: ReadFile) -> Iterator[Finding]:
     """Source of `unused-login`: Apptainer 1.3 stores a login for Docker Hub as `docker.io` (sylabs/singularity issue 2778 is the same error),
-    from 1.4 it is looked up by its old address only, as docker/cli does (`registry_key`).
+    from 1.4 it is looked up by its old address only, as docker/cli does (`registry_key`). Case counts in a key, and only `auths` is read
+    (`file_store.go` and `config.go` of docker/cli).
     """
     if file.error:
         yield Finding("unreadable", "error", file.path, file.error)
     config: DockerConfig = file.document or DockerConfig()
-    yield from _user_mode(file, bool(login_hosts(config)), "so that user may not be able to use it")
+    old = ", ".join(quoted(without_login(key)) for key in old_logins(config))
+    yield from _user_mode(file, bool(login_hosts(config) or old), "so that user may not be able to use it")
     keys = keys_for_host(config, HUB)
     if keys and registry_key(HUB) not in keys:
         names = ", ".join(quoted(without_login(key)) for key in keys)
         yield Finding("unused-login", "error", file.path, f"the login for Docker Hub is stored as {names}, where Apptainer 1.4 and newer do not "
                                                           "look; declare it again")
+    if old:
+        yield Finding("unused-login", "error", file.path, f"logins are at the top level of the file ({old}), as in the old .dockercfg: Apptainer "
+                                                          "does not see them, but their secrets are there; remove them from there, and declare them")
+    yield from _spellings(file.path, HostKeys(config))
+    yield from _other_systems(file.path, config)
+
+
+def _spellings(path: str, keys: HostKeys) -> Iterator[Finding]:
+    for host in sorted(keys.whole):
+        usual = canonical_host(host.lower())
+        if host != usual and usual not in keys.whole:
+            yield Finding("unused-login", "warning", path, f"the login is stored for {host}, and Apptainer, which compares with case, does not find "
+                                                           f"it in a pull of {usual}/...; declare it for {usual} if images are named so")
+
+
+def _other_systems(path: str, config: DockerConfig) -> Iterator[Finding]:
+    """Source: docker/cli (`native_store.go`) runs `docker-credential-NAME`, and fails without it."""
+    helpers = [("credsStore", config.tree.get("credsStore"))]
+    helpers += [(f"{quoted(without_login(key))} in credHelpers", name) for key, name in sorted((config.tree.get("credHelpers") or {}).items())]
+    for key, name in helpers:
+        if name and other_system(name):
+            yield Finding("foreign-helper", "error", path, f"{key} is {quoted(name)}, a credential helper for {other_system(name)}, so Apptainer "
+                                                           f"finds no login on this node; remove {key} from the file, and declare the logins")
 
 
 def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:

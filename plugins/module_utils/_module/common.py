@@ -10,16 +10,45 @@ Options become wanted values, files are read, a rule is applied, what is new is 
 one shape of result leaves. The documentation of the options here is in `plugins/doc_fragments`.
 """
 
-from typing import Any, Callable, Dict, Optional, Sequence
+import re
+from typing import Any, Callable, Dict, Iterator, Mapping, MutableMapping, NamedTuple, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from .._errors import ApptainerError, VerificationError
+from .._errors import ApptainerError, VerificationError, quoted
 from .._files.config_file import read, real_path
 from .._files.locations import checked_root
 from .._formats.remote_yaml_reader import HAS_YAML, YAML_IMPORT_ERROR
+from .._redaction import safe_part
 from .._values.flavors import FLAVORS, in_words_of
+
+
+class _NotText(str):
+    """Stands in place of a value that is not text; says what that was."""
+
+
+class _Text(str):
+    """The type of an option that must be text: Ansible's own `str` takes anything, and makes its repr() of it.
+
+    A templated JSON text is a mapping in ansible-core 2.16, and an unquoted 0123456 is 42798. `raw` would hand such a value on into the
+    system's log, where the keys of a mapping are no secrets to Ansible; so this type replaces it, and check_texts() refuses it. To Ansible
+    it is a function; to ansible-test, which compares it with the documentation, the word `str`.
+    """
+
+    def __call__(self, value: Any) -> str:
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "surrogateescape")
+        if isinstance(value, str):
+            return value
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and self is NAME:
+            return str(value)
+        return _NotText("a boolean" if isinstance(value, bool) else "a number" if number else "a mapping" if isinstance(value, Mapping) else "a list")
+
+
+SECRET = _Text("str")
+NAME = _Text("str")  # a number is as good as text
 
 LOCATION_SPEC: Dict[str, Any] = {
     "flavor": {"type": "str", "choices": ["apptainer", "singularity"], "default": "apptainer"},
@@ -53,6 +82,7 @@ VERIFY_SPEC: Dict[str, Any] = dict(
 _PYTHONS_WITH_YAML = ("/usr/libexec/platform-python", "/usr/bin/python3", "/usr/bin/python")
 _LONGEST_TIMEOUT = 3600  # seconds
 _SENTENCES = ("error", "message", "reason")  # keys of results
+_URI_OPTIONS = ("uri", "builtin_uri")
 
 
 def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]]) -> None:
@@ -60,6 +90,7 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]]) 
     _require_yaml(module)
     flavor = _flavor(module)
     try:
+        check_texts(module)
         result = work(module)
     except VerificationError as error:
         module.fail_json(msg=in_words_of(flavor, str(error)), **_in_words_of(flavor, error.result))
@@ -85,6 +116,56 @@ def _in_words_of(flavor: str, value: Any) -> Any:
         return {key: in_words_of(flavor, item) if key in _SENTENCES and isinstance(item, str) else _in_words_of(flavor, item)
                 for key, item in value.items()}
     return [_in_words_of(flavor, item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+class _Given(NamedTuple):
+    """An option that is given: `values[name]`, its specification, and where it is, for messages."""
+
+    values: MutableMapping[str, Any]
+    name: str
+    option: Mapping[str, Any]
+    above: str
+
+    @property
+    def value(self) -> Any:
+        return self.values[self.name]
+
+    @property
+    def place(self) -> str:
+        uri, name = self.values.get("uri"), self.values.get("name")
+        subject = safe_part(uri) if uri else quoted(name) if name else ""
+        return f"{self.above}{self.name}" + (f" (of {subject})" if subject else "")
+
+
+def check_texts(module: AnsibleModule) -> None:
+    """Raises ApptainerError for a secret or user name that is not text, and warns of one with characters that are hardly meant."""
+    given = list(_given(module.argument_spec, module.params))
+    _hide_passwords(module, [item.value for item in given if item.name in _URI_OPTIONS])
+    wrong = []
+    for item in given:
+        if isinstance(item.value, _NotText):
+            wrong.append(f"{item.place} is {item.value}")
+            item.values[item.name] = "(not text)"
+        elif isinstance(item.option.get("type"), _Text):
+            if item.value.endswith(("\n", "\r")):
+                module.warn(f"{item.place} ends with a line break, which is part of it; if it is not meant to be, remove it with the filter trim")
+            if re.search(r"[\x00-\x1f\x7f-\x9f]", item.value.rstrip("\r\n")):
+                module.warn(f"{item.place} holds a control character, such as a tab or a line break, which is part of it; check where it comes from")
+    if wrong:
+        raise ApptainerError(f"{' and '.join(wrong)}, but must be text, or something else would be stored; quote it, or use | string in its template")
+
+
+def _given(spec: Mapping[str, Any], values: MutableMapping[str, Any], above: str = "") -> Iterator[_Given]:
+    """All options that are given, also in lists."""
+    for name, option in spec.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        yield _Given(values, name, option, above)
+        if "options" in option:
+            single = isinstance(value, Mapping)
+            for number, item in enumerate([value] if single else value):
+                yield from _given(option["options"], item, f"{above}{name}." if single else f"{above}{name}[{number}].")
 
 
 def _require_yaml(module: AnsibleModule) -> None:
@@ -131,7 +212,7 @@ def read_token(module: AnsibleModule, path: str) -> str:
     return token
 
 
-def hide_passwords(module: AnsibleModule, uris: Sequence[Optional[str]]) -> None:
+def _hide_passwords(module: AnsibleModule, uris: Sequence[Optional[str]]) -> None:
     """A password in a URI is not asked for, but must not show up in the invocation either."""
     for uri in uris:
         if uri and "@" in uri:

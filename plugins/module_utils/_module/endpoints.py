@@ -16,7 +16,7 @@ from .._rules.endpoints import WantedKeyserver, WantedRemote, converge, unplaced
 from .._values.claims import Claim, EndpointServices
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, remote_result
-from .common import FILE_SPEC, ROOT_SPEC, hide_passwords, read_token, root_of
+from .common import FILE_SPEC, ROOT_SPEC, SECRET, read_token, root_of
 from .files import Plan, Target, Update, update_files
 from .scope import read_system, remote_yaml
 from .verifier import Verification, verify_declared
@@ -36,7 +36,7 @@ REMOTE_SPEC: Dict[str, Any] = {
     "exclusive": {"type": "bool"},
     "keyservers": {"type": "list", "elements": "dict", "options": KEYSERVER_SPEC},
     "services": {"type": "list", "elements": "str", "choices": ["library", "keyserver", "token"]},
-    "token": {"type": "str", "no_log": True},
+    "token": {"type": SECRET, "no_log": True},
     "token_file": {"type": "path", "no_log": False},
     "logout": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
@@ -77,8 +77,6 @@ def converge_remotes(module: AnsibleModule) -> Dict[str, Any]:
 
 def _converge(module: AnsibleModule, entries: Sequence[Dict[str, Any]], **whole_list: bool) -> _Converged:
     """`whole_list` are the options of converge() that only a task has which declares the whole list."""
-    for entry in entries:
-        hide_passwords(module, [entry["uri"], *(item["uri"] for item in entry["keyservers"] or [])])
     wanted = [_wanted_remote(module, entry) for entry in entries]
     services = {entry["name"]: tuple(entry["services"]) for entry in entries if entry["services"] and entry["state"] == "present"}
     tokens = {item.name for item in wanted if item.present and item.token}

@@ -22,6 +22,8 @@ from .._errors import ApptainerError, ConflictError, FormatError, StoreError
 from .._files.config_file import (
     FileState,
     Replacement,
+    Room,
+    check_room,
     check_writable,
     link_at,
     locked,
@@ -147,6 +149,8 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
     known: Mapping[Claim, Any] = {}
     for attempt in range(_MOST_ATTEMPTS):
         planned = _planned(module, [_placed(module, target, root) for target in targets], plan, verify, known)
+        if module.check_mode:  # a real run is told by the system
+            check_room(*(_room(module, draft) for draft in planned.drafts if draft.changed))
         if module.check_mode or not planned.changed:
             return _update(module, planned, [])
         try:
@@ -223,6 +227,11 @@ def _draft(module: AnsibleModule, target: Target, state: FileState, content: Any
     if draft.changed:
         check_writable(target.path)
     return draft
+
+
+def _room(module: AnsibleModule, draft: _Draft) -> Room:
+    kept = [draft.state.data] if module.params["backup"] else []
+    return Room(draft.target.path, [len(data) for data in [draft.data, *kept] if data is not None])
 
 
 def _new_data(module: AnsibleModule, target: Target, content: Any, value: Any) -> bytes:

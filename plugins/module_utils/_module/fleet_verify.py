@@ -32,7 +32,7 @@ from .._values.docker_config import DockerConfig
 from .._values.flavors import FLAVORS
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.uri import DEFAULT_ENDPOINT_URI, hardcoded_keyserver, keyserver_identity, requested_url
-from .common import LOCATION_SPEC, hide_passwords
+from .common import LOCATION_SPEC
 from .endpoints import REMOTE_SPEC
 from .logins import KINDS, LOGINS_SPEC
 from .verifier import NamedVerdict, Verification, http_options
@@ -86,8 +86,6 @@ def verify_declarations(module: AnsibleModule) -> Dict[str, Any]:
     gathered = _Gathered()
     for item in declarations:
         remotes, logins = _present(item["remotes"]), {kind: _present((item["logins"] or {}).get(kind)) for kind in KINDS}
-        hide_passwords(module, [entry["uri"] for entry in [*remotes, *logins["keyservers"], *logins["registries"]]])
-        hide_passwords(module, [server["uri"] for entry in remotes for server in entry["keyservers"] or ()])
         gathered.add(remotes, logins, item["flavor"])
     named = {*gathered.unasked, *_asked_of_servers(module, gathered)}
     verification = Verification(tuple(sorted(named, key=lambda item: (item.name, item.reason))))

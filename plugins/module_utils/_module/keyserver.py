@@ -15,7 +15,7 @@ from .._rules.keyservers import PlacedKeyserver, needs_discovery, owning_endpoin
 from .._values.claims import Claim
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.results import remote_result
-from .common import hide_passwords, root_of
+from .common import root_of
 from .endpoints import file_result
 from .files import Plan, Target, update_files
 from .scope import remote_yaml
@@ -34,7 +34,6 @@ PLACED_KEYSERVER_SPEC: Dict[str, Any] = {
 def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
     """Put one keyserver, options of PLACED_KEYSERVER_SPEC, into the global file."""
     params = module.params
-    hide_passwords(module, [params["uri"], params["builtin_uri"]])
     wanted = PlacedKeyserver(
         uri=params["uri"], present=params["state"] == "present", order=params["order"], insecure=params["insecure"],
         remote=params["remote"] or "", builtin_uri=params["builtin_uri"], flavor=params["flavor"])

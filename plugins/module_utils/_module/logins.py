@@ -25,7 +25,7 @@ from .._values.claims import Claim, EndpointToken, KeyserverLogin, RegistryLogin
 from .._values.docker_config import DockerConfig, canonical_host, login_hosts
 from .._values.remote_config import RemoteConfig
 from .._values.results import login_result
-from .common import hide_passwords, read_token
+from .common import NAME, SECRET, read_token
 from .files import Plan, Target, Update, update_files
 from .scope import read_system, remote_yaml
 from .verifier import Verification, verify_declared
@@ -35,14 +35,14 @@ _STATE: Dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "defa
 KEYSERVER_LOGIN_SPEC: Dict[str, Any] = {
     "uri": {"type": "str", "required": True},
     "state": _STATE,
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
+    "username": {"type": NAME},
+    "password": {"type": SECRET, "no_log": True},
 }
 REGISTRY_LOGIN_SPEC: Dict[str, Any] = dict(KEYSERVER_LOGIN_SPEC, insecure={"type": "bool"})
 _TOKEN_SPEC: Dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": _STATE,
-    "token": {"type": "str", "no_log": True},
+    "token": {"type": SECRET, "no_log": True},
     "token_file": {"type": "path", "no_log": False},
 }
 KEYSERVER_LOGIN_REQUIRED = [("state", "present", ("password",))]
@@ -118,14 +118,12 @@ class _Converged(NamedTuple):
 
 def converge_keyserver_login(module: AnsibleModule) -> Dict[str, Any]:
     """The one login that the options of KEYSERVER_LOGIN_SPEC declare."""
-    _hide(module, [module.params])
     account = _Account(module, _Logins(keyservers=[_wanted_keyserver_login(module.params)]))
     return _with_login(account.converge())
 
 
 def converge_registry_login(module: AnsibleModule) -> Dict[str, Any]:
     """The one login that the options of REGISTRY_LOGIN_SPEC and AUTH_FILE_SPEC declare."""
-    _hide(module, [module.params])
     logins = _Logins(registries=[_wanted_registry(module.params)])
     account = _Account(module, logins, auth_file=module.params["auth_file"], uses_auth_file=True, uses_config_file=not module.params["auth_file"])
     return _with_login(account.converge())
@@ -139,7 +137,6 @@ def converge_account(module: AnsibleModule) -> Dict[str, Any]:
     """All logins that the options of LOGINS_SPEC and AUTH_FILE_SPEC declare."""
     params = module.params
     given = [kind for kind in KINDS if params[kind] is not None]
-    _hide(module, [*(params["keyservers"] or ()), *(params["registries"] or ())])
     logins = _Logins(
         tokens=[_wanted_token(module, entry) for entry in params["remotes"] or ()],
         keyservers=[_wanted_keyserver_login(entry) for entry in params["keyservers"] or ()],
@@ -191,7 +188,7 @@ class _Account:
         after, warnings = converge_logins(
             before, self._system, tokens=logins.tokens, keyservers=logins.keyservers, registries=logins.registries, prune=logins.prune,
             system_known=self._system_known, with_credentials=self._listed_in_config, check_mode=self.module.check_mode,
-            flavor=self.module.params["flavor"])
+            flavor=self.module.params["flavor"], docker_path=self._auth_file)
         if self._listed_in_config and not before.docker.has_data and after.docker.has_data:
             warnings += self._hidden_logins(after.docker)
         return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)
@@ -247,10 +244,6 @@ def _unambiguous(found: Sequence[Secret]) -> Collection[Secret]:
     distinct = set(found)
     times = collections.Counter(map(claim_name, distinct))
     return {item for item in distinct if times[claim_name(item)] == 1}
-
-
-def _hide(module: AnsibleModule, entries: Sequence[Mapping[str, Any]]) -> None:
-    hide_passwords(module, [entry["uri"] for entry in entries])
 
 
 def _wanted_token(module: AnsibleModule, entry: Mapping[str, Any]) -> WantedToken:

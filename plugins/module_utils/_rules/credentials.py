@@ -6,8 +6,8 @@
 
 """The list `Credentials` of a remote.yaml, changed by the rules of Apptainer.
 
-Apptainer compares its entries by scheme and host, and replaces one by removing all that match and appending the new one (recorded runs
-reg-duplicate-credentials, ks-path-mismatch and ks-logout-path in logins.json.gz); so do we.
+Apptainer compares its entries by scheme and host, with case (`internal/pkg/remote/util/util.go` Equal), and replaces one by removing all that
+match and appending the new one (recorded runs reg-duplicate-credentials, ks-path-mismatch and ks-logout-path in logins.json.gz); so do we.
 """
 
 from typing import Callable, Collection, Dict, Iterable, List, Tuple
@@ -28,7 +28,7 @@ def credential_key(uri: str) -> CredentialKey:
     except RuleError:
         return "", uri
     if url.scheme in REGISTRY_SCHEMES:
-        return url.scheme, url.host.lower()
+        return url.scheme, url.host
     return keyserver_identity(uri) or ("", uri)
 
 

@@ -20,7 +20,7 @@ from .._values.remote_config import Credential, Keyserver, RemoteConfig
 from .._values.uri import hardcoded_keyserver, parse
 from .credentials import REGISTRY_SCHEMES, CredentialKey, Credentials, credential_key
 from .endpoints import Desired, WantedRemote, converge, endpoint_subject
-from .registries import WantedRegistry, converge_registries, encode_login
+from .registries import DOCKER_CONFIG, WantedRegistry, converge_registries, encode_login
 from .uris import checked_keyserver_uri
 
 
@@ -74,7 +74,8 @@ def converge_logins(
     system_known: bool = True,
     with_credentials: bool = True,
     check_mode: bool = False,
-    flavor: str = "apptainer"
+    flavor: str = "apptainer",
+    docker_path: str = DOCKER_CONFIG
 ) -> DesiredLogins:
     """Put the declared logins onto an account's two files.
 
@@ -82,7 +83,7 @@ def converge_logins(
     the kinds (`remotes`, `keyservers`, `registries`) of which all logins are removed that are not listed. `with_credentials` is false for
     an explicit auth file: its logins are not listed in remote.yaml (as Apptainer from 1.4 on does it with `--authfile`: recorded run
     authfile-existing). In `check_mode` a token for an endpoint that no file has yet is not refused, as an earlier task may create the
-    endpoint in a real run. `flavor` is that of the program that reads the files.
+    endpoint in a real run. `flavor` is that of the program that reads the files; `docker_path` is where the docker-config.json is, for messages.
     Raises RuleError about the login, with the reason and the way out. Linear in the number of logins.
     """
     if prune and not (tokens or keyservers or registries):
@@ -92,7 +93,7 @@ def converge_logins(
     listed = _set_keyserver_logins(credentials, keyservers)
     if system_known:
         warnings += _never_sent(keyservers, remotes, system, flavor)
-    desired = converge_registries(files.docker, credentials, registries, "registries" in prune, with_credentials)
+    desired = converge_registries(files.docker, credentials, registries, "registries" in prune, with_credentials, docker_path)
     listed |= desired.listed
     if "keyservers" in prune:
         credentials.prune(listed, lambda scheme: scheme not in REGISTRY_SCHEMES)

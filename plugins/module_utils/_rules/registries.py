@@ -23,6 +23,9 @@ from .._values.docker_config import (
     DockerConfig,
     HostKeys,
     canonical_host,
+    hostname_of,
+    old_logins,
+    other_system,
     registry_key,
     whole_host,
     with_auths,
@@ -35,6 +38,7 @@ from .uris import check_port
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::([0-9]{1,5}))?\Z")
 _EXAMPLE = "write it like docker://registry.example.org or docker://registry.example.org:5000"
+DOCKER_CONFIG = "docker-config.json"
 _LOGIN_KEYS = ("auth", "username", "password", "serveraddress", "identitytoken", "registrytoken")
 
 
@@ -65,11 +69,11 @@ class WantedRegistry(NamedTuple):
 
 
 def checked_registry_uri(uri: str) -> Registry:
-    """A declared registry URI: `docker://` or `oras://`, then a host with or without port, in lower case, and no path.
+    """A declared registry URI: `docker://` or `oras://`, then a host with or without port, as it is written, and no path.
 
-    The case of a host means nothing to servers, but it counts in the key under which Apptainer looks for a login. Trailing slashes are
-    dropped, which Apptainer refuses (recorded run reg-slash), as it does a path (reg-path) or no scheme (reg-noscheme). Raises RuleError,
-    which never quotes what may be a password.
+    The case of a host means nothing to servers, but Apptainer stores a login, and looks for it, under the spelling that it is given (runs of
+    1.4.5 and 1.5.3). Trailing slashes are dropped, which Apptainer refuses (recorded run reg-slash), as it does a path (reg-path) or no
+    scheme (reg-noscheme). Raises RuleError, which never quotes what may be a password.
     """
     text = uri.strip()
     scheme = _SCHEME.match(text)
@@ -82,7 +86,7 @@ def checked_registry_uri(uri: str) -> Registry:
         raise RuleError("uri has a user name or password; use the options username and password instead")
     if "?" in rest or "#" in rest:
         raise RuleError(f"uri has a query or fragment, which Apptainer cannot store; {_EXAMPLE}")
-    host = rest.rstrip("/").lower()
+    host = rest.rstrip("/")
     if "/" in host:
         raise RuleError(f"uri has a path, but a login is for a whole registry, and Apptainer from 1.3 on refuses a path; {_EXAMPLE}")
     match = _HOST.match(host)
@@ -113,13 +117,14 @@ def encode_login(username: str, password: str) -> str:
         raise RuleError("the username or password has a lone surrogate, half of a character, which cannot be sent; correct it") from None
 
 
-def set_logins(config: DockerConfig, logins: Mapping[str, Optional[Tuple[str, str]]]) -> DockerConfig:
+def set_logins(config: DockerConfig, logins: Mapping[str, Optional[Tuple[str, str]]], path: str = DOCKER_CONFIG) -> DockerConfig:
     """For each host exactly one login, with this user name and password, or none. Linear in the number of logins.
 
     A login is stored under the key that every version reads. All other keys of its host, with old secrets, are removed (Apptainer leaves
-    that of Docker Hub: recorded runs reg-logout-hub-*). Fields that we do not know stay in the entry; an identity token is removed, because
-    docker/cli would use it in place of the password. Raises RuleError for a login to a host that a credential helper manages: Apptainer
-    would not look for it here.
+    that of Docker Hub: recorded runs reg-logout-hub-*); a host in another case is another host. With the login to Docker Hub goes what
+    docker's clients keep beside it. Fields that we do not know stay in the entry; an identity token is removed, because docker/cli would use
+    it in place of the password. `path` is that of the file, for messages. Raises RuleError for a login to a host that a credential helper
+    manages: Apptainer would not look for it here.
     """
     keys = HostKeys(config)
     auths = dict(config.auths)
@@ -128,13 +133,22 @@ def set_logins(config: DockerConfig, logins: Mapping[str, Optional[Tuple[str, st
         unknown_fields = {name: value for name, value in (auths.get(new_key) or {}).items() if name not in _LOGIN_KEYS}
         for key in keys.whole.get(canonical_host(host), ()):
             auths.pop(key, None)
+        for key in keys.hub_clients if login is None and canonical_host(host) == HUB else ():
+            auths.pop(key, None)
         helper = keys.helper(host)
+        if login is not None and helper and other_system(helper):
+            raise RuleError(_helper_of_another_system(keys, host, helper, path), f"registry {host}")
         if login is not None and helper:
             raise RuleError(f"the credential helper {quoted(helper)} manages its logins (credHelpers or credsStore), so a login stored in this file "
                             f"would not be used; log in with docker login {host}, or use another auth_file", f"registry {host}")
         if login is not None:
             auths[new_key] = {"auth": encode_login(*login), **unknown_fields}
     return with_auths(config, auths)
+
+
+def _helper_of_another_system(keys: HostKeys, host: str, helper: str, path: str) -> str:
+    return (f"the credential helper {quoted(helper)} manages its logins, but it is for {other_system(helper)}, so Apptainer finds no login on this "
+            f"node; {keys.remove_helper(host, path)}")
 
 
 def only_hosts(config: DockerConfig, hosts: Iterable[str]) -> DockerConfig:
@@ -152,11 +166,12 @@ class DesiredRegistries(NamedTuple):
 
 
 def converge_registries(
-    docker: DockerConfig, credentials: Credentials, wanted: Sequence[WantedRegistry], prune: bool, with_credentials: bool
+    docker: DockerConfig, credentials: Credentials, wanted: Sequence[WantedRegistry], prune: bool, with_credentials: bool,
+    path: str = DOCKER_CONFIG
 ) -> DesiredRegistries:
     """Put the declared logins onto `docker`, and onto `credentials`, which is changed, if `with_credentials`.
 
-    `prune` removes what is not listed from `docker`. Raises RuleError about the registry.
+    `prune` removes what is not listed from `docker`; `path` is where that is, for messages. Raises RuleError about the registry.
     """
     listed: Dict[Registry, WantedRegistry] = {}
     by_host: Dict[str, WantedRegistry] = {}
@@ -168,11 +183,12 @@ def converge_registries(
     kept = {canonical_host(registry.host) for registry, item in listed.items() if item.keep}
     changed = {host: item for host, item in by_host.items() if host not in kept}
     absent = [host for host, item in changed.items() if not item.present]
-    warnings = _managed_elsewhere(docker, absent)
-    docker = set_logins(docker, {host: (item.username, item.password) if item.present else None for host, item in changed.items()})
+    warnings = _managed_elsewhere(docker, absent, path)
+    docker = set_logins(docker, {host: (item.username, item.password) if item.present else None for host, item in changed.items()}, path)
+    warnings += _other_spellings(docker, by_host, prune)
     if prune:
         docker = only_hosts(docker, by_host)
-    warnings += _left_for_parts(docker, absent)
+    warnings += _left_for_parts(docker, absent) + _left_at_top_level(docker, absent, path)
     if with_credentials:
         for registry, item in listed.items():
             if canonical_host(registry.host) not in kept:
@@ -193,12 +209,49 @@ def _add(item: WantedRegistry, listed: Dict[Registry, WantedRegistry], by_host: 
                         "give both the same state, username and password")
 
 
-def _managed_elsewhere(docker: DockerConfig, absent: Sequence[str]) -> List[str]:
+def _other_spellings(docker: DockerConfig, by_host: Mapping[str, WantedRegistry], prune: bool) -> List[str]:
+    """A warning for each declared host that Apptainer does not take for the one that was probably meant, or of which there is another.
+
+    Source: docker/cli (`file_store.go`) compares keys with case, and the host in the name of an image keeps its case.
+    """
+    keys = HostKeys(docker)
+    warnings = []
+    for host, item in by_host.items():
+        usual = canonical_host(host.lower())
+        others = keys.other_spellings(host)
+        if item.present and host != usual and usual not in others and not (usual in by_host and by_host[usual].present):
+            warnings.append(f"registry {host}: Apptainer finds this login only for images that are named with {host}, and not in a pull of "
+                            f"{usual}/...; declare {usual} in place of it, or as well")
+        undeclared = [other for other in others if other not in by_host]
+        if undeclared:
+            names = ", ".join(undeclared)
+            what = ("is not listed, so prune removes it; list it if it is needed" if prune else
+                    "stays; if it is not needed, remove it with that spelling in uri and state: absent")
+            warnings.append(f"registry {host}: the login under the spelling {names}, which to Apptainer is another registry, {what}")
+    return warnings
+
+
+def _managed_elsewhere(docker: DockerConfig, absent: Sequence[str], path: str) -> List[str]:
     """A warning for each host without login that a credential helper may still have one for."""
     keys = HostKeys(docker)
-    helpers = [(host, keys.helper(host)) for host in absent]
-    return [f"registry {host}: the credential helper {quoted(helper)} manages its logins, so one may still be stored there; remove it with "
-            f"docker logout {host}" for host, helper in helpers if helper]
+    warnings = []
+    for host in absent:
+        helper = keys.helper(host)
+        if helper and other_system(helper):
+            warnings.append(f"registry {host}: {_helper_of_another_system(keys, host, helper, path)}")
+        elif helper:
+            warnings.append(f"registry {host}: the credential helper {quoted(helper)} manages its logins, so one may still be stored there; "
+                            f"remove it with docker logout {host}")
+    return warnings
+
+
+def _left_at_top_level(docker: DockerConfig, absent: Sequence[str], path: str) -> List[str]:
+    """A warning for each host without login of which the file holds one in the old form, which Apptainer does not see."""
+    by_host: Dict[str, List[str]] = {}
+    for key in old_logins(docker):
+        by_host.setdefault(whole_host(key) or canonical_host(hostname_of(key)), []).append(key)
+    return [f"registry {host}: a login in the old form of .dockercfg stays at the top level of {path}; Apptainer does not see it, but its secret is "
+            f"there; remove {', '.join(quoted(without_login(key)) for key in by_host[host])} from the file" for host in absent if host in by_host]
 
 
 def _left_for_parts(docker: DockerConfig, absent: Sequence[str]) -> List[str]:

@@ -11,10 +11,12 @@ import os
 import shutil
 import socket
 import stat
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import StoreError
@@ -1178,3 +1180,112 @@ def test_the_new_file_belongs_to_the_owner_of_the_directory(place, link):
     os.chown(place / "target", ALICE, LAB)
     replaced_link(place, os.readlink(link))
     assert (link.stat().st_uid, link.stat().st_gid) == (ALICE, LAB)
+
+
+IMMUTABLE, APPEND_ONLY = 0x10, 0x20
+
+
+@pytest.mark.parametrize(("flagged", "flags", "words"), [
+    ("remote.yaml", IMMUTABLE, "immutable: find out who made it so, or end that with `chattr -i {0}`. The file is unchanged."),
+    ("remote.yaml", APPEND_ONLY | 0x80000, "append-only: find out who made it so, or end that with `chattr -a {0}`. The file is unchanged."),
+    (".", IMMUTABLE | APPEND_ONLY, "immutable: find out who made it so, or end that with `chattr -i {0}`. The file is unchanged."),
+    (".", APPEND_ONLY, "append-only: find out who made it so, or end that with `chattr -a {0}`. The file is unchanged."),
+    ("remote.yaml", 0x80000, None), (".", 0x80000, None),
+], ids=str)
+def test_check_writable_foresees_what_chattr_forbids(place, monkeypatch, flagged, flags, words):
+    """The flags as the system gives them; real ones are in the tests with real disks."""
+    path = file_of(place / "remote.yaml")
+    inode = (place / flagged).stat().st_ino
+    monkeypatch.setattr(store.fcntl, "ioctl", lambda fd, _request, _room: (
+        flags if os.fstat(fd).st_ino == inode else 0x80000).to_bytes(4, sys.byteorder) + bytes(4))
+    if words is None:
+        store.check_writable(str(path))
+        return
+    expected = words.format((place / flagged).resolve())
+    assert message_of(store.check_writable, str(path)) == (
+        f"{path}: cannot write: Operation not permitted. {(place / flagged).resolve()} is {expected}")
+
+
+def test_a_directory_can_be_made_in_one_that_is_append_only(place, monkeypatch):
+    monkeypatch.setattr(store.fcntl, "ioctl", lambda _fd, _request, _room: APPEND_ONLY.to_bytes(4, sys.byteorder) + bytes(4))
+    store.check_writable(str(place / "new" / "remote.yaml"))
+    monkeypatch.setattr(store.fcntl, "ioctl", lambda _fd, _request, _room: IMMUTABLE.to_bytes(4, sys.byteorder) + bytes(4))
+    assert f"{place} is immutable" in message_of(store.check_writable, str(place / "new" / "remote.yaml"))
+
+
+def test_a_file_system_without_flags(place, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOTTY, "no such thing")
+
+    monkeypatch.setattr(store.fcntl, "ioctl", refuse)
+    store.check_writable(str(file_of(place / "remote.yaml")))
+
+
+@pytest.mark.parametrize(("name", "mounted"), [("remote.yaml", True), ("a b", True), ("other.yaml", False)])
+def test_check_writable_foresees_a_mount_point(place, monkeypatch, name, mounted):
+    mounts = place / "mountinfo"
+    mounts.write_text("".join(f"22 27 0:21 / {place}/{name} rw shared:7 - ext4 /dev/x rw\n" for name in ("remote.yaml", "a\\040b")))
+    monkeypatch.setattr(store, "_MOUNTS", str(mounts))
+    path = file_of(place / name)
+    if mounted:
+        assert message_of(store.check_writable, str(path)).startswith(f"{path}: cannot write: Device or resource busy. If it is a mount point")
+    else:
+        store.check_writable(str(path))
+    monkeypatch.setattr(store, "_MOUNTS", "/nowhere")
+    store.check_writable(str(path))
+
+
+class Disk(NamedTuple):
+    """What statvfs says."""
+
+    f_frsize: int = 4096
+    f_blocks: int = 100
+    f_bfree: int = 10
+    f_bavail: int = 10
+    f_files: int = 100
+    f_ffree: int = 10
+
+
+ROOMS = [  # what, the disk, the sizes of the new files by their path, whether there is room
+    ("room", Disk(), {"f": [5000]}, True),
+    ("not one block", Disk(f_bavail=0, f_bfree=0), {"f": [1]}, False),
+    ("one too few", Disk(f_bavail=1, f_bfree=1), {"f": [4097]}, False),
+    ("enough", Disk(f_bavail=2, f_bfree=2), {"f": [4097]}, True),
+    ("nothing to write", Disk(f_bavail=0, f_bfree=0), {"f": [0]}, True),
+    ("two files, room for one", Disk(f_bavail=1, f_bfree=1), {"f": [5], "g": [5]}, False),
+    ("a backup as well", Disk(f_bavail=1, f_bfree=1), {"f": [5, 5]}, False),
+    ("the lock needs a file", Disk(f_ffree=1), {"f": [5]}, False),
+    ("both", Disk(f_ffree=2), {"f": [5]}, True),
+    ("one lock for two files", Disk(f_ffree=3), {"f": [5], "g": [5]}, True),
+    ("a new directory as well", Disk(f_ffree=2), {"new/f": [5]}, False),
+    ("two of them", Disk(f_ffree=3), {"new/er/f": [5]}, False),
+    ("all that is made", Disk(f_ffree=4), {"new/er/f": [5]}, True),
+    ("no counts", Disk(f_blocks=0, f_bfree=0, f_bavail=0, f_files=0, f_ffree=0), {"f": [5000]}, True),
+]
+
+
+@pytest.mark.parametrize(("disk", "sizes", "fits"), table(ROOMS))
+def test_check_room(place, monkeypatch, disk, sizes, fits):
+    monkeypatch.setattr(os, "statvfs", lambda _path: disk)
+    changes = [store.Room(str(place / name), new) for name, new in sizes.items()]
+    if fits:
+        store.check_room(*changes)
+    else:
+        assert message_of(store.check_room, *changes) == (
+            f"{changes[-1].path}: cannot write: No space left on device. Free some space, and run again. The file is unchanged.")
+
+
+@pytest.mark.parametrize(("uid", "fits"), [(0, True), (1000, False)])
+def test_the_last_blocks_are_for_root(place, monkeypatch, uid, fits):
+    monkeypatch.setattr(os, "statvfs", lambda _path: Disk(f_bavail=0))
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    if fits:
+        store.check_room(store.Room(str(place / "f"), [5]))
+    else:
+        assert "No space left" in message_of(store.check_room, store.Room(str(place / "f"), [5]))
+
+
+def test_a_lock_that_is_there_needs_no_file(place, monkeypatch):
+    monkeypatch.setattr(os, "statvfs", lambda _path: Disk(f_ffree=1))
+    (place / store.LOCK_FILE).touch()
+    store.check_room(store.Room(str(place / "f"), [5]))

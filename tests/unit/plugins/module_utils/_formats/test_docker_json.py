@@ -32,6 +32,12 @@ READ = [  # what, the file, its value
     ("helpers", b'{"credHelpers": {"h": "x"}, "credsStore": "y"}', DockerConfig({"credHelpers": {"h": "x"}, "credsStore": "y"}, True)),
     ("other keys", b'{"a": ["[{\\\\", {"k": 1}, {"k": 2}, "\\"a\\": NaN"], "b": true}',
      DockerConfig({"a": ["[{\\", {"k": Number("1")}, {"k": Number("2")}, '"a": NaN'], "b": True}, True)),
+    ("a key in other case", b'{"credSstore": "osxkeychain", "auths": {"https://index.docker.io/v1/": {}}}',
+     DockerConfig({"credsStore": "osxkeychain", "auths": {"https://index.docker.io/v1/": {}}}, True)),
+    ("all keys in other case",
+     '{"Auths": {"H": {"AUTH": "YWxpY2U6czNjcmV0", "userName": "u", "Auths": 1}}, "\u212a": 1, "cred\u017fStore": "x"}'.encode(),
+     DockerConfig({"auths": {"H": {"auth": AUTH, "username": "u", "Auths": Number("1")}}, "\u212a": Number("1"), "credsStore": "x"}, True)),
+    ("what only Unicode's full folding takes for the same", '{"cred\u00dftore": 1}'.encode(), DockerConfig({"cred\u00dftore": Number("1")}, True)),
     ("100 levels", b'{"deep": ' + b"[" * 99 + b"]" * 99 + b"}", None),
 ]
 
@@ -44,7 +50,9 @@ def test_decode(data, value):
 
 
 REFUSED = [  # what, the file, the place and a part of the reason
-    ("a byte order mark", b"\xef\xbb\xbf{}", "line 1, column 1: this is not JSON; fix the file, or remove it and log in again"),
+    *((f"a byte order mark {mark!r}", mark + b'{"auths": {"ghcr.io": {"auth": "dTpw"}}}',
+       "line 1, column 1: the file begins with a byte order mark (BOM), with which Apptainer cannot read it; save it as UTF-8 without BOM")
+      for mark in (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")),
     ("not UTF-8", b'{\n"a": "\xff"}', "line 2, column 7: the file is not UTF-8"),
     ("no quotes", b"{nope", "line 1, column 2: this is not JSON"),
     ("an open quote", b'{"a": "s3cret', "line 1, column 7: this is not JSON"),
@@ -64,9 +72,13 @@ REFUSED = [  # what, the file, the place and a part of the reason
     ("credHelpers as a text", b'{"credHelpers": "x"}', '"credHelpers" must be an object'),
     ("a helper as an object", b'{"credHelpers": {"h": {}}}', '"h" in "credHelpers" must be text'),
     ("credsStore as a number", b'{"credsStore": 1}', '"credsStore" must be text'),
-    ("auths in other case", b'{"Auths": {}}', '"Auths" is read as "auths", because case is ignored; write it like that'),
-    ("credsStore in other case", '{"cred\u017fStore": "x"}'.encode(), 'is read as "credsStore"'),
-    ("auth in other case", b'{"auths": {"h": {"AUTH": "s3cret"}}}', '"AUTH" in "h" in "auths" is read as "auth"'),
+    ("auths in two spellings", b'{"Auths": {},\n "AUTHS": {}, "auths": {}}',
+     'line 2, column 15: "auths" is the same key as "Auths" and "AUTHS", because case is ignored; put all that they hold into one object, under '
+     '"auths", and remove the other spellings'),
+    ("auth in two spellings", b'{"Auths": {"h": {"auth": "s3cret", "AUTH": "s3cret"}}}',
+     '"AUTH" in "h" in "Auths" is the same key as "auth", because case is ignored; keep the right value, under "auth", and remove the other'),
+    ("auth in other case", b'{"Auths": {"h": {"AUTH": "s3cret"}}}', '"AUTH" in "h" in "Auths" must be user:password in Base64'),
+    ("Auths as a list", b'{"Auths": []}', 'line 1, column 2: "Auths" must be an object'),
     *((f"auth {auth!r}", b'{"auths": {"h": {\n "auth": "%s"}}}' % auth,
        'line 2, column 2: "auth" in "h" in "auths" must be user:password in Base64; remove this entry, then log in again')
       for auth in (b"s3cret!", b"YQ", b"YQ=", b"bm9jb2xvbg==", b"OnMzY3JldA==", b"YTpi YTpi", b"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4")),

@@ -334,6 +334,17 @@ AUTH_FINDINGS = [  # what, the docker-config.json, the findings
     ("two of them", auth_file("docker.io", "index.docker.io"), [error("unused-login", AUTH, HIDDEN_HUB % '"docker.io", "index.docker.io"')]),
     ("beside the right one they don't matter", auth_file("docker.io", HUB), []),
     ("a helper for all registries", auth_file(credsStore="pass"), []),
+    ("a helper of another system", auth_file(credsStore="osxkeychain"), [error("foreign-helper", AUTH,
+     'credsStore is "osxkeychain", a credential helper for macOS, so Apptainer finds no login on this node; remove credsStore from the file, and')]),
+    ("for one registry", auth_file(credHelpers={"r": "wincred", "s": "pass", "t": ""}), [error("foreign-helper", AUTH,
+     '"r" in credHelpers is "wincred", a credential helper for Windows')]),
+    ("logins at the top level", auth_file(mode=0o644, **{HUB: {"auth": "YWxpY2U6aHVudGVyMg=="}}), [
+        error("mode", AUTH, "mode 0644: other users can read the secrets in it"),
+        error("unused-login", AUTH, f'logins are at the top level of the file ("{HUB}"), as in the old .dockercfg: Apptainer does not see them')]),
+    ("a spelling that few pulls ask for", auth_file("LocalHost:5000"), [warning("unused-login", AUTH,
+     "the login is stored for LocalHost:5000, and Apptainer, which compares with case, does not find it in a pull of localhost:5000/...; declare")]),
+    ("beside the usual spelling", auth_file("LocalHost:5000", "localhost:5000"), []),
+    ("what docker's clients store", auth_file(HUB, f"{HUB}access-token", f"{HUB}refresh-token"), []),
 ]
 
 

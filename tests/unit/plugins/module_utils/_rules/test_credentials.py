@@ -15,7 +15,7 @@ C = Credential("https://c.example")
 
 
 @pytest.mark.parametrize(("uri", "key"), by_text([
-    ("docker://R.example/v2", ("docker", "r.example")), ("ORAS://r:1", ("oras", "r:1")), ("HTTPS://k/x", ("https", "k")),
+    ("Docker://R.example/v2", ("docker", "R.example")), ("ORAS://r:1", ("oras", "r:1")), ("HTTPS://k/x", ("https", "k")),
     ("hkp://k", ("http", "k:11371")),
     ("ftp://k", ("", "ftp://k")), ("docker://%zz", ("", "docker://%zz")), ("", ("", "")),
 ]))  # fmt: skip

@@ -267,7 +267,7 @@ REGISTRIES = [  # what, Credentials and docker-config.json before, wanted, both 
     ("all insecure", (R._replace(insecure=True), R._replace(uri="docker://r.example/v2", insecure=True)), IN, [login()],
      (R._replace(insecure=True),), IN),
     ("junk in it", (R._replace(auth="Basic x"), BASIC), IN, [login()], (BASIC, R), IN),
-    ("another spelling", (R._replace(uri="docker://R.example"),), IN, [login("Docker://R.EXAMPLE/")], (R,), IN),
+    ("another spelling", (R._replace(uri="docker://r.example/v2"),), IN, [login("Docker://r.example/")], (R,), IN),
     ("insecure stays", (R._replace(insecure=True),), IN, [login()], (R._replace(insecure=True),), IN),
     ("made insecure", (R, BASIC), IN, [login(insecure=True)], (BASIC, R._replace(insecure=True)), IN),
     ("made secure", (R._replace(insecure=True), BASIC), IN, [login(insecure=False)], (BASIC, R), IN),
@@ -276,7 +276,7 @@ REGISTRIES = [  # what, Credentials and docker-config.json before, wanted, both 
     ("Docker Hub", (), auths(docker_io=("old", "old")), [login("docker://docker.io")], (Credential("docker://docker.io"),),
      DockerConfig({"auths": {HUB_KEY: {"auth": encode_login("alice", SECRET)}}}, True)),
     ("removed", (R, Credential("oras://r.example/x"), BASIC), IN, [WantedRegistry("docker://r.example", False)], (BASIC,), OUT),
-    ("removed in both schemes", (R,), IN, [WantedRegistry("docker://r.example", False), WantedRegistry("oras://R.example", False)], (), OUT),
+    ("removed in both schemes", (R,), IN, [WantedRegistry("docker://r.example", False), WantedRegistry("oras://r.example/", False)], (), OUT),
     ("Docker Hub removed", tuple(Credential(f"docker://{host}") for host in ("docker.io", "index.docker.io", "registry-1.docker.io")),
      DockerConfig({"auths": {HUB_KEY: {}, "docker.io": {}}}, True), [WantedRegistry("oras://index.docker.io", False)], (), OUT),
     ("not there", (BASIC,), OUT, [WantedRegistry("docker://r.example", False)], (BASIC,), OUT),
@@ -328,11 +328,11 @@ def test_a_credential_helper():
 
 
 def test_logins_for_parts_of_a_registry():
-    docker = auths(**{"r_example": ("a", "b"), "R_example/org": ("a", "b"), "https://u:s3cret@r_example/a": ("a", "b"), "x_example/org": ("a", "b")})
+    docker = auths(**{"r_example": ("a", "b"), "r_example/org": ("a", "b"), "https://u:s3cret@r_example/a": ("a", "b"), "x_example/org": ("a", "b")})
     absent = [WantedRegistry("docker://r.example", False)]
     found = settled(Files(user(), docker), registries=absent)
     assert len(found.files.docker.tree["auths"]) == 3
-    assert_warned(['registry r.example: logins for parts of it remain ("R.example/org", "https://(hidden)@r.example/a"), and Apptainer from 1.4 on '
+    assert_warned(['registry r.example: logins for parts of it remain ("https://(hidden)@r.example/a", "r.example/org"), and Apptainer from 1.4 on '
                    "uses any of them for the whole registry; remove them with apptainer_logins and prune: true, which also removes all other logins "
                    "that are not listed"], found.warnings)
     assert settled(Files(user(), docker), registries=absent, prune=["registries"]) == (Files(user(), OUT), ())

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.credentials import Credentials
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.registries import (
     Registry,
+    WantedRegistry,
     checked_registry_uri,
+    converge_registries,
     encode_login,
     only_hosts,
     set_logins,
@@ -23,6 +26,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_confi
     registry_key,
     stored_logins,
 )
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential
 from hypothesis import given
 from support import docker_configs
 from support.docker_configs import HOSTS, NAMES, PASSWORDS, config
@@ -46,8 +50,8 @@ def logout(value, host):
 
 @pytest.mark.parametrize(("uri", "address"), by_text([
     ("docker://r.example", ("docker", "r.example")), ("oras://r.example:5000", ("oras", "r.example:5000")),
-    (" DOCKER://R.example// ", ("docker", "r.example")), ("docker://[::1]:5000/", ("docker", "[::1]:5000")),
-    ("oras://[FE80::1]", ("oras", "[fe80::1]")),
+    (" DOCKER://R.example// ", ("docker", "R.example")), ("docker://[::1]:5000/", ("docker", "[::1]:5000")),
+    ("oras://[FE80::1]", ("oras", "[FE80::1]")),
     ("docker://localhost:1", ("docker", "localhost:1")), ("docker://reg_1.example:65535", ("docker", "reg_1.example:65535")),
     ("docker://ä.example", ("docker", "ä.example")),
 ]))  # fmt: skip
@@ -83,11 +87,11 @@ def test_the_text_form_of_a_registry():
 
 # logins
 
-SPELLINGS = ["reg.example", "reg.example/", "REG.EXAMPLE", "http://reg.example", "https://reg.example", "https://reg.example/", "https://reg.example/v1/",
-             "HTTPS://Reg.Example/V2", "reg.example/v1", "https://u:p@reg.example/v2/"]
+SPELLINGS = ["reg.example", "reg.example/", "http://reg.example", "https://reg.example", "https://reg.example/", "https://reg.example/v1/",
+             "HTTPS://reg.example/V2", "reg.example/v1", "https://u:p@reg.example/v2/"]
 HUB = ["docker.io", "index.docker.io", "https://registry-1.docker.io/v2/", HUB_KEY, "https://index.docker.io/v1"]
-PARTS = ["reg.example/org", "https://reg.example/org/app", "REG.example/v3", "reg.example/v1/x"]
-FOREIGN = ["reg.example:5000", "x.reg.example", "docker.io/library", "", "https://"]
+PARTS = ["reg.example/org", "https://reg.example/org/app", "reg.example/v3", "reg.example/v1/x"]
+FOREIGN = ["REG.EXAMPLE", "https://Reg.example/v1/", "reg.example:5000", "x.reg.example", "docker.io/library", "", "https://"]
 ALL = config({key: {"auth": OLD} for key in [*SPELLINGS, *HUB, *PARTS, *FOREIGN]})
 NEW = {"auth": AUTH}
 LOGINS = [  # what, before, after
@@ -101,16 +105,17 @@ LOGINS = [  # what, before, after
      config({"reg.example": {"auth": AUTH, "email": "e", "more": [1]}})),
     ("tokens", config({"reg.example": {"auth": AUTH, "identitytoken": "t", "registrytoken": "t"}}), config({"reg.example": NEW})),
     ("all spellings of the host", config({key: {"auth": OLD} for key in SPELLINGS}), config({"reg.example": NEW})),
-    ("other hosts and a part of this one",
+    ("other hosts, one in another case, and a part of this one",
      config({"REG.example": {"auth": OLD}, "reg.example:5000": {"identitytoken": "t"}, "reg.example/org": {"username": "u", "password": "p"}}),
-     config({"reg.example": NEW, "reg.example:5000": {"identitytoken": "t"}, "reg.example/org": {"username": "u", "password": "p"}})),
+     config({"REG.example": {"auth": OLD}, "reg.example": NEW, "reg.example:5000": {"identitytoken": "t"},
+             "reg.example/org": {"username": "u", "password": "p"}})),
 ]
 
 
 @pytest.mark.parametrize(("before", "after"), table(LOGINS))
 def test_login(before, after):
     assert login(before, "reg.example", "alice", "s3cret") == after
-    assert login(after, "Reg.example", "alice", "s3cret") == after
+    assert login(after, "reg.example", "alice", "s3cret") == after
 
 
 def test_login_and_logout_on_docker_hub():
@@ -118,6 +123,93 @@ def test_login_and_logout_on_docker_hub():
     after = login(before, "registry-1.docker.io", "alice", "s3cret")
     assert after == config({HUB_KEY: NEW, "docker.io/library": {"auth": OLD}})
     assert logout(before, "docker.io") == config({"docker.io/library": {"auth": OLD}})
+
+
+@pytest.mark.parametrize("name", ["docker.io", "index.docker.io", "registry-1.docker.io"])
+def test_what_docker_s_clients_store_for_docker_hub_goes_with_the_logout_and_stays_else(name):
+    tokens = {key: {"auth": OLD} for key in [f"{HUB_KEY}access-token", f"{HUB_KEY}refresh-token", "hub-tool", "hub-tool-token",
+                                             "hub-tool-refresh-token"]}
+    before = config({HUB_KEY: {"auth": OLD}, **tokens, "reg.example": NEW, "docker.io/library": NEW})
+    assert logout(before, name) == config({"reg.example": NEW, "docker.io/library": NEW})
+    assert login(before, name, "alice", "s3cret") == config({**before.auths, HUB_KEY: NEW})
+    assert logout(before, "reg.example") == config({key: entry for key, entry in before.auths.items() if key != "reg.example"})
+    assert only_hosts(before, ["docker.io"]) == config({HUB_KEY: {"auth": OLD}})
+
+
+def test_case_counts_in_a_host():
+    before = config({"localhost:5000": {"auth": OLD}, "https://LOCALHOST:5000": {"auth": OLD}})
+    after = login(before, "LocalHost:5000", "alice", "s3cret")
+    assert after == config({**before.auths, "LocalHost:5000": NEW})
+    assert logout(after, "LocalHost:5000") == before
+    assert logout(after, "localhost:5000") == config({"https://LOCALHOST:5000": {"auth": OLD}, "LocalHost:5000": NEW})
+
+
+def wanted(uri, present=True, **rest):
+    return WantedRegistry(uri, present, "alice" if present else "", "s3cret" if present else "", **rest)
+
+
+UPPER, LOWER = "docker://LocalHost:5000", "docker://localhost:5000"
+NOT_FOUND = ("registry LocalHost:5000: Apptainer finds this login only for images that are named with LocalHost:5000, and not in a pull of "
+             "localhost:5000/...; declare localhost:5000 in place of it, or as well")
+STAYS = ("registry localhost:5000: the login under the spelling LocalHost:5000, which to Apptainer is another registry, stays; if it is not needed, "
+         "remove it with that spelling in uri and state: absent")
+PRUNED = ("registry localhost:5000: the login under the spelling LocalHost:5000, which to Apptainer is another registry, is not listed, so prune "
+          "removes it; list it if it is needed")
+CASES = [  # what, hosts with logins, what is declared, prune, hosts with logins afterwards, the warnings
+    ("as it is written", [], [wanted(UPPER)], False, ["LocalHost:5000"], [NOT_FOUND]),
+    ("beside the usual spelling", ["localhost:5000"], [wanted(UPPER)], False, ["LocalHost:5000", "localhost:5000"],
+     [STAYS.replace("localhost", "#").replace("LocalHost", "localhost").replace("#", "LocalHost")]),
+    ("both declared", [], [wanted(UPPER), wanted(LOWER)], False, ["LocalHost:5000", "localhost:5000"], []),
+    ("the usual one to be removed", ["localhost:5000"], [wanted(UPPER), wanted(LOWER, False)], False, ["LocalHost:5000"], [NOT_FOUND]),
+    ("another one is there", ["LocalHost:5000"], [wanted(LOWER)], False, ["LocalHost:5000", "localhost:5000"], [STAYS]),
+    ("another one is left by a logout", ["LocalHost:5000"], [wanted(LOWER, False)], False, ["LocalHost:5000"], [STAYS]),
+    ("logout", ["LocalHost:5000", "x"], [wanted(UPPER, False)], False, ["x"], []),
+    ("another one is pruned", ["LocalHost:5000", "x"], [wanted(LOWER)], True, ["localhost:5000"], [PRUNED]),
+    ("Docker Hub's old name", [], [wanted("docker://Docker.io")], False, ["Docker.io"],
+     [NOT_FOUND.replace("LocalHost:5000", "Docker.io").replace("localhost:5000", "docker.io")]),
+]
+
+
+@pytest.mark.parametrize(("before", "declared", "prune", "after", "warnings"), table(CASES))
+def test_spellings(before, declared, prune, after, warnings):
+    found = converge_registries(config(dict.fromkeys(before, NEW)), Credentials([]), declared, prune, True)
+    assert sorted(found.docker.auths) == after
+    assert list(found.warnings) == warnings
+
+
+def test_a_spelling_is_kept_in_the_list_of_credentials():
+    credentials = Credentials([Credential(LOWER, insecure=True)])
+    converge_registries(config(), credentials, [wanted(UPPER)], False, True)
+    assert credentials.result() == (Credential(LOWER, insecure=True), Credential(UPPER))
+
+
+def test_a_login_in_the_old_form_stays_and_is_named():
+    docker = DockerConfig({HUB_KEY: {"auth": OLD}, "https://u:s3cret@h/v1/": {"username": "u", "password": "s3cret"}}, True)
+    found = converge_registries(docker, Credentials([]), [wanted("docker://docker.io", False), wanted("docker://h", False)], False, True, "/x/f.json")
+    assert list(found.warnings) == [
+        f"registry {host}: a login in the old form of .dockercfg stays at the top level of /x/f.json; Apptainer does not see it, but its secret is "
+        f'there; remove "{key}" from the file' for host, key in (("docker.io", HUB_KEY), ("h", "https://(hidden)@h/v1/"))]
+    assert found.docker == docker
+
+
+OTHER_SYSTEMS = [  # what, the other keys of the file, the reason
+    ("a store", {"credsStore": "osxkeychain"},
+     'the credential helper "osxkeychain" manages its logins, but it is for macOS, so Apptainer finds no login on this node; '
+     "remove credsStore from /x/f.json"),
+    ("a helper", {"credHelpers": {"https://u:s3cret@h": "wincred.exe"}},
+     'the credential helper "wincred.exe" manages its logins, but it is for Windows, so Apptainer finds no login on this node; '
+     'remove "https://(hidden)@h" from credHelpers in /x/f.json'),
+]
+
+
+@pytest.mark.parametrize(("others", "reason"), table(OTHER_SYSTEMS))
+def test_a_helper_of_another_system(others, reason):
+    docker = config(**others)
+    with pytest.raises(RuleError) as caught:
+        set_logins(docker, {"h": ("alice", "s3cret")}, "/x/f.json")
+    assert str(caught.value) == f"registry h: {reason}"
+    found = converge_registries(docker, Credentials([]), [wanted("docker://h", False)], False, True, "/x/f.json")
+    assert found.warnings == (f"registry h: {reason}",)
 
 
 def test_logout_of_nobody_changes_nothing():
@@ -176,7 +268,7 @@ def test_bytes_that_are_no_text_survive():
 def test_only_hosts():
     assert keys_for_host(only_hosts(ALL, ["reg.example", "index.docker.io"]), "reg.example") == SPELLINGS
     assert list(only_hosts(ALL, ["docker.io"]).tree["auths"]) == HUB
-    assert only_hosts(config({"h": NEW}), ["H"]) == config({"h": NEW})
+    assert only_hosts(config({"h": NEW, "H": NEW}), ["H"]) == config({"H": NEW})
     assert only_hosts(ALL, []) == config()
 
 

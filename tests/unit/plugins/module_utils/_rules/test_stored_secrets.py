@@ -57,7 +57,8 @@ def test_keyserver_logins(system, insecure):
     ("no entry", [], False),
     ("not insecure", [Credential("docker://r.example")], False),
     ("insecure", [Credential("docker://r.example", insecure=True)], True),
-    ("in another spelling", [Credential("docker://R.example/v2", insecure=True)], True),
+    ("with a path", [Credential("docker://r.example/v2", insecure=True)], True),
+    ("another case is another registry", [Credential("docker://R.example", insecure=True)], False),
     ("one of the two schemes", [Credential("docker://r.example"), Credential("oras://r.example", insecure=True)], True),
     ("other entries", [Credential("https://r.example", insecure=True), Credential("docker://x", insecure=True)], False),
 ]))

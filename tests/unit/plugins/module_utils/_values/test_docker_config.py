@@ -32,8 +32,8 @@ OLD = "b2xkOm9sZA=="  # old:old
 # keys
 
 @pytest.mark.parametrize(("host", "key"), [
-    ("reg.example", "reg.example"), ("REG.example:5000", "reg.example:5000"), ("docker.io", HUB_KEY), ("index.docker.io", HUB_KEY),
-    ("Registry-1.docker.io", HUB_KEY), ("hub.docker.com", "hub.docker.com"), ("docker.io:443", "docker.io:443"),
+    ("reg.example", "reg.example"), ("REG.example:5000", "REG.example:5000"), ("docker.io", HUB_KEY), ("index.docker.io", HUB_KEY),
+    ("registry-1.docker.io", HUB_KEY), ("Docker.io", "Docker.io"), ("hub.docker.com", "hub.docker.com"), ("docker.io:443", "docker.io:443"),
 ])  # fmt: skip
 def test_registry_key(host, key):
     assert registry_key(host) == key
@@ -48,16 +48,17 @@ def test_hostname_of(key, host):
     assert hostname_of(key) == host
 
 
-WHOLE = ["reg.example", "reg.example/", "REG.EXAMPLE", "http://reg.example", "https://reg.example", "https://reg.example/", "https://reg.example/v1/",
-         "HTTPS://Reg.Example/V2", "reg.example/v1", "https://u:p@reg.example/v2/"]
+WHOLE = ["reg.example", "reg.example/", "http://reg.example", "https://reg.example", "https://reg.example/", "https://reg.example/v1/",
+         "HTTPS://reg.example/V2", "reg.example/v1", "https://u:p@reg.example/v2/"]
 HUB = ["docker.io", "index.docker.io", "https://registry-1.docker.io/v2/", HUB_KEY, "https://index.docker.io/v1"]
-PARTS = ["reg.example/org", "https://reg.example/org/app", "REG.example/v3", "reg.example/v1/x"]
-FOREIGN = ["reg.example:5000", "x.reg.example", "docker.io/library", "", "https://"]
+PARTS = ["reg.example/org", "https://reg.example/org/app", "reg.example/v3", "reg.example/v1/x"]
+FOREIGN = ["REG.EXAMPLE", "Reg.example/org", "reg.example:5000", "x.reg.example", "docker.io/library", "", "https://"]
 ALL = config({key: {"auth": OLD} for key in [*WHOLE, *HUB, *PARTS, *FOREIGN]})
 
 
 def test_keys_for_host():
-    assert keys_for_host(ALL, "reg.example") == keys_for_host(ALL, "Reg.example") == WHOLE
+    assert keys_for_host(ALL, "reg.example") == WHOLE
+    assert keys_for_host(ALL, "REG.EXAMPLE") == ["REG.EXAMPLE"]
     for host in docker.HUB_HOSTS:
         assert keys_for_host(ALL, host) == HUB
     assert keys_for_host(ALL, "other.example") == []
@@ -71,7 +72,7 @@ def test_namespaced():
 
 
 def test_hosts():
-    assert login_hosts(ALL) == sorted(["docker.io", "reg.example", "reg.example:5000", "x.reg.example", "", "https:"])
+    assert login_hosts(ALL) == sorted(["docker.io", "REG.EXAMPLE", "Reg.example", "reg.example", "reg.example:5000", "x.reg.example", "", "https:"])
 
 
 HELPERS = [  # what, the other keys of the file, a host, the helper that manages it
@@ -80,7 +81,8 @@ HELPERS = [  # what, the other keys of the file, a host, the helper that manages
     ("null", {"credsStore": None, "credHelpers": None}, "h", None),
     ("the store of all hosts", {"credsStore": "s"}, "h", "s"),
     ("a helper of this host", {"credHelpers": {"h": "x"}}, "h", "x"),
-    ("under another spelling", {"credHelpers": {"https://H/v1/": "x"}}, "h", "x"),
+    ("under its address", {"credHelpers": {"https://h/v1/": "x"}}, "h", "x"),
+    ("another case is another host", {"credHelpers": {"H": "x"}}, "h", None),
     ("the store, if the helper is of another host", {"credHelpers": {"h": "x"}, "credsStore": "s"}, "i", "s"),
     ("the helper before the store", {"credHelpers": {"h": "x"}, "credsStore": "s"}, "h", "x"),
     ("a helper without a name exempts from the store", {"credHelpers": {"h": ""}, "credsStore": "s"}, "h", None),
@@ -118,12 +120,55 @@ STORED = [  # what, an entry, the user name and password in it
 
 @pytest.mark.parametrize(("entry", "pair"), table(STORED))
 def test_stored(entry, pair):
-    assert stored_logins(config({"REG.example/v1/": entry})) == ([("REG.example/v1/", "reg.example", *pair)] if pair else [])
+    assert stored_logins(config({"REG.example/v1/": entry})) == ([("REG.example/v1/", "REG.example", *pair)] if pair else [])
 
 
 def test_hosts_of_stored_logins():
     value = config({HUB_KEY: {"auth": AUTH}, "Reg.example/org": {"auth": AUTH}})
-    assert [item.host for item in stored_logins(value)] == ["docker.io", "reg.example"]
+    assert [item.host for item in stored_logins(value)] == ["docker.io", "Reg.example"]
+
+
+@pytest.mark.parametrize(("key", "is_client"), [
+    (f"{HUB_KEY}access-token", True), (f"{HUB_KEY}refresh-token", True), ("https://registry-1.docker.io/v2/x", True), ("hub-tool", True),
+    ("hub-tool-refresh-token", True), (HUB_KEY, False), ("https://index.docker.io/v1", False), ("docker.io/v1/x", False), ("hub-tools", False),
+    ("https://reg.example/v1/refresh-token", False),
+])  # fmt: skip
+def test_what_docker_s_clients_store_for_docker_hub_is_no_login(key, is_client):
+    value = config({key: {"auth": AUTH}})
+    assert HostKeys(value).hub_clients == ([key] if is_client else [])
+    assert bool(stored_logins(value)) != is_client
+    assert not is_client or (whole_host(key) is None and login_hosts(value) == ["docker.io"])
+
+
+def test_other_spellings():
+    keys = HostKeys(config(dict.fromkeys(["h:1", "H:1/org", "https://h:1", "h", "Index.docker.io", HUB_KEY])))
+    assert [keys.other_spellings(host) for host in ("h:1", "H:1", "h", "x")] == [["H:1"], ["h:1"], [], []]
+    assert keys.other_spellings("index.docker.io") == []
+    assert HostKeys(config({"Docker.io": {}})).other_spellings("registry-1.docker.io") == ["Docker.io"]
+
+
+OLD_FORM = [  # what, a key and its value at the top level, whether it is a login
+    ("auth", HUB_KEY, {"auth": AUTH, "email": "e"}, True),
+    ("a password", "reg.example", {"username": "u", "password": "p"}, True),
+    ("a token", "localhost", {"identitytoken": "t"}, True),
+    ("no secret", HUB_KEY, {"email": "e", "auth": ""}, False),
+    ("no text", HUB_KEY, {"auth": 1}, False),
+    ("another key of docker", "HttpHeaders", {"auth": "x"}, False),
+    ("no object", "reg.example", "auth", False),
+    ("the logins of today", "auths", {"auth": {}}, False),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "is_login"), table(OLD_FORM))
+def test_logins_at_the_top_level(key, value, is_login):
+    assert docker.old_logins(DockerConfig({key: value}, True)) == ([key] if is_login else [])
+
+
+@pytest.mark.parametrize(("name", "system"), [
+    ("osxkeychain", "macOS"), ("wincred", "Windows"), ("desktop.exe", "Windows"), ("desktop", ""), ("pass", ""),
+])  # fmt: skip
+def test_other_system(name, system):
+    assert docker.other_system(name) == system
 
 
 # secrets
@@ -155,6 +200,7 @@ def test_a_new_list_of_logins_comes_first():
 @given(LOGINS)
 def test_every_login_is_for_a_whole_host_or_for_a_part(value):
     keys = HostKeys(value)
-    assert sorted(key for found in (keys.whole, keys.namespaced) for entries in found.values() for key in entries) == sorted(value.auths)
+    assert sorted([*(key for found in (keys.whole, keys.namespaced) for entries in found.values() for key in entries),
+                   *keys.hub_clients]) == sorted(value.auths)
     assert {key for entries in keys.whole.values() for key in entries} == {key for key in value.auths if whole_host(key) is not None}
-    assert login_hosts(value) == sorted({*keys.whole, *keys.namespaced})
+    assert login_hosts(value) == sorted({*keys.whole, *keys.namespaced, *(["docker.io"] if keys.hub_clients else [])})
