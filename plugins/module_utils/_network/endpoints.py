@@ -55,7 +55,8 @@ def verify_token(claim: EndpointToken, client: Client) -> Verdict:
     """By the token service that the endpoint names. Raises NetworkError.
 
     Apptainer (`internal/pkg/util/auth/token.go`) takes any 200 for a yes. Here it must be JSON without an error, as real services answer
-    unknown addresses with 200 and a web page; and a request without a token must not get the same answer.
+    unknown addresses with 200 and a web page; and a request without a token must not get the same answer. An answer without content, as
+    Singularity Registry Server gives it, says less: it counts only if others are refused.
     """
     url = f"{service_uri(discover(client, claim.uri, claim.insecure), 'token')}/v1/token-status"
     subject = f"the token service {without_login(url)}"
@@ -63,6 +64,8 @@ def verify_token(claim: EndpointToken, client: Client) -> Verdict:
         return Verdict(False, f"{subject} uses plain http, so the token was not sent: give the service an https uri (tokenAPI in the endpoint's "
                               "discovery document), or use verify: never")
     answer = client.get(url, f"Bearer {claim.token}")
+    if answer.status == 200 and not answer.body.strip() and not is_web_page(answer):
+        return _verdict_without_content(subject, url, client)
     if _confirms(answer):
         with contextlib.suppress(ElsewhereError):  # to be redirected to another server, to log in there, is no confirmation
             if _confirms(client.get(url, same_server=True)):
@@ -73,6 +76,17 @@ def verify_token(claim: EndpointToken, client: Client) -> Verdict:
         return Verdict(False, f"{subject} answers with {content}, so it is not a token service; check the endpoint's tokenAPI uri")
     unknown = "server error, so the token could not be verified; see its log" if answer.status >= 500 else "the token is not accepted; check it"
     return Verdict(False, f"{subject} answers {status_text(answer.status)}: {_TOKEN_ANSWERS.get(answer.status, unknown)}")
+
+
+def _verdict_without_content(subject: str, url: str, client: Client) -> Verdict:
+    """For a token that a service answers with 200 and nothing else: from what it answers to whoever shows no token."""
+    refused = True  # also by being sent to another server, to log in there
+    with contextlib.suppress(ElsewhereError):
+        status = client.get(url, same_server=True).status
+        refused = 400 <= status < 500 and status != 429
+    if refused:
+        return Verdict(True, f"{subject} accepts the token")
+    return Verdict(None, f"{subject} answers without content, and does not refuse requests without a token either, so the token could not be verified")
 
 
 def _confirms(answer: Response) -> bool:
@@ -122,7 +136,8 @@ def _version(uri: str, client: Client) -> str:
         document = read_json(answer)
     except ValueError:
         document = None
-    data = document.get("data") if isinstance(document, dict) else None
+    # Singularity Registry Server has the version at the top level
+    data = document.get("data", document) if isinstance(document, dict) else None
     version = data.get("version") if isinstance(data, dict) else None
     if not isinstance(version, str) or not version:
         raise NetworkError(f"{url} answers with something other than a version")

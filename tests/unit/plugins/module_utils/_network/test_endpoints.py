@@ -10,7 +10,7 @@ import time
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT, Services
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT, Services, discover
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.endpoints import ServiceStatus, service_statuses
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.verification import verify_claim
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointServices, EndpointToken
@@ -43,7 +43,9 @@ def endpoint(table, uri="{url}/t"):
     ("several errors", json_reply({"errors": [{"code": 401, "detail": PASSWORD}]}), False, "answers with something other than a token status"),
     ("a list", json_reply([]), False, "answers with something other"),
     ("null", json_reply(None), False, "answers with something other"),
-    ("nothing", Reply(200), False, "answers with something other"),
+    ("nothing, as Singularity Registry Server", Reply(200, headers=[("Content-Type", "application/json")]), True, "accepts the token"),
+    ("a line break", Reply(200, b"\r\n"), True, "accepts the token"),
+    ("an empty web page", Reply(200, headers=[("Content-Type", "text/html")]), False, "answers with a web page, so it is not a token service"),
     ("text", Reply(body=PASSWORD.encode()), False, "answers with something other"),
     ("a web page", HTML, False, "answers with a web page, so it is not a token service; check the endpoint's tokenAPI uri"),
     ("401", Reply(401), False, "answers 401 Unauthorized: the token is rejected; it is wrong, expired or revoked, so create a new one"),
@@ -79,6 +81,44 @@ def test_a_token_service_that_answers_without_a_token_too(anonymous, verified, w
     assert result is verified, reason
     assert words in reason
     assert asked[:2] == [f"{STATUS} Bearer", STATUS]
+
+
+UNCLEAR = "answers without content, and does not refuse requests without a token either, so the token could not be verified"
+
+
+@pytest.mark.parametrize(("anonymous", "verified", "words"), table([
+    ("the same", Reply(200), None, UNCLEAR),
+    ("JSON", json_reply({}), None, UNCLEAR),
+    ("a web page", HTML, None, UNCLEAR),
+    ("500", Reply(500), None, UNCLEAR),
+    ("429", Reply(429), None, UNCLEAR),
+    ("401", Reply(401), True, "accepts the token"),
+    ("404", Reply(404), True, "accepts the token"),
+    ("a redirect elsewhere", Reply(302, headers=[("Location", "https://sso.invalid/")]), True, "accepts the token"),
+]))
+def test_a_token_service_that_answers_without_content(anonymous, verified, words):
+    result, reason, asked = endpoint({STATUS: lambda request: Reply(200) if request.authorization else anonymous})
+    assert result is verified, reason
+    assert words in reason
+    assert asked == [f"{STATUS} Bearer", STATUS]
+
+
+def test_singularity_registry_server():
+    """What version 2 answers: a document with more in it than services, 200 without content to a good token, 404 to all others."""
+    def answers(request):
+        path = request.path
+        if path == DOCUMENT:
+            services = {name: {"uri": server.url} for name in ("libraryAPI", "keystoreAPI", "tokenAPI")}
+            return json_reply({"env": {"name": "prod"}, "logging": {"console": True}, **services, "auth": {"type": "oauth2"}})
+        if path == "/version":
+            return json_reply({"version": "v1.0.0", "apiVersion": "2.0.0-alpha.1"})
+        return Reply(200 if path == "/v1/token-status" and request.authorization == RIGHT else 404, headers=[("Content-Type", "application/json")])
+
+    with serve(answers) as server, Client(HttpOptions()) as client:
+        uri = f"//{server.host}"
+        assert verdict(EndpointToken("site", uri, True, PASSWORD)) == (True, f"the token service {server.url}/v1/token-status accepts the token")
+        assert verdict(EndpointToken("site", uri, True, "wrong")).verified is False
+        assert [status.version for status in service_statuses(discover(client, uri, True), client)][1:] == ["v1.0.0"] * 2
 
 
 def test_the_right_token_is_sent():
