@@ -11,9 +11,10 @@ Each rule names its source: a file of Apptainer, a recorded run (tests/golden) b
 
 import posixpath
 import re
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._apptainer.effective import effective, exclusives, sync
+from .._apptainer.services import USED_SERVICES, service_hazard
 from .._errors import quoted
 from .._files.locations import DISCOVERY_CACHE
 from .._formats.remote_yaml_reader import Document
@@ -88,6 +89,21 @@ def findings(
         path = user_file.path if user is not None else system_file.path
         found.append(Finding("no-usable-default", "error", path, f"Apptainer refuses every command that needs an endpoint: {problem}"))
     return sorted(found, key=lambda finding: finding.severity != "error")
+
+
+def service_findings(system_path: str, user_path: str, config: RemoteConfig, services: Iterable[Mapping[str, Any]]) -> List[Finding]:
+    """What is dangerous about the services that the endpoints of the effective configuration lead to. `services` is what servers were asked."""
+    found: List[Finding] = []
+    for endpoint in services:
+        remote = config.remotes[endpoint["remote"]]
+        for service in endpoint["services"]:
+            hazard = service_hazard(remote.uri, remote.insecure, service["uri"])
+            if hazard and service["name"] in USED_SERVICES:
+                found.append(Finding(
+                    "insecure-service", "error", system_path if remote.system else user_path,
+                    f"the discovery document offers a {service['name']} service at {service['uri']}, which {hazard}; correct it in that document",
+                    endpoint["remote"]))
+    return found
 
 
 def _reading(file: ReadFile) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from .._values.claims import Secret
 from .._values.docker_config import DockerConfig, login_hosts
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
-from .findings import ReadFile, findings
+from .findings import ReadFile, findings, service_findings
 from .program import ProgramAnswer
 
 AskServers = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
@@ -76,6 +76,9 @@ def inspect(
     result = effective(user_file.config, system_file.config, flavor)
     exclusive = exclusives(result.config.remotes)
     stored = stored_secrets(user, docker, system)
+    answers = ask_servers(result.config, stored) if ask_servers else {}
+    found = findings(system_file, user_file, cached, flavor, auth_file, program)
+    found += service_findings(system_file.path, user_file.path or system_file.path, result.config, answers.get("services", ()))
     return dict({
         "global": dict(config_result(system), **_file_result(system_file)),
         "user": dict(config_result(user), **_file_result(user_file)),
@@ -83,9 +86,9 @@ def inspect(
         "logins": [login_result(login) for login in stored],
         "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=exclusive[0] if exclusive else None),
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
-                     for finding in findings(system_file, user_file, cached, flavor, auth_file, program)],
+                     for finding in sorted(found, key=lambda finding: finding.severity != "error")],
         "program": _program_result(program) if program else None,
-    }, **(ask_servers(result.config, stored) if ask_servers else {}))
+    }, **answers)
 
 
 def _read_global(path: str, root: str) -> ReadFile:

@@ -7,8 +7,9 @@
 """Whether endpoints offer what they should, and whether their token services accept tokens."""
 
 import contextlib
-from typing import Callable, List, Mapping, NamedTuple, Optional
+from typing import Callable, Collection, List, Mapping, NamedTuple, Optional, Tuple, Union
 
+from .._apptainer.services import USED_SERVICES, service_hazard
 from .._errors import NetworkError
 from .._redaction import without_login
 from .._values.claims import EndpointServices, EndpointToken
@@ -17,7 +18,7 @@ from .client import Client, Response
 from .discovery import Services, discover, is_web_page, read_json, service_uri
 from .errors import DeadlineError, ElsewhereError, status_text, timed_out
 from .threads import run_all
-from .verdict import Verdict
+from .verdict import Verdict, with_warning
 
 _MOST_SERVICES = 32
 _LONGEST_VERSION = 100  # characters
@@ -42,13 +43,31 @@ def verify_services(claim: EndpointServices, client: Client) -> Verdict:
         return Verdict(False, f"Apptainer has no library at {uri}, whatever that server answers (this is fixed in Apptainer); use another endpoint")
     fixed = ("keyserver",) if hardcoded_keyserver(claim.uri) else ()
     to_ask = [name for name in claim.services if name not in fixed]
+    warning = ""
     if to_ask or not claim.services:
         services = discover(client, claim.uri, claim.insecure)
         for name in to_ask:
             service_uri(services, name)
+        refused, warned = _hazards(services, claim, to_ask)
+        if refused:
+            return Verdict(False, f"{'; '.join(refused)}: correct that in the document")
+        warning = "; ".join(warned)
     if not claim.services:
-        return Verdict(True, f"{uri} has a discovery document")
-    return Verdict(True, f"{uri} offers the required services ({', '.join(claim.services)})")
+        return with_warning(Verdict(True, f"{uri} has a discovery document"), warning)
+    return with_warning(Verdict(True, f"{uri} offers the required services ({', '.join(claim.services)})"), warning)
+
+
+def _hazards(services: Services, endpoint: Union[EndpointServices, EndpointToken], demanded: Collection[str]) -> Tuple[List[str], List[str]]:
+    """What is dangerous about the demanded services of an endpoint, and about the others that Apptainer uses."""
+    refused: List[str] = []
+    warned: List[str] = []
+    for name in USED_SERVICES:
+        uri = services.uris.get(name, "")
+        hazard = service_hazard(endpoint.uri, endpoint.insecure, uri)
+        if hazard:
+            text = f"{services.url} offers a {name} service at {without_login(uri)}, which {hazard}"
+            (refused if name in demanded else warned).append(text)
+    return refused, warned
 
 
 def verify_token(claim: EndpointToken, client: Client) -> Verdict:
@@ -58,11 +77,21 @@ def verify_token(claim: EndpointToken, client: Client) -> Verdict:
     unknown addresses with 200 and a web page; and a request without a token must not get the same answer. An answer without content, as
     Singularity Registry Server gives it, says less: it counts only if others are refused.
     """
-    url = f"{service_uri(discover(client, claim.uri, claim.insecure), 'token')}/v1/token-status"
+    services = discover(client, claim.uri, claim.insecure)
+    url = f"{service_uri(services, 'token')}/v1/token-status"
     subject = f"the token service {without_login(url)}"
     if url.lower().startswith("http:") and not claim.insecure:
         return Verdict(False, f"{subject} uses plain http, so the token was not sent: give the service an https uri (tokenAPI in the endpoint's "
                               "discovery document), or use verify: never")
+    hazard = service_hazard(claim.uri, claim.insecure, services.uris["token"])
+    if hazard:
+        return Verdict(False, f"{subject} {hazard}, so the token was not sent: correct tokenAPI in the endpoint's discovery document")
+    warned = _hazards(services, claim, ("token",))[1]  # Apptainer sends the token to these, too
+    return with_warning(_verdict_on_token(claim, url, subject, client), "; ".join(f"{text}, and Apptainer sends the token there" for text in warned))
+
+
+def _verdict_on_token(claim: EndpointToken, url: str, subject: str, client: Client) -> Verdict:
+    """From what the token service answers at `url`."""
     answer = client.get(url, f"Bearer {claim.token}")
     if answer.status == 200 and not answer.body.strip() and not is_web_page(answer):
         return _verdict_without_content(subject, url, client)

@@ -22,6 +22,26 @@ class Verdict(NamedTuple):
     verified: Optional[bool]
     reason: str
 
+    @property
+    def warning(self) -> str:
+        """What must be said although the verdict stands."""
+        return ""
+
+
+class WarningVerdict(Verdict):
+    """A verdict with something to be said beside it."""
+
+    warning = ""
+
+
+def with_warning(verdict: Verdict, warning: str) -> Verdict:
+    """The same verdict with a warning, if there is one."""
+    if not warning:
+        return verdict
+    warned = WarningVerdict(*verdict)
+    warned.warning = warning
+    return warned
+
 
 def login_rejected(subject: str, status: int, credential: str = "user name and password") -> Verdict:
     """The verdict for a server, named by `subject`, that answered a login with 401 or 403."""

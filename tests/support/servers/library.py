@@ -178,6 +178,8 @@ FAULTS: dict[str, Callable[[Library, Asked, Answer], Answer | None]] = {
 VARIANTS: dict[str, Callable[[Library, str, dict[str, Any]], Any]] = {
     "slashes": lambda library, scenario, document: json.loads(json.dumps(document).replace('"}', '/"}').replace('amd64/"', 'amd64"')),
     "http": lambda library, scenario, document: {**document, "tokenAPI": {"uri": library.url(scenario, "token", "http")}},
+    "library-http": lambda library, scenario, document: {**document, "libraryAPI": {"uri": "http://127.0.0.1:15001"}},
+    "loopback": lambda library, scenario, document: {**document, "libraryAPI": {"uri": "https://127.0.0.1:15001"}},
     "elsewhere": lambda library, scenario, document: {**document, "tokenAPI": {"uri": library.url(scenario, "token", "elsewhere")}},
     "no-token": lambda library, scenario, document: {name: value for name, value in document.items() if name != "tokenAPI"},
     "empty": lambda library, scenario, document: {},

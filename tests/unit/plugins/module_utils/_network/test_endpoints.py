@@ -141,6 +141,41 @@ def test_the_token_is_not_sent_in_clear_for_a_secure_endpoint(authority):
         assert not service.requests
 
 
+HTTP = "which uses plain http, although the endpoint uses https"
+LOCAL = "which is at a loopback or link-local address, where each node finds only itself"
+
+
+@pytest.mark.parametrize(("uri", "hazard"), [("http://127.0.0.1:15001", HTTP), ("https://127.0.0.1:15001", LOCAL)])
+def test_an_endpoint_that_leads_to_where_no_node_should_go(authority, uri, hazard):
+    """What is demanded is refused, of the rest there is a warning."""
+    with serve(lambda request: json_reply({"libraryAPI": {"uri": uri}, "keystoreAPI": {"uri": server.url}}), authority.context()) as server:
+        place = f"//{server.host}"
+        text = f"{server.url}{DOCUMENT} offers a library service at {uri}, {hazard}"
+        assert verdict(EndpointServices("site", place, False, ("keyserver", "library")), ca_path=authority.ca) == (
+            False, f"{text}: correct that in the document")
+        for services in ((), ("keyserver",)):
+            result = verdict(EndpointServices("site", place, False, services), ca_path=authority.ca)
+            assert (result.verified, result.warning) == (True, text)
+
+
+def test_a_token_for_an_endpoint_that_leads_elsewhere(authority):
+    """Apptainer sends the token to all services of the endpoint."""
+    def answers(request):
+        return json_reply(document) if request.path == DOCUMENT else guarded(json_reply({}), RIGHT)(request)
+
+    with serve(answers, authority.context()) as server:
+        claim = EndpointToken("site", f"//{server.host}", False, PASSWORD)
+        document = {"libraryAPI": {"uri": "http://l.example"}, "tokenAPI": {"uri": server.url}}
+        result = verdict(claim, ca_path=authority.ca)
+        assert result == (True, f"the token service {server.url}/v1/token-status accepts the token")
+        assert result.warning == (f"{server.url}{DOCUMENT} offers a library service at http://l.example, {HTTP}, and Apptainer sends the token there")
+        document = {"tokenAPI": {"uri": f"https://127.0.0.1:{server.port}"}}
+        assert verdict(claim, ca_path=authority.ca) == (
+            False, f"the token service https://127.0.0.1:{server.port}/v1/token-status {LOCAL[6:]}, so the token was not sent: correct tokenAPI in the "
+                   "endpoint's discovery document")
+        assert server.asked.count("/v1/token-status Bearer") == 1
+
+
 def test_a_token_by_https(authority):
     def answers(request):
         return json_reply({"tokenAPI": {"uri": server.url}}) if request.path == DOCUMENT else guarded(json_reply({}), RIGHT)(request)
