@@ -11,7 +11,6 @@ proxy's password. So messages are made of facts only: the status, the kind of er
 are raised outside `except` blocks, so that they keep no other exception.
 """
 
-import contextlib
 import functools
 import http.client
 import http.cookiejar
@@ -23,18 +22,32 @@ import stat
 import time
 import traceback
 import zlib
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from .._errors import NetworkError, quoted
 from .._values.claims import basic
-from .addresses import has_host, parts_of, quoted_without_login, redirected
-from .errors import DeadlineError, ElsewhereError, explain, server_of, timed_out
+from .addresses import parts_of, quoted_without_login, redirected
+from .errors import (
+    DeadlineError,
+    ElsewhereError,
+    asked_proxy,
+    asked_through,
+    explain,
+    is_behind_proxy,
+    refused_by_proxy,
+    server_of,
+    timed_out,
+)
+from .proxies import proxy_for
 from .threads import run_all
+from .trust import bundle_of_environment, system_authorities, trust
 
 try:
     import requests
+    import requests.adapters
     import urllib3
+    import urllib3.util.ssl_
 except ImportError:
     HAS_REQUESTS = False
     REQUESTS_IMPORT_ERROR: Optional[str] = traceback.format_exc()
@@ -54,6 +67,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _BUSY = (502, 503, 504)
 _SOON_CONNECTED = 3.0  # seconds
 _PAUSES = (0.1, 0.4)  # seconds before a second and a third attempt
+_SHARE_OF_PROXY = 0.9  # of the time left, so that it shows before its end whether it is the proxy that is silent
+_BY_ADAPTER = "/"  # a directory that exists; requests wants a path where nothing but the adapter's context shall count
 _HEADER = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,40}\Z")
 
@@ -70,7 +85,7 @@ class HttpOptions(NamedTuple):
 
 def check_options(options: HttpOptions) -> None:
     """Raises NetworkError if a file cannot be used that an option names, or the environment in place of `ca_path`."""
-    bundle = "" if options.ca_path else os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
+    bundle = "" if options.ca_path else bundle_of_environment(os.environ)
     problem = _problem_with_files(options.ca_path, bundle if options.validate_certs else "", options.client_cert, options.client_key)
     if problem:
         raise NetworkError(problem)
@@ -151,6 +166,7 @@ class Client:
         self.reached = True
         self.refused = False
         self._known = known
+        self._behind_proxy = False  # whether the proxy has made a connection: then it is the server that is late
         # By whether certificates are validated: requests before 2.32 may reuse a connection that was not (CVE-2024-35195).
         self._sessions: Dict[bool, "requests.Session"] = {}
 
@@ -193,6 +209,7 @@ class Client:
         if not _HEADER.match(authorization):
             raise NetworkError(f"{server_of(url)} was not asked: the credential has a line break or another control character in it; correct it")
         for hop in range(_MOST_REDIRECTS + 1):
+            self._behind_proxy = False
             outcome = self._with_retries(parts, authorization, validate, deadline)
             if outcome.error and hop:
                 raise NetworkError(f"{server_of(url)} redirects, and {outcome.error}")
@@ -221,30 +238,65 @@ class Client:
         self.reached = False
         options = self.options
         cert = (options.client_cert, options.client_key) if options.client_cert and options.client_key else options.client_cert
-        proxy = _proxy(url)
+        proxy = proxy_for(url, os.environ)
         left = max(0.004, deadline - time.monotonic())  # more than nothing, which would be an error of its own
+        if proxy:
+            left *= _SHARE_OF_PROXY
+            self.asking = asked_through(url, proxy) if self._behind_proxy else asked_proxy(url, proxy)
         try:
             session = self._session(validate)
-            with session.get(url, auth=_Authorization(authorization), verify=validate and (options.ca_path or True), cert=cert,
+            with session.get(url, auth=_Authorization(authorization), verify=validate and self._verify(), cert=cert,
+                             proxies={urlsplit(url).scheme: proxy.url} if proxy else {},
                              timeout=(min(left, connecting), left), allow_redirects=False, stream=True) as response:
+                if proxy and response.status_code == 407:
+                    return _Attempt(error=NetworkError(f"{asked_proxy(url, proxy)} {refused_by_proxy(proxy)}"))
                 outcome = _read_response(response, deadline)
                 self.reached = True
                 return outcome
         except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError, zlib.error) as error:
-            problem, again = explain(error, url, proxy, options.timeout)
+            self._behind_proxy = self._behind_proxy or is_behind_proxy(error)
+            problem, again = explain(error, url, proxy, options.timeout, bool(options.ca_path), self._behind_proxy)
             return _Attempt(error=problem, again=again)
+
+    def _verify(self) -> Union[str, bool]:
+        """What requests shall verify certificates with: a path, the authorities of our adapter, or its own ones."""
+        return self.options.ca_path or bundle_of_environment(os.environ) or (_BY_ADAPTER if system_authorities(os.environ) else True)
 
     def _session(self, validate: bool) -> "requests.Session":
         """A session that keeps no cookies and asks for no compression."""
         if validate not in self._sessions:
             urllib3.disable_warnings()  # validate_certs: false was the user's choice, and a module has nobody to warn on stderr
             session = requests.Session()
+            session.trust_env = False  # what it would read of the environment is read here, as Go does it
+            if validate and self._verify() == _BY_ADAPTER:
+                session.mount("https://", _adapter(system_authorities(os.environ)))
             session.headers.update({"User-Agent": AGENT, "Accept": "application/json, */*", "Accept-Encoding": "identity"})
             session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
             # Even if told not to follow redirects, requests would prepare the next request, and read all of the answer for that.
             session.get_redirect_target = _no_redirect  # type: ignore[assignment, method-assign]
             self._sessions[validate] = session
         return self._sessions[validate]
+
+
+def _adapter(certificates: Sequence[str]) -> "requests.adapters.HTTPAdapter":
+    """What makes connections to servers with certificates of these authorities, and no others."""
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        """As that of requests, but for the context."""
+
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, **dict(options, ssl_context=context))
+
+        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+            return super().proxy_manager_for(*args, **dict(options, ssl_context=context))
+
+        def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+            conn.ca_certs = conn.ca_cert_dir = None
+
+    context = urllib3.util.ssl_.create_urllib3_context()
+    trust(context, certificates)
+    return Adapter()
 
 
 def _no_redirect(_response: "requests.Response") -> None:
@@ -296,16 +348,3 @@ def _pieces(response: "requests.Response") -> Iterator[bytes]:
         if not piece:
             return
         yield piece
-
-
-def _proxy(url: str) -> str:
-    """The proxy that the environment names for a URL, as `http://host:3128`, or nothing. Raises NetworkError for what requests fails on."""
-    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, None))
-    if not proxy:
-        return ""
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    with contextlib.suppress(ValueError):
-        if has_host(urlsplit(proxy)):
-            return server_of(proxy)
-    raise NetworkError(f"{server_of(url)} was not asked: the proxy set for it in the environment is not valid; write it like "
-                       "http://host.example.org:3128")

@@ -115,7 +115,8 @@ def _verdict_without_content(subject: str, url: str, client: Client) -> Verdict:
         refused = 400 <= status < 500 and status != 429
     if refused:
         return Verdict(True, f"{subject} accepts the token")
-    return Verdict(None, f"{subject} answers without content, and does not refuse requests without a token either, so the token could not be verified")
+    return Verdict(None, f"{subject} answers without content, and does not refuse requests without a token either, "
+                         "so the token could not be verified")
 
 
 def _confirms(answer: Response) -> bool:

@@ -223,6 +223,55 @@ def test_files_that_cannot_be_used(authority, tmp_path):
     Client(HttpOptions(ca_path=str(tmp_path)))  # a directory of certificates
 
 
+def test_the_authorities_that_go_trusts(authority, monkeypatch, tmp_path):
+    """A file, and all files of a directory, whatever their names; behind what people set for requests."""
+    with serve(lambda request: json_reply({}), authority.context()) as server:
+        unknown = "has a certificate from an authority that is not trusted here: set ca_path to the CA's certificate"
+        assert str(get_error(server.url)) == f"{server.url} {unknown}"
+        monkeypatch.setenv("SSL_CERT_FILE", authority.ca)
+        assert get(server.url).status == 200
+        other = web.Authority(tmp_path)
+        monkeypatch.setenv("SSL_CERT_FILE", other.ca)
+        assert unknown in str(get_error(server.url))
+        monkeypatch.setenv("SSL_CERT_DIR", f"/does/not/exist:{authority.directory}")
+        assert get(server.url).status == 200
+        assert unknown in str(get_error(server.url, options=HttpOptions(ca_path=other.ca)))
+        monkeypatch.setenv("CURL_CA_BUNDLE", other.ca)
+        assert unknown in str(get_error(server.url))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca)
+        assert get(server.url).status == 200
+
+
+def test_where_the_system_has_no_authorities(monkeypatch):
+    """Then those that requests brings count."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/does/not/exist")
+    monkeypatch.setenv("SSL_CERT_DIR", "/does/not/exist")
+    with Client(HttpOptions()) as client:
+        assert client._verify() is True
+
+
+def test_a_server_without_its_intermediate_certificate(authority, tmp_path):
+    with serve(lambda request: json_reply({}), authority.context()) as server:
+        other = web.Authority(tmp_path)
+        error = str(get_error(server.url, options=HttpOptions(ca_path=other.ca)))
+        assert error.endswith("set ca_path to the CA's certificate. If it is that already, the server does not send the intermediate certificate "
+                              "between the two: add that there, or to ca_path")
+
+
+def test_by_a_proxy_the_same_authorities_count(authority, monkeypatch):
+    """A tunnel to a real TLS server."""
+    def connect(request):
+        yield b"HTTP/1.1 200 Connection established\r\n\r\n"
+        proxy.pause(0.1)
+
+    monkeypatch.setenv("SSL_CERT_FILE", authority.ca)
+    with serve(connect) as proxy, Client(HttpOptions()) as client:
+        adapter = client._session(True).get_adapter("https://x")
+        pool = adapter.proxy_manager_for(proxy.url).connection_from_url("https://x.invalid")
+        adapter.cert_verify(pool, "https://x.invalid", client._verify(), None)
+        assert (pool.ca_certs, pool.ca_cert_dir, pool.cert_reqs) == (None, None, "CERT_REQUIRED")
+
+
 # Failures
 
 def test_a_busy_server_is_asked_again():
@@ -436,11 +485,64 @@ def test_a_proxy_that_is_not_there(scheme, monkeypatch):
     assert not isinstance(error, NotTlsError)
 
 
-def test_a_proxy_that_does_not_connect(monkeypatch):
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(("login", "words"), [
+    (f"joe:{PASSWORD}@", "rejects the login that {variable} holds (407 Proxy Authentication Required): check user name and password in it"),
+    ("", "requires a login (407 Proxy Authentication Required), and {variable} holds none: write it like http://user:password@host.example.org:3128"),
+], ids=["a wrong login", "no login"])
+def test_a_proxy_that_wants_a_login(scheme, login, words, monkeypatch):
     with serve(lambda request: Reply(407, reason=PASSWORD)) as proxy:
-        monkeypatch.setenv("https_proxy", f"http://joe:{PASSWORD}@{proxy.host}")
-        assert str(get_error("https://example.invalid")).endswith("for https://example.invalid) does not connect to it: it answers 407 "
-                                                                  "Proxy Authentication Required; check the proxy's settings")
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://{login}{proxy.host}")
+        words = words.format(variable=f"{scheme}_proxy")
+        assert str(get_error(f"{scheme}://x.invalid")) == f"the proxy {proxy.url} (set in the environment for {scheme}://x.invalid) {words}"
+
+
+def test_a_proxy_that_does_not_connect(monkeypatch):
+    with serve(lambda request: Reply(403, reason=PASSWORD)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        assert str(get_error("https://example.invalid")).endswith("for https://example.invalid) does not connect to it: it answers 403 Forbidden; "
+                                                                  "check the proxy's settings")
+
+
+def test_a_login_to_a_proxy_without_a_scheme(monkeypatch):
+    """As curl and Go take it: http:// is meant."""
+    def answers(request):
+        right = basic("joe", PASSWORD)
+        return json_reply({}) if request.headers.get("proxy-authorization") == right else Reply(407)
+
+    with serve(answers) as proxy:
+        monkeypatch.setenv("http_proxy", f"joe:{PASSWORD}@127.0.0.1:{proxy.port}")
+        assert get("http://example.invalid/a").status == 200
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("timeout", [0.8, 4])
+def test_a_proxy_that_is_silent(scheme, timeout, monkeypatch):
+    """It is the one that did not answer, and not the server behind it: in the first attempt and in the next."""
+    monkeypatch.setattr(_client, "_SOON_CONNECTED", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv(f"{scheme}_proxy", address)
+        assert str(get_error(f"{scheme}://example.invalid", options=HttpOptions(timeout=timeout))) == (
+            f"the proxy http://{address} (set in the environment for {scheme}://example.invalid) did not answer within {timeout:g} seconds{LATE}")
+
+
+def test_a_server_behind_a_proxy_is_silent(monkeypatch):
+    def answers(request):
+        yield b"HTTP/1.1 200 Connection established\r\n\r\n"
+        proxy.pause(20)
+
+    with serve(answers) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        error = str(get_error("https://example.invalid", options=HttpOptions(timeout=1)))
+        assert error == f"https://example.invalid (asked through the proxy {proxy.url}) did not answer within 1 second{LATE}"
+
+
+@pytest.mark.parametrize("variable", ["all_proxy", "ALL_PROXY"])
+def test_what_go_does_not_read_is_not_followed(variable, monkeypatch):
+    monkeypatch.setenv(variable, f"socks5h://127.0.0.1:{web.free_port()}")
+    assert "cannot be resolved" in str(get_error("http://example.invalid/a"))
+    assert "cannot be resolved" in str(get_error("https://example.invalid/a"))
 
 
 def test_a_server_behind_a_proxy_fails(monkeypatch):

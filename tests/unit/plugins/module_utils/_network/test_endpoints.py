@@ -171,8 +171,8 @@ def test_a_token_for_an_endpoint_that_leads_elsewhere(authority):
         assert result.warning == (f"{server.url}{DOCUMENT} offers a library service at http://l.example, {HTTP}, and Apptainer sends the token there")
         document = {"tokenAPI": {"uri": f"https://127.0.0.1:{server.port}"}}
         assert verdict(claim, ca_path=authority.ca) == (
-            False, f"the token service https://127.0.0.1:{server.port}/v1/token-status {LOCAL[6:]}, so the token was not sent: correct tokenAPI in the "
-                   "endpoint's discovery document")
+            False, f"the token service https://127.0.0.1:{server.port}/v1/token-status {LOCAL[6:]}, so the token was not sent: correct tokenAPI in "
+                   "the endpoint's discovery document")
         assert server.asked.count("/v1/token-status Bearer") == 1
 
 
