@@ -11,6 +11,7 @@ proxy's password. So messages are made of facts only: the status, the kind of er
 are raised outside `except` blocks, so that they keep no other exception.
 """
 
+import contextlib
 import functools
 import http.client
 import http.cookiejar
@@ -19,6 +20,7 @@ import re
 import socket
 import ssl
 import stat
+import threading
 import time
 import traceback
 import zlib
@@ -37,6 +39,7 @@ from .errors import (
     is_behind_proxy,
     refused_by_proxy,
     server_of,
+    status_text,
     timed_out,
 )
 from .proxies import proxy_for
@@ -58,8 +61,6 @@ else:
 VERSION = "0.1.0"  # as in galaxy.yml
 AGENT = f"hpc.apptainer/{VERSION} (Ansible collection)"
 
-KnownResponses = Dict[Tuple[str, bool, bool], "Response"]  # what was answered, by the arguments of Client.get() without a credential
-
 _LARGEST = 1 << 20  # bytes of a body; a discovery document has a few hundred
 _PIECE = 1 << 14
 _MOST_REDIRECTS = 5
@@ -67,7 +68,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _BUSY = (502, 503, 504)
 _SOON_CONNECTED = 3.0  # seconds
 _PAUSES = (0.1, 0.4)  # seconds before a second and a third attempt
-_SHARE_OF_PROXY = 0.9  # of the time left, so that it shows before its end whether it is the proxy that is silent
+_SHARE_OF_PROXY = 0.8  # of the time left, so that it shows before its end whether it is the proxy that is silent
 _BY_ADAPTER = "/"  # a directory that exists; requests wants a path where nothing but the adapter's context shall count
 _HEADER = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,40}\Z")
@@ -142,6 +143,25 @@ class Response(NamedTuple):
         return f"Response(server={server_of(self.url)!r}, status={self.status!r})"
 
 
+_Question = Tuple[str, str, bool, bool]  # the arguments of Client.get()
+
+
+class KnownResponses(Dict[_Question, Tuple[Union[Response, NetworkError], bool]]):
+    """What clients that share it have asked, each question once: its answer or error, and whether the server was reached.
+
+    `rejected` has the status with which a server rejected a credential, by server and Authorization header.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rejected: Dict[Tuple[str, str], int] = {}
+        self._locks: Dict[Tuple[str, str, bool], threading.Lock] = {}
+
+    def lock(self, question: _Question) -> threading.Lock:
+        """What whoever asks holds meanwhile, so that the others wait for the answer."""
+        return self._locks.setdefault(question[:3], threading.Lock())
+
+
 class _Attempt(NamedTuple):
     """The outcome of one attempt: an answer, where it redirects to, or an error; and whether another attempt may do better."""
 
@@ -155,7 +175,8 @@ class Client:
     """Asks servers. A context manager; may be used without requests until the first `get`.
 
     `asking` names the server that is being asked; `reached` is false if the last one asked gave no answer; `refused` is true once one
-    answered 401 or 403 to a credential. Clients that share `known` do not ask again, without a credential, what one of them asked.
+    answered 401 or 403 to a credential. Clients that share `known` do not ask again what one of them asked, nor send a credential to a server that
+    has rejected it.
     Raises NetworkError if a file that an option names cannot be used.
     """
 
@@ -166,6 +187,7 @@ class Client:
         self.reached = True
         self.refused = False
         self._known = known
+        self._refusals: Dict[Tuple[str, str], int] = {}
         self._behind_proxy = False  # whether the proxy has made a connection: then it is the server that is late
         # By whether certificates are validated: requests before 2.32 may reuse a connection that was not (CVE-2024-35195).
         self._sessions: Dict[bool, "requests.Session"] = {}
@@ -186,18 +208,51 @@ class Client:
         Raises NetworkError.
         """
         validate = self.options.validate_certs if validate_certs is None else validate_certs
-        question = (url, validate, same_server)
-        if self._known is not None and not authorization and question in self._known:
-            return self._known[question]
-        outcome = run_all([lambda: self._follow(url, authorization, validate, same_server)], self.options.timeout)[0]
-        if isinstance(outcome, DeadlineError):
-            outcome = timed_out(self.asking, self.options.timeout)
+        question = (url, authorization, validate, same_server)
+        outcome = self._ask(question) if self._known is None else self._ask_once(question, self._known)
         if isinstance(outcome, NetworkError):
             raise outcome
-        if self._known is not None and not authorization:
-            self._known[question] = outcome
-        self.refused = self.refused or (bool(authorization) and outcome.status in (401, 403))
+        if authorization and outcome.status in (401, 403):
+            self.refused = True
+            self._refusals[_place(url), authorization] = outcome.status
         return outcome
+
+    def remember_rejection(self) -> None:
+        """The credential that was sent is wrong: clients that share what they know do not send it again to the servers that refused it."""
+        if self._known is not None:
+            self._known.rejected.update(self._refusals)
+
+    def has_rejected(self, url: str, authorization: str) -> bool:
+        """Whether this server is known to have rejected this credential."""
+        return self._known is not None and (_place(url), authorization) in self._known.rejected
+
+    def hurried(self, timeout: float) -> "Client":
+        """Another client that shares what this one knows, with a timeout of its own."""
+        return Client(self.options._replace(timeout=timeout), self._known)
+
+    def _ask_once(self, question: _Question, known: KnownResponses) -> Union[Response, NetworkError]:
+        url, authorization, validate, same_server = question
+        status = known.rejected.get((_place(url), authorization), 0)
+        if status:
+            return NetworkError(f"{server_of(url)} has rejected this login already ({status_text(status)}), so it was not sent again: check it")
+        self.asking = server_of(url)
+        lock = known.lock(question)
+        if not lock.acquire(timeout=self.options.timeout):
+            return timed_out(self.asking, self.options.timeout)
+        try:
+            if question not in known:
+                outcome = self._ask(question)
+                known[question] = outcome, self.reached
+                if isinstance(outcome, Response) and _place(outcome.url) == _place(url):  # then it is the same for both
+                    known[url, authorization, validate, not same_server] = outcome, self.reached
+            outcome, self.reached = known[question]
+        finally:
+            lock.release()
+        return type(outcome)(str(outcome)) if isinstance(outcome, NetworkError) else outcome
+
+    def _ask(self, question: _Question) -> Union[Response, NetworkError]:
+        outcome = run_all([lambda: self._follow(*question)], self.options.timeout)[0]
+        return timed_out(self.asking, self.options.timeout) if isinstance(outcome, DeadlineError) else outcome
 
     def _follow(self, url: str, authorization: str, validate: bool, same_server: bool) -> Response:
         deadline = time.monotonic() + self.options.timeout
@@ -297,6 +352,13 @@ def _adapter(certificates: Sequence[str]) -> "requests.adapters.HTTPAdapter":
     context = urllib3.util.ssl_.create_urllib3_context()
     trust(context, certificates)
     return Adapter()
+
+
+def _place(url: str) -> str:
+    """The server of a URL, as `host:8443`, whatever its scheme; empty if it has none."""
+    with contextlib.suppress(ValueError):
+        return urlsplit(url).netloc.rpartition("@")[2].lower()
+    return ""
 
 
 def _no_redirect(_response: "requests.Response") -> None:

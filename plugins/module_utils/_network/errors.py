@@ -48,7 +48,7 @@ _TLS = (
 
 
 class Proxy(NamedTuple):
-    """A proxy that the environment names. `url` may hold a login; `shown` is for messages, as `http://host:3128`; `variable` is where the user set it."""
+    """A proxy that the environment names in `variable`. `url` may hold a login; `shown` is for messages, as `http://host:3128`."""
 
     url: str
     shown: str

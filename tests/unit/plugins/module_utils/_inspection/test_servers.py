@@ -123,6 +123,41 @@ def test_logins_that_are_wrong(endpoint):
     assert [entry["name"] for entry in found] == ["site", endpoint.url, endpoint.host]
 
 
+def test_nothing_is_asked_twice(authority):
+    """Two endpoints of the same services, whose keyserver they share, and the logins for all of that: it took 26 requests once."""
+    with serve(routes({}), authority.context()) as server:
+        services = {name: {"uri": server.url} for name in ("libraryAPI", "tokenAPI", "keystoreAPI")}
+        server.answers = routes({
+            DOCUMENT: json_reply(services), "/version": VERSION, "/": guarded(Reply(), LOGIN), "/v2/": guarded(json_reply({}), LOGIN),
+            "/v1/token-status": guarded(json_reply({}), "Bearer " + TOKEN), STATS: Reply(body=b"info:1:0"),
+        })  # fmt: skip
+        keyservers = (Keyserver(server.url, external=True),)
+        remotes = {name: Remote("//" + server.host, system=True, keyservers=keyservers) for name in "ab"}
+        remotes["c"] = Remote("//" + server.host, system=True)
+        logins = [EndpointToken(name, "//" + server.host, False, TOKEN) for name in "ab"]
+        logins += [KeyserverLogin(server.url, LOGIN), RegistryLogin(server.host, "alice", PASSWORD)]
+        found = ask_servers(ALL, RemoteConfig("a", remotes), logins, HttpOptions(ca_path=authority.ca))
+        assert [entry["verified"] for entry in found["logins"]] == [True] * 4
+        assert [entry["error"] for entry in found["keyservers"] + found["services"]] == [None] * 6
+        assert sorted(server.asked) == sorted([
+            DOCUMENT, "/version", "/v1/token-status", "/v1/token-status Bearer", "/", "/ Basic", STATS + "?op=stats", STATS + "?op=stats Basic",
+            "/v2/", "/v2/ Basic"])
+
+
+def test_a_wrong_login_is_sent_to_a_server_once(endpoint):
+    """By three names of one endpoint, and by all that asks its keyserver."""
+    wrong = basic("alice", "wrong")
+    remotes = {name: Remote("//" + endpoint.host, insecure=True, keyservers=(Keyserver(endpoint.url, external=True),)) for name in "abc"}
+    logins = [EndpointToken(name, "//" + endpoint.host, True, "wrong") for name in "abc"]
+    logins += [KeyserverLogin(endpoint.url, wrong), RegistryLogin(endpoint.host, "alice", "wrong", True)]
+    found = ask_servers(ALL, RemoteConfig("a", remotes), logins, HttpOptions())
+    assert [entry["verified"] for entry in found["logins"]] == [False] * 5
+    assert all("401 Unauthorized" in entry["reason"] for entry in found["logins"])
+    assert all("401 Unauthorized" in entry["error"] for entry in found["keyservers"])
+    sent = [request.authorization for request in endpoint.requests if request.authorization]
+    assert sorted(sent) == ["Basic " + wrong.partition(" ")[2], "Bearer wrong"]
+
+
 def test_a_silent_service_does_not_hide_the_others(endpoint):
     endpoint.silent = ("/library/version",)
     (found,) = ask_servers(["services"], site(endpoint), [], HttpOptions(1))["services"]

@@ -23,8 +23,8 @@ import urllib3
 import yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import client as _client
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import NotTlsError
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, KnownResponses, Response
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import ElsewhereError, NotTlsError
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import basic
 from support import web
 from support.asking import ENCODED, LATE, LOGIN, PASSWORD, REFUSES, get, get_error
@@ -534,8 +534,8 @@ def test_a_server_behind_a_proxy_is_silent(monkeypatch):
 
     with serve(answers) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
-        error = str(get_error("https://example.invalid", options=HttpOptions(timeout=1)))
-        assert error == f"https://example.invalid (asked through the proxy {proxy.url}) did not answer within 1 second{LATE}"
+        error = str(get_error("https://example.invalid", options=HttpOptions(timeout=2)))
+        assert error == f"https://example.invalid (asked through the proxy {proxy.url}) did not answer within 2 seconds{LATE}"
 
 
 @pytest.mark.parametrize("variable", ["all_proxy", "ALL_PROXY"])
@@ -581,17 +581,85 @@ def test_a_server_that_says_the_credential_everywhere(status):
 
 def test_clients_that_share_what_they_know_ask_once():
     with serve(lambda request: Reply(401 if request.authorization else 200)) as server:
-        known = {}
+        known = KnownResponses()
         for _ in range(2):
             with Client(HttpOptions(), known=known) as client:
                 assert client.get(server.url).status == 200
+                assert client.get(server.url, same_server=True).status == 200
                 assert not client.refused
                 assert client.get(server.url, LOGIN).status == 401
                 assert client.refused
-        assert server.asked == ["/", "/ Basic", "/ Basic"]
+        assert server.asked == ["/", "/ Basic"]
         get(server.url)
         get(server.url)
-        assert len(server.asked) == 5
+        assert len(server.asked) == 4
+
+
+def test_what_redirects_elsewhere_is_not_the_same_for_who_may_not_follow():
+    with serve(lambda request: Reply(200)) as other, serve(lambda request: Reply(302, headers=[("Location", other.url)])) as server:
+        with Client(HttpOptions(), known=KnownResponses()) as client:
+            assert client.get(server.url).status == 200
+            for _ in range(2):
+                with pytest.raises(ElsewhereError):
+                    client.get(server.url, same_server=True)
+        assert (len(server.asked), len(other.asked)) == (2, 1)
+
+
+def test_clients_that_ask_the_same_at_the_same_time_ask_once():
+    def slow(request):
+        server.pause(0.3)
+        return Reply(200)
+
+    with serve(slow) as server:
+        known, found = KnownResponses(), []
+
+        def ask():
+            with Client(HttpOptions(), known=known) as client:
+                found.append(client.get(server.url).status)
+
+        threads = [threading.Thread(target=ask) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [200] * 5
+        assert server.asked == ["/"]
+
+
+def test_who_waits_for_another_one_waits_no_longer_than_the_time():
+    known = KnownResponses()
+    with Client(HttpOptions(timeout=0.1), known=known) as client, known.lock(("http://x.invalid", "", True, False)), \
+            pytest.raises(NetworkError, match=r"^http://x\.invalid did not answer within 0\.1 seconds"):
+        client.get("http://x.invalid")
+
+
+def test_a_server_that_is_not_there_is_not_tried_again():
+    url, known = f"http://localhost:{web.free_port()}", KnownResponses()
+    for _ in range(2):
+        with Client(HttpOptions(), known=known) as client:
+            with pytest.raises(NotTlsError, match="refuses the connection"):
+                client.get(url)
+            assert not client.reached
+    assert len(known) == 1
+
+
+def test_a_rejected_credential_is_not_sent_again():
+    with serve(lambda request: Reply(401)) as server:
+        known = KnownResponses()
+        with Client(HttpOptions(), known=known) as client:
+            client.get(server.url, LOGIN)
+            client.get(server.url + "/a", LOGIN)  # the same claim: what this means is not clear yet
+            client.remember_rejection()
+        with Client(HttpOptions(), known=known) as client:
+            for path in ("", "/b"):
+                with pytest.raises(NetworkError) as caught:
+                    client.get(server.url + path, LOGIN)
+                assert str(caught.value) == f"{server.url} has rejected this login already (401 Unauthorized), so it was not sent again: check it"
+            client.get(server.url + "/b", "Basic other")
+        assert server.asked == ["/ Basic", "/a Basic", "/b Basic"]
+        with Client(HttpOptions()) as client:
+            client.get(server.url, LOGIN)
+            client.remember_rejection()  # for nobody
 
 
 def test_whether_the_last_server_was_reached():
