@@ -17,6 +17,7 @@ from .._values.uri import DEFAULT_ENDPOINT_URI, hardcoded_keyserver
 from .client import Client, Response
 from .discovery import Services, discover, is_web_page, read_json, service_uri
 from .errors import DeadlineError, ElsewhereError, status_text, timed_out
+from .keyservers import keyserver_problem
 from .threads import run_all
 from .verdict import Verdict, with_warning
 
@@ -145,7 +146,9 @@ def service_statuses(services: Services, client: Client) -> List[ServiceStatus]:
     """
     names = sorted(services.uris)[:_MOST_SERVICES]
 
-    def check(name: str) -> Callable[[], str]:
+    def check(name: str) -> Callable[[], Optional[str]]:
+        if name == "keyserver":
+            return lambda: _version_of_keyserver(service_uri(services, name), client)
         return lambda: _version(service_uri(services, name), client)
 
     statuses = []
@@ -153,8 +156,18 @@ def service_statuses(services: Services, client: Client) -> List[ServiceStatus]:
         error = str(outcome) if isinstance(outcome, NetworkError) else None
         if isinstance(outcome, DeadlineError):
             error = str(timed_out(f"the {name} service", client.options.timeout))
-        statuses.append(ServiceStatus(name, without_login(services.uris[name]), None if error else str(outcome), error))
+        statuses.append(ServiceStatus(name, without_login(services.uris[name]), None if isinstance(outcome, NetworkError) else outcome, error))
     return statuses
+
+
+def _version_of_keyserver(uri: str, client: Client) -> Optional[str]:
+    """The version of a keyserver, None if it has none, as HKP servers, of which Apptainer says N/A. Raises NetworkError if it is no keyserver."""
+    try:
+        return _version(uri, client)
+    except NetworkError as error:
+        if client.reached and keyserver_problem(uri, False, "", client) is None:
+            return None
+        raise error
 
 
 def _version(uri: str, client: Client) -> str:

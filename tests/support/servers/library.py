@@ -79,8 +79,10 @@ class Library(Server):
             return Answer.json({"data": {"apiVersion": "2.0.0-alpha.2", "version": "v1.0.0"}})
         if path == "/token/v1/token-status":
             return self._token_status(asked)
-        if path == "/keystore/pks/lookup":
+        if path == "/keystore/pks/lookup" and "op=stats" in asked.path:
             return Answer(200, b"<title>SKS OpenPGP Keyserver statistics</title>", {"Content-Type": "text/html; charset=UTF-8"})
+        if path == "/keystore/pks/lookup":
+            return Answer(404, b"Not found\n", {"Content-Type": "text/plain"})
         return Answer.html()
 
     def _token_status(self, asked: Asked) -> Answer:

@@ -656,6 +656,8 @@ def test_a_rejected_credential_is_not_sent_again():
                     client.get(server.url + path, LOGIN)
                 assert str(caught.value) == f"{server.url} has rejected this login already (401 Unauthorized), so it was not sent again: check it"
             client.get(server.url + "/b", "Basic other")
+            assert client.has_rejected(server.url, LOGIN)
+            assert not client.has_rejected("http://[", LOGIN)
         assert server.asked == ["/ Basic", "/a Basic", "/b Basic"]
         with Client(HttpOptions()) as client:
             client.get(server.url, LOGIN)

@@ -165,6 +165,8 @@ def test_a_token_for_an_endpoint_that_leads_elsewhere(authority):
 
     with serve(answers, authority.context()) as server:
         claim = EndpointToken("site", f"//{server.host}", False, PASSWORD)
+        document = {"tokenAPI": {"uri": server.url}}
+        assert verdict(claim, ca_path=authority.ca).warning == ""
         document = {"libraryAPI": {"uri": "http://l.example"}, "tokenAPI": {"uri": server.url}}
         result = verdict(claim, ca_path=authority.ca)
         assert result == (True, f"the token service {server.url}/v1/token-status accepts the token")
@@ -173,7 +175,7 @@ def test_a_token_for_an_endpoint_that_leads_elsewhere(authority):
         assert verdict(claim, ca_path=authority.ca) == (
             False, f"the token service https://127.0.0.1:{server.port}/v1/token-status {LOCAL[6:]}, so the token was not sent: correct tokenAPI in "
                    "the endpoint's discovery document")
-        assert server.asked.count("/v1/token-status Bearer") == 1
+        assert server.asked.count("/v1/token-status Bearer") == 2
 
 
 def test_a_token_by_https(authority):
@@ -238,6 +240,17 @@ def test_service_statuses(reply, version, error):
         assert server.asked == ["/l/version"]
     assert found == [ServiceStatus("builder", "", None, f"{NO_BUILDER}; correct it in that document"),
                      ServiceStatus("library", f"{server.url}/l/", version, error and f"{server.url}/l/version {error}")]
+
+
+@pytest.mark.parametrize(("key", "error"), [(Reply(404), None), (HTML, "answers 404 Not Found")])
+def test_a_keyserver_without_a_version(key, error):
+    """Apptainer shows N/A for it. A web page of an HKP server is no version either."""
+    def answers(request):
+        return Reply(404) if request.path == "/version" else Reply(200) if "op=stats" in request.path else key
+
+    with serve(answers) as server, Client(HttpOptions()) as client:
+        (found,) = service_statuses(Services("", {"keyserver": server.url}), client)
+    assert found == ServiceStatus("keyserver", server.url, None, error and f"{server.url}/version {error}")
 
 
 def test_service_statuses_is_bounded():
