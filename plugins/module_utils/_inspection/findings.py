@@ -91,6 +91,17 @@ def findings(
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
+def root_owned(directory: str, owner: Optional[int]) -> List[Finding]:
+    """A user's directory that belongs to root, though the home that it is in belongs to the uid `owner`; nothing, if that is None.
+
+    Source: `cmd/internal/cli/apptainer.go` handleConfDir and handleRemoteConf, which need to write there.
+    """
+    if owner is None:
+        return []
+    return [Finding("owner", "error", directory, f"it belongs to root, perhaps after a sudo, but the home that it is in to uid {owner}, whose "
+                                                 f"apptainer commands need to write there; give it back: chown -R {owner} {directory}")]
+
+
 def service_findings(system_path: str, user_path: str, config: RemoteConfig, services: Iterable[Mapping[str, Any]]) -> List[Finding]:
     """What is dangerous about the services that the endpoints of the effective configuration lead to. `services` is what servers were asked."""
     found: List[Finding] = []

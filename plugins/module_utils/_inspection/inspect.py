@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 
 from .._apptainer.effective import effective, exclusives
 from .._errors import ApptainerError
-from .._files.config_file import mode_of, owner_of, read, real_path
+from .._files.config_file import mode_of, of_root_in_a_home, owner_of, read, real_path
 from .._files.locations import DOCKER_CONFIG, cached_discoveries, docker_fallback
 from .._formats.docker_json import decode as decode_docker_config
 from .._formats.remote_yaml_reader import decode
@@ -22,7 +22,7 @@ from .._values.claims import Secret
 from .._values.docker_config import DockerConfig, login_hosts
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
-from .findings import ReadFile, findings, service_findings
+from .findings import ReadFile, findings, root_owned, service_findings
 from .program import ProgramAnswer
 
 AskServers = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
@@ -77,7 +77,9 @@ def inspect(
     exclusive = exclusives(result.config.remotes)
     stored = stored_secrets(user, docker, system)
     answers = ask_servers(result.config, stored) if ask_servers else {}
-    found = findings(system_file, user_file, cached, flavor, auth_file, program)
+    directory = os.path.dirname(user_path) if user_path and root == "/" else ""
+    found = root_owned(directory, of_root_in_a_home(directory))
+    found += findings(system_file, user_file, cached, flavor, auth_file, program)
     found += service_findings(system_file.path, user_file.path or system_file.path, result.config, answers.get("services", ()))
     return dict({
         "global": dict(config_result(system), **_file_result(system_file)),

@@ -373,3 +373,15 @@ def test_inspect_a_circle_below_a_root(tmp_path):
     answer = inspect(f"{root}/etc/apptainer/remote.yaml", f"{root}/home/.apptainer/remote.yaml", root=str(root))
     assert ids(answer) == ["unreadable"] * 3
     assert "form a loop" in answer["global"]["error"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a home of another user")
+def test_a_directory_that_root_has_made_in_a_home(tmp_path):
+    """As after `sudo apptainer`: the cure is chown."""
+    home = tmp_path / "home"
+    (home / ".apptainer").mkdir(parents=True)
+    os.chown(home, 12345, 12345)
+    answer = inspect(str(tmp_path / "none" / "remote.yaml"), str(home / ".apptainer" / "remote.yaml"))
+    (finding,) = [finding for finding in answer["findings"] if finding["id"] == "owner"]
+    assert (finding["severity"], finding["path"]) == ("error", f"{home}/.apptainer")
+    assert finding["message"].endswith(f"give it back: chown -R 12345 {home}/.apptainer")

@@ -190,9 +190,8 @@ def test_without_jsonschema(monkeypatch):
 
 def test_an_endpoint_by_plain_http():
     """What to write is said where that would do."""
-    with serve(lambda request: json_reply({})) as server, Client(HttpOptions()) as client:
-        with pytest.raises(NetworkError) as caught:
-            discover(client, f"//{server.host}", False)
+    with serve(lambda request: json_reply({})) as server, Client(HttpOptions()) as client, pytest.raises(NetworkError) as caught:
+        discover(client, f"//{server.host}", False)
     assert str(caught.value).endswith("check the address. If the endpoint is served by plain http, write its uri with http:// and set insecure: true")
     with Client(HttpOptions()) as client, pytest.raises(NetworkError) as caught:
         discover(client, f"//localhost:{free_port()}", False)

@@ -171,7 +171,8 @@ WANTS_A_LOGIN = "it requires a login, so without one it could not be verified th
 
 
 @pytest.mark.parametrize(("reply", "verified", "words"), table([
-    ("200", HTML, False, "the keyserver URL answers every address with a web page, also when asked for a key that nobody has, so it is not a keyserver"),
+    ("200", HTML, False,
+     "the keyserver URL answers every address with a web page, also when asked for a key that nobody has, so it is not a keyserver: check its uri"),
     ("200 without content", OPEN, False, "the keyserver URL answers every address in the same way, also when asked for a key that nobody has"),
     ("401", Reply(401), None, f"answers /pks/lookup?op=stats with 401 Unauthorized: {WANTS_A_LOGIN}"),
     ("403", Reply(403), None, f"answers /pks/lookup?op=stats with 403 Forbidden: {WANTS_A_LOGIN}"),

@@ -154,7 +154,7 @@ EVERYONE = "issues tokens to everyone and the registry accepts them all, so the 
 
 
 @pytest.mark.parametrize(("mine", "anonymous", "accepted", "verified", "words"), table([
-    ("Docker Hub", jwt(**HUB, sub="0f5d9f64-5b5e", jti="a"), jwt(**HUB, sub="", jti="b"), "both", True, "accepts the login, through the token service"),
+    ("Docker Hub", jwt(**HUB, sub="0f5d9f64-5b5e", jti="a"), jwt(**HUB, sub="", jti="b"), "both", True, "accepts the login, through the token"),
     ("Quay", jwt(sub="alice"), jwt(sub="(anonymous)"), "both", True, "accepts the login"),
     ("Gitea", jwt(UserID=7, exp=1), jwt(UserID=-1, exp=2), "both", True, "accepts the login"),
     ("only the time differs", jwt(sub="", exp=1), jwt(sub="", exp=2), "both", None, EVERYONE),
@@ -163,7 +163,7 @@ EVERYONE = "issues tokens to everyone and the registry accepts them all, so the 
     ("no JSON in it", "a.b.c", "a.b.d", "both", None, EVERYONE),
     ("a list in it", "a.W10.c", "a.W10.d", "both", None, EVERYONE),
     ("anonymous tokens open nothing", "t1", "t2", "mine", True, "accepts the login, through the token service"),
-    ("no token opens /v2/", "t1", "t2", "none", None, "issues tokens to everyone and the registry does not accept them for /v2/, so the login could"),
+    ("no token opens /v2/", "t1", "t2", "none", None, "issues tokens to everyone and the registry does not accept them for /v2/, so the login"),
     ("no token opens /v2/, but they name somebody", jwt(sub="alice"), jwt(sub=""), "none", True, "accepts the login, although the registry"),
 ]))
 def test_a_token_service_that_gives_tokens_to_everyone(mine, anonymous, accepted, verified, words):
@@ -191,7 +191,8 @@ def test_a_token_service_that_gives_nobody_a_token(anonymous, verified):
 
 
 @pytest.mark.parametrize(("realm", "verified"), [
-    ("https://auth.docker.io/token", True), ("https://ghcr.io/token", True), ("https://quay.io/v2/auth", True), ("https://tokens.example/token", None),
+    ("https://auth.docker.io/token", True), ("https://ghcr.io/token", True), ("https://quay.io/v2/auth", True),
+    ("https://tokens.example/token", None),
 ])
 def test_token_services_that_are_known_to_refuse_wrong_logins(realm, verified):
     """GHCR gives anonymous users a token that looks no different."""
