@@ -197,3 +197,19 @@ def test_a_service_that_is_not_demanded_and_leads_elsewhere_is_a_warning_and_a_f
     assert (finding["severity"], finding["remote"], finding["path"]) == ("error", "site", str(paths["user"]))
     assert where in finding["message"]
     assert "insecure-service" not in [finding["id"] for finding in run({}, "apptainer_remote_info")["findings"]]
+
+
+@pytest.mark.parametrize("module", ["apptainer_remote", "apptainer_logins"])
+def test_a_token_goes_nowhere_in_clear_without_a_word(run, library, paths, module):
+    """What the global file says is known without asking any server; a second run stores nothing, and has nothing to say."""
+    paths["global"].write_text(
+        "Active: site\nRemotes:\n  site:\n    URI: library.example.org\n    System: true\n    Exclusive: false\n    Keyservers:\n"
+        "    - URI: http://keys.example.org\n      Skip: false\n      External: false\n      Insecure: false\n")
+    login = {"name": "site", "token": library.account.token}
+    args = {"verify": "never", **(login if module == "apptainer_remote" else {"remotes": [login]})}
+    words = ('endpoint "site": its keyserver http://keys.example.org uses plain http, although the endpoint uses https, and Apptainer sends the '
+             "token there; give the keyserver another uri, or do not log in")
+    assert words in run(args, module)["warnings"]
+    again = run(args, module)
+    assert not again["changed"] and words not in again["warnings"]
+    assert seen(library) == []

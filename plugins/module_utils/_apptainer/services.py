@@ -9,10 +9,13 @@
 import ipaddress
 import re
 import socket
-from typing import Optional, Union
+from typing import Optional, Tuple, Union
 
-from .._errors import RuleError
-from .._values.uri import Url, parse, requested_url
+from .._errors import RuleError, quoted
+from .._redaction import without_login
+from .._values.remote_config import RemoteConfig
+from .._values.uri import Url, keyserver_identity, parse, requested_url
+from .effective import sync
 
 USED_SERVICES = ("library", "keyserver", "token")  # by Apptainer; a document may name others
 
@@ -37,6 +40,30 @@ def service_hazard(endpoint_uri: str, insecure: bool, service_uri: str) -> str:
     if is_local(service) and _host(service) != _host(endpoint):
         return "is at a loopback or link-local address, where each node finds only itself"
     return ""
+
+
+def token_warnings(before: RemoteConfig, after: RemoteConfig, system: RemoteConfig) -> Tuple[str, ...]:
+    """What is known, without asking, of where Apptainer sends the tokens that are new in a user's file: also to the endpoint's own keyservers.
+
+    Source: `internal/pkg/remote/endpoint/client.go`, which sends the token to all keyservers that are not external.
+    """
+    warnings = []
+    for name, remote in sync(after, system).remotes.items():
+        token = after.remotes[name].token if name in after.remotes else ""
+        if not token or (name in before.remotes and before.remotes[name].token == token):
+            continue
+        for keyserver in remote.keyservers:
+            hazard = "" if keyserver.external or keyserver.skip else service_hazard(remote.uri, remote.insecure, _normalized(keyserver.uri))
+            if hazard:
+                shown = without_login(keyserver.uri)
+                warnings.append(f"endpoint {quoted(name)}: its keyserver {shown} {hazard}, and Apptainer sends the token there; give the keyserver "
+                                "another uri, or do not log in")
+    return tuple(warnings)
+
+
+def _normalized(uri: str) -> str:
+    identity = keyserver_identity(uri)
+    return f"{identity[0]}://{identity[1]}" if identity else ""
 
 
 def is_local(url: Url) -> bool:

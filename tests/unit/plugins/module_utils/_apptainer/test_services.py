@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.services import is_local, service_hazard
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.services import is_local, service_hazard, token_warnings
+from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import parse
 
 HTTP = "uses plain http, although the endpoint uses https"
@@ -45,3 +46,22 @@ def test_service_hazard(endpoint, insecure, service, hazard):
 ])  # fmt: skip
 def test_is_local(host, local):
     assert is_local(parse(f"https://{host}/x")) is local
+
+
+@pytest.mark.parametrize(("keyserver", "warned"), [
+    (Keyserver("http://keys.example.org"), True),
+    (Keyserver("hkp://keys.example.org"), True),
+    (Keyserver("https://127.0.0.1"), True),
+    (Keyserver("https://keys.example.org"), False),
+    (Keyserver("http://keys.example.org", external=True), False),
+    (Keyserver("http://keys.example.org", skip=True), False),
+    (Keyserver("ftp://keys.example.org"), False),
+])
+def test_token_warnings(keyserver, warned):
+    """What the files say is known without asking; once is enough."""
+    system = RemoteConfig("site", {"site": Remote("library.example.org", system=True, keyservers=(keyserver,)), "other": Remote("o.example.org")})
+    after = RemoteConfig("", {"site": Remote("library.example.org", system=True, token="t")})
+    warnings = token_warnings(RemoteConfig(), after, system)
+    assert bool(warnings) is warned
+    assert not warned or "and Apptainer sends the token there" in warnings[0]
+    assert token_warnings(after, after, system) == ()
