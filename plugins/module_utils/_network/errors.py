@@ -159,6 +159,8 @@ def _explain_tls(chain: List[BaseException], has_ca_path: bool) -> Optional[_Exp
             text = _NO_CODE if code is None else f"has a certificate that is not acceptable ({getattr(item, 'verify_message', '')}): replace it there"
             if has_ca_path and code in _MISSING_ISSUER:
                 return NetworkError, _STILL_UNKNOWN_CA, False
+            if has_ca_path and code is None:
+                return NetworkError, f"{_NO_CODE}, or the server does not send the intermediate certificate between the two", False
             return NetworkError, _CERTIFICATE.get(code or 0, text), False
         facts = reason + " " + re.sub(r"\W+", "_", str(item)).upper()  # Python 3.6 does not know OpenSSL 3's reasons, but has the text
         if isinstance(item, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "UNEXPECTED_EOF" in facts:
