@@ -484,3 +484,32 @@ def test_an_authority_in_the_systems_store_is_trusted_as_apptainer_does_it(log_i
 def test_an_authority_that_is_not_in_the_systems_store_is_not_trusted(log_in, registry, certificates, system_store):
     done = log_in(registry, python=system_store({BUNDLE: certificates.other_ca}), ca_path=None)
     assert "an authority that is not trusted here: set ca_path" in done.result["msg"]
+
+
+def test_a_right_login_where_anonymous_users_get_tokens_too(log_in, registry_token):
+    """As at Docker Hub: the tokens say for whom they are. Nobody shows a wrong password to find that out."""
+    registry_token.anonymous = True
+    done = log_in(registry_token)
+    assert done.result["verified"] is True, done.stdout
+    assert [(request.status, request.scheme, request.right) for request in registry_token.tokens] == [(200, "Basic", True), (200, "", False)]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["always the same token", "another token each time"])
+def test_a_token_service_that_gives_tokens_to_any_password(run_module, certificates, same):
+    """As that of Nexus does where anonymous users may pull: a wrong password looks like a right one, so neither is verified."""
+    asked = []
+
+    def answer(request):
+        asked.append((request.path.partition("?")[0], request.scheme))
+        if request.path.startswith("/token"):
+            return Answer.json({"token": f"DockerToken.{0 if same else len(asked)}"})
+        if request.scheme == "Bearer":
+            return Answer.json({})
+        return Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="https://localhost:{ports["https"]}/token",service="x"'})
+
+    with serve({"https": certificates.server}, answer, lambda *_: None) as ports:
+        args = {"uri": f"docker://localhost:{ports['https']}", "username": "alice", "password": WRONG, "ca_path": str(certificates.ca)}
+        done = run_module("apptainer_registry_login", args)
+    assert done.result["verified"] is None, done.stdout
+    assert any("issues tokens to everyone" in warning for warning in done.result["warnings"])
+    assert asked == [("/v2/", ""), ("/token", "Basic"), ("/v2/", "Bearer"), ("/token", "")] + ([] if same else [("/v2/", "Bearer")])
