@@ -26,7 +26,8 @@ options:
     description:
       - The CA certificates to trust, for servers whose certificate is issued by a private CA.
         The path is that of a file on the managed node, or of a directory that was prepared with C(openssl rehash).
-      - By default, the certificates that the Python library C(requests) trusts, or those in E(REQUESTS_CA_BUNDLE).
+      - By default, those in E(REQUESTS_CA_BUNDLE) or E(CURL_CA_BUNDLE) if one of these is set, otherwise those that Apptainer trusts (the system's
+        store, or E(SSL_CERT_FILE) and E(SSL_CERT_DIR)), and those of the Python library C(requests) only where the system has none.
     type: path
   client_cert:
     description:
@@ -37,7 +38,8 @@ options:
       - A file on the managed node with the key for O(client_cert).
     type: path
 notes:
-  - Proxies are taken from environment variables such as E(https_proxy) and E(no_proxy). Use the C(environment) keyword of the task to set them.
+  - Proxies are taken from the environment variables that Apptainer reads, E(HTTP_PROXY), E(HTTPS_PROXY) and E(NO_PROXY), also in lower case. Use
+    the C(environment) keyword of the task to set them. E(ALL_PROXY) and SOCKS proxies are not used. A loopback address is asked directly.
 requirements:
   - requests 2.20 or newer and jsonschema 2.6 or newer on the managed node, if servers are contacted
 """

@@ -53,6 +53,9 @@ OFFERS = [  # scenario, services that are demanded, what the refusal names (or n
     ("document-empty", ["library"], r"offers no library service \(it offers: nothing\)"),
     ("document-empty", ["keyserver"], "offers no keyserver service"),
     ("discovery-latin1", ["token"], "offers no token service"),
+    ("document-library-http", ["library"], "offers a library service at http://127.0.0.1:15001, which uses plain http, although the endpoint uses"),
+    ("document-loopback", ["library"], "offers a library service at https://127.0.0.1:15001, which is at a loopback or link-local address"),
+    ("document-http", ["token"], "offers a token service at http://localhost:.* uses plain http"),
     ("document-empty-uri", ["token"], "offers a token service, but its uri is empty"),
     ("document-ftp", ["token"], "offers a token service, but its uri is not an http or https address"),
     ("document-flat", ["library"], r'JSON of the wrong shape \(text at "tokenAPI"'),
@@ -181,3 +184,40 @@ def test_an_endpoint_to_be_removed_need_not_offer_anything(run, library, paths):
     paths["user"].write_text("Active: b\nRemotes: {a: {URI: a.example.org}, b: {URI: b.example.org}}\n")
     done = run({"name": "a", "state": "absent", "services": ALL, "verify": "always"})
     assert (done["changed"], done["verification"], seen(library)) == (True, [], [])
+
+
+@pytest.mark.parametrize("scenario", ["document-library-http", "document-loopback"])
+def test_a_service_that_is_not_demanded_and_leads_elsewhere_is_a_warning_and_a_finding(run, run_module, library, paths, scenario):
+    """In the module, in what verifies a fleet, and in what asks the servers of what is there."""
+    uri, where = library.url(scenario), "https" * (scenario == "document-loopback") or "http"
+    where = f"offers a library service at {where}://127.0.0.1:15001, which"
+    done = run({"name": "site", "uri": uri, "services": ["token"], "token": library.account.token})
+    assert done["changed"] and done["verified"] is True
+    found = [text for text in done["warnings"] if where in text]
+    assert ["Apptainer sends the token there" in text for text in found] == [True, False]
+
+    fleet = run_module("apptainer_verify", {"declarations": [{"remotes": [{"name": "site", "uri": uri}]}], "ca_path": str(library.ca)}).result
+    assert fleet["verified"] is True
+    assert [where in text for text in fleet["warnings"]] == [True]
+
+    info = run({"check": ["services"]}, "apptainer_remote_info")
+    (finding,) = [finding for finding in info["findings"] if finding["id"] == "insecure-service"]
+    assert (finding["severity"], finding["remote"], finding["path"]) == ("error", "site", str(paths["user"]))
+    assert where in finding["message"]
+    assert "insecure-service" not in [finding["id"] for finding in run({}, "apptainer_remote_info")["findings"]]
+
+
+@pytest.mark.parametrize("module", ["apptainer_remote", "apptainer_logins"])
+def test_a_token_goes_nowhere_in_clear_without_a_word(run, library, paths, module):
+    """What the global file says is known without asking any server; a second run stores nothing, and has nothing to say."""
+    paths["global"].write_text(
+        "Active: site\nRemotes:\n  site:\n    URI: library.example.org\n    System: true\n    Exclusive: false\n    Keyservers:\n"
+        "    - URI: http://keys.example.org\n      Skip: false\n      External: false\n      Insecure: false\n")
+    login = {"name": "site", "token": library.account.token}
+    args = {"verify": "never", **(login if module == "apptainer_remote" else {"remotes": [login]})}
+    words = ('endpoint "site": its keyserver http://keys.example.org uses plain http, although the endpoint uses https, and Apptainer sends the '
+             "token there; give the keyserver another uri, or do not log in")
+    assert words in run(args, module)["warnings"]
+    again = run(args, module)
+    assert not again["changed"] and words not in again["warnings"]
+    assert seen(library) == []

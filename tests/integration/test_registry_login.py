@@ -7,12 +7,18 @@
 import base64
 import contextlib
 import json
+import os
 import re
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from support import envs
 from support.files import snapshot
 from support.servers.python import Answer, serve
 from support.servers.recorded import account
@@ -451,3 +457,75 @@ def test_nothing_heavy_is_imported_where_nothing_is_proven(log_in, registry_basi
     for options, expected in (({"verify": "never"}, set()), ({}, set()), ({"state": "absent"}, set()), ({}, heavy)):
         assert log_in(registry_basic, env={"PYTHONPATH": tmp_path / "watch"}, **options).rc == 0
         assert heavy & set(modules.read_text().splitlines()) == expected
+
+
+@pytest.fixture
+def system_store(tmp_path):
+    """`system_store(files)` is an interpreter for a node whose certificate store holds these files alone; what makes that is seen by nobody else."""
+    place = next((path for path in ("/etc/ssl/certs", "/etc/pki/tls/certs") if Path(path).is_dir()), "/etc/ssl/certs")
+    command = ["unshare", "--mount", "--propagation", "private", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    if shutil.which("unshare") is None:
+        pytest.skip("unshare is not installed")
+    tried = subprocess.run([*command, "mount", "--bind", "/tmp", place], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"{' '.join(command)}: {(tried.stderr.strip() or 'failed').splitlines()[-1]}")
+
+    def make(files, python=None):
+        store = tmp_path / "store"
+        store.mkdir()
+        for name, source in files.items():
+            shutil.copy(source, store / name)
+        script = tmp_path / "python-with-store"
+        node = python or envs.Node(envs.core("running"), Path(sys.executable))
+        script.write_text(f"#!/bin/sh\nexec {' '.join(command)} sh -ec 'mount --bind {store} {place}; exec {node.python} \"$@\"' sh \"$@\"\n")
+        script.chmod(0o755)
+        return envs.Node(node.core, script)
+
+    return make
+
+
+BUNDLE = "ca-certificates.crt" if Path("/etc/ssl/certs").is_dir() else "ca-bundle.crt"
+
+
+@pytest.mark.parametrize("registry", ["basic"], indirect=True)
+@pytest.mark.parametrize("files", [{BUNDLE: True}, {BUNDLE: False, "site.crt": True}], ids=["in the bundle", "as a file of any name beside it"])
+def test_an_authority_in_the_systems_store_is_trusted_as_apptainer_does_it(log_in, registry, certificates, system_store, verify_node, files):
+    """Without any variable in the environment; requests is from pip, which brings a store of its own."""
+    store = {name: certificates.ca if right else certificates.other_ca for name, right in files.items()}
+    done = log_in(registry, python=system_store(store, verify_node), ca_path=None)
+    assert done.result["verified"] is True, done.stdout
+
+
+@pytest.mark.parametrize("registry", ["basic"], indirect=True)
+def test_an_authority_that_is_not_in_the_systems_store_is_not_trusted(log_in, registry, certificates, system_store):
+    done = log_in(registry, python=system_store({BUNDLE: certificates.other_ca}), ca_path=None)
+    assert "an authority that is not trusted here: set ca_path" in done.result["msg"]
+
+
+def test_a_right_login_where_anonymous_users_get_tokens_too(log_in, registry_token):
+    """As at Docker Hub: the tokens say for whom they are. Nobody shows a wrong password to find that out."""
+    registry_token.anonymous = True
+    done = log_in(registry_token)
+    assert done.result["verified"] is True, done.stdout
+    assert [(request.status, request.scheme, request.right) for request in registry_token.tokens] == [(200, "Basic", True), (200, "", False)]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["always the same token", "another token each time"])
+def test_a_token_service_that_gives_tokens_to_any_password(run_module, certificates, same):
+    """As that of Nexus does where anonymous users may pull: a wrong password looks like a right one, so neither is verified."""
+    asked = []
+
+    def answer(request):
+        asked.append((request.path.partition("?")[0], request.scheme))
+        if request.path.startswith("/token"):
+            return Answer.json({"token": f"DockerToken.{0 if same else len(asked)}"})
+        if request.scheme == "Bearer":
+            return Answer.json({})
+        return Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="https://localhost:{ports["https"]}/token",service="x"'})
+
+    with serve({"https": certificates.server}, answer, lambda *_: None) as ports:
+        args = {"uri": f"docker://localhost:{ports['https']}", "username": "alice", "password": WRONG, "ca_path": str(certificates.ca)}
+        done = run_module("apptainer_registry_login", args)
+    assert done.result["verified"] is None, done.stdout
+    assert any("issues tokens to everyone" in warning for warning in done.result["warnings"])
+    assert asked == [("/v2/", ""), ("/token", "Basic"), ("/v2/", "Bearer"), ("/token", "")] + ([] if same else [("/v2/", "Bearer")])

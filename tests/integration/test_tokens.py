@@ -145,7 +145,6 @@ REFUSALS = {
     "token-close": ("closed the connection without answering|causes a TLS error", True),
     "token-html": ("a web page, .*check the endpoint's tokenAPI uri", True),
     "token-json": ("something other than a token status", True),
-    "token-empty": ("something other than a token status", True),
     "token-shape": ("something other than a token status", True),
     "token-error": ("something other than a token status", True),
     "token-redirect-elsewhere": ("redirects to https://localhost:.*not sent there", True),

@@ -175,7 +175,8 @@ def echo(status: int) -> Callable[[Request], Reply]:
 
 def settle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what of the developer's environment would change how servers are asked, and nearly all pauses between attempts."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
+                 "NETRC"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr(_http, "_PAUSES", (0.0, 0.01))

@@ -38,6 +38,7 @@ _IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
 _MOUNTS = "/proc/self/mountinfo"
 _NOT_PERMITTED = "Run the task as root or as the owner (become_user)."
 _NOT_EVEN_ROOT = "Not even root may do this: on NFS, run the task as the owner (become_user); elsewhere, check lsattr flags and SELinux denials."
+_OF_USERS = (".apptainer", ".singularity")
 _ADVICE = {
     errno.ENOSPC: "Free some space, and run again.",
     errno.EDQUOT: "The disk quota is used up: free some space, and run again.",
@@ -318,6 +319,25 @@ def owner_of(path: str) -> int:
     return owner_of(os.path.dirname(path)) if status is None else status.st_uid
 
 
+def of_root_in_a_home(directory: str) -> Optional[int]:
+    """The uid of the owner of a home in which Apptainer's directory belongs to root, as it does after a `sudo apptainer`; else None."""
+    with contextlib.suppress(OSError):
+        owner = os.stat(os.path.dirname(directory)).st_uid
+        if os.path.basename(directory) in _OF_USERS and owner and not os.stat(directory).st_uid:
+            return owner
+    return None
+
+
+def _advice_on_home(path: str) -> str:
+    """What to do about a user's home that does not exist, or in which root has made Apptainer's directory; nothing, if it is something else."""
+    directory = path if os.path.basename(path) in _OF_USERS else os.path.dirname(path)
+    home = os.path.dirname(directory)
+    if os.path.basename(directory) in _OF_USERS and not os.path.lexists(home):
+        return f"The home {home} does not exist on this node. Create it, or run the task where it is."
+    owner = of_root_in_a_home(directory)
+    return "" if owner is None else f"{directory} belongs to root, perhaps after a sudo. Give it back as root: chown -R {owner} {directory}"
+
+
 @contextlib.contextmanager
 def _explained(path: str, action: str, outcome: str = "") -> Iterator[None]:
     """Turns what the system says into a StoreError."""
@@ -326,7 +346,7 @@ def _explained(path: str, action: str, outcome: str = "") -> Iterator[None]:
     except OSError as exc:
         advice = _ADVICE.get(exc.errno or 0, "Retry; if it persists, see the kernel logs of the node and of the file server.")
         if isinstance(exc, PermissionError):
-            advice = _NOT_PERMITTED if os.geteuid() else _NOT_EVEN_ROOT
+            advice = _advice_on_home(path) or (_NOT_PERMITTED if os.geteuid() else _NOT_EVEN_ROOT)
         raise StoreError(f"{path}: cannot {action}: {exc.strerror or exc}. {advice}{outcome}") from exc
 
 

@@ -11,9 +11,10 @@ Each rule names its source: a file of Apptainer, a recorded run (tests/golden) b
 
 import posixpath
 import re
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._apptainer.effective import effective, exclusives, same_name_does, shadows, sync, tears_table
+from .._apptainer.services import USED_SERVICES, service_hazard
 from .._errors import quoted
 from .._files.locations import DISCOVERY_CACHE
 from .._formats.remote_yaml_reader import Document
@@ -107,6 +108,32 @@ def findings(
         path = user_file.path if user is not None else system_file.path
         found.append(Finding("no-usable-default", "error", path, f"Apptainer refuses every command that needs an endpoint: {problem}"))
     return sorted(found, key=lambda finding: finding.severity != "error")
+
+
+def root_owned(directory: str, owner: Optional[int]) -> List[Finding]:
+    """A user's directory that belongs to root, though the home that it is in belongs to the uid `owner`; nothing, if that is None.
+
+    Source: `cmd/internal/cli/apptainer.go` handleConfDir and handleRemoteConf, which need to write there.
+    """
+    if owner is None:
+        return []
+    return [Finding("owner", "error", directory, f"it belongs to root, perhaps after a sudo, but the home that it is in to uid {owner}, whose "
+                                                 f"apptainer commands need to write there; give it back: chown -R {owner} {directory}")]
+
+
+def service_findings(system_path: str, user_path: str, config: RemoteConfig, services: Iterable[Mapping[str, Any]]) -> List[Finding]:
+    """What is dangerous about the services that the endpoints of the effective configuration lead to. `services` is what servers were asked."""
+    found: List[Finding] = []
+    for endpoint in services:
+        remote = config.remotes[endpoint["remote"]]
+        for service in endpoint["services"]:
+            hazard = service_hazard(remote.uri, remote.insecure, service["uri"])
+            if hazard and service["name"] in USED_SERVICES:
+                found.append(Finding(
+                    "insecure-service", "error", system_path if remote.system else user_path,
+                    f"the discovery document offers a {service['name']} service at {service['uri']}, which {hazard}; correct it in that document",
+                    endpoint["remote"]))
+    return found
 
 
 def _reading(file: ReadFile, flavor: str) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 
 from .._apptainer.effective import effective, exclusives, sync, tears_table
 from .._errors import ApptainerError
-from .._files.config_file import link_at, mode_of, owner_of, read, real_path
+from .._files.config_file import link_at, mode_of, of_root_in_a_home, owner_of, read, real_path
 from .._files.locations import DOCKER_CONFIG, cached_discoveries, docker_fallback
 from .._formats.docker_json import decode as decode_docker_config
 from .._formats.remote_yaml_reader import decode
@@ -24,7 +24,7 @@ from .._values.docker_config import DockerConfig, login_hosts
 from .._values.flavors import FLAVORS
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
-from .findings import ReadFile, findings
+from .findings import ReadFile, findings, root_owned, service_findings
 from .program import ProgramAnswer, Question
 
 AskServers = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
@@ -91,6 +91,11 @@ def inspect(
         result = result._replace(problem=f"this user's {user_path} is a symbolic link: too many levels of symbolic links")
     exclusive = exclusives(result.config.remotes)
     stored = stored_secrets(user, docker, system)
+    answers = ask_servers(result.config, stored) if ask_servers else {}
+    directory = os.path.dirname(user_path) if user_path and root == "/" else ""
+    found = root_owned(directory, of_root_in_a_home(directory))
+    found += findings(system_file, user_file, cached, flavor, auth_file, program)
+    found += service_findings(system_file.path, user_file.path or system_file.path, result.config, answers.get("services", ()))
     return dict({
         "global": dict(config_result(system), **_file_result(system_file)),
         "user": dict(config_result(user), **_file_result(user_file)),
@@ -98,9 +103,9 @@ def inspect(
         "logins": [login_result(login) for login in stored],
         "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=exclusive[0] if exclusive else None),
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
-                     for finding in findings(system_file, user_file, cached, flavor, auth_file, program)],
+                     for finding in sorted(found, key=lambda finding: finding.severity != "error")],
         "program": _program_result(program) if program else None,
-    }, **(ask_servers(result.config, stored) if ask_servers else {}))
+    }, **answers)
 
 
 def _question(user_file: ReadFile, system: RemoteConfig) -> Question:

@@ -7,15 +7,14 @@
 """Asking the servers of a whole configuration at once. What does not work is in the answer; nothing is raised but for wrong options."""
 
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import NetworkError
 from .._network.client import Client, HttpOptions
 from .._network.discovery import discover, own_keyserver
 from .._network.endpoints import service_statuses
 from .._network.keyservers import keyserver_problem
-from .._network.parallel import ask_all
-from .._network.verification import verify_claim
+from .._network.parallel import ServerMemory, account_of, ask_all, verify_and_remember
 from .._redaction import without_login
 from .._values.claims import EndpointToken, KeyserverLogin, RegistryLogin, Secret
 from .._values.remote_config import Keyserver, Remote, RemoteConfig
@@ -28,11 +27,15 @@ _Entry = Dict[str, Any]
 
 
 class _Question(NamedTuple):
-    """`ask` gives what a server's answer adds to `entry`; `failed` what a NetworkError adds."""
+    """`ask` gives what a server's answer adds to `entry`; `failed` what a NetworkError adds.
+
+    Of questions with the same `account`, a server and a credential, one is asked at a time.
+    """
 
     entry: _Entry
     ask: Callable[[Client], _Entry]
     failed: Callable[[NetworkError], _Entry]
+    account: Optional[Tuple[str, str]] = None
 
 
 class _UsedKeyserver(NamedTuple):
@@ -48,7 +51,8 @@ def ask_servers(topics: Sequence[str], config: RemoteConfig, stored: Sequence[Se
     """What servers say about a configuration and the stored logins.
 
     `topics`: `services` and `keyservers` are about the servers themselves; `tokens`, `keyservers` and `registries` about the logins.
-    All questions are asked in parallel, each for at most `options.timeout` seconds. Raises NetworkError for options that cannot be used.
+    All questions are asked in parallel, but for those with one credential at one server, each for at most `options.timeout` seconds; what is
+    the same is asked once. Raises NetworkError for options that cannot be used.
     """
     questions = {"logins": [_login_question(login) for login in stored if _TOPIC_OF_LOGIN[type(login)] in topics]}
     if "services" in topics:
@@ -64,7 +68,8 @@ def ask_servers(topics: Sequence[str], config: RemoteConfig, stored: Sequence[Se
 
 def _entries(questions: Sequence[_Question], options: HttpOptions) -> List[_Entry]:
     """The entries with what was answered, in order."""
-    outcomes = ask_all([question.ask for question in questions], options)
+    accounts = [question.account or number for number, question in enumerate(questions)]
+    outcomes = ask_all([question.ask for question in questions], options, ServerMemory().responses, groups=accounts)
     return [dict(question.entry, **(question.failed(outcome) if isinstance(outcome, NetworkError) else outcome))
             for question, outcome in zip(questions, outcomes)]
 
@@ -73,8 +78,9 @@ def _login_question(login: Secret) -> _Question:
     """Whether the server accepts a login."""
     return _Question(
         login_result(login),
-        lambda client: dict(verify_claim(login, client)._asdict()),
-        lambda error: {"verified": False, "reason": str(error)})
+        lambda client: dict(verify_and_remember(login, client)._asdict()),
+        lambda error: {"verified": False, "reason": str(error)},
+        account_of(login))
 
 
 def _services_question(name: str, remote: Remote) -> _Question:
@@ -85,7 +91,7 @@ def _services_question(name: str, remote: Remote) -> _Question:
         services = discover(client, remote.uri, remote.insecure)
         # a little less than the time left, so that a silent service is named in the answer and does not end the whole question
         left = 0.9 * (client.options.timeout - (time.monotonic() - begin))
-        with Client(client.options._replace(timeout=max(0.1, round(left, 1)))) as hurried:
+        with client.hurried(max(0.1, round(left, 1))) as hurried:
             return {"services": [dict(status._asdict()) for status in service_statuses(services, hurried)]}
 
     return _Question({"remote": name, "error": None, "services": []}, ask, lambda error: {"error": str(error)})
@@ -105,11 +111,24 @@ def _keyserver_question(used: _UsedKeyserver, logins: Sequence[KeyserverLogin], 
 
     def ask(client: Client) -> _Entry:
         keyserver = used.keyserver or Keyserver(own_keyserver(client, used.remote.uri, used.remote.insecure, flavor))
-        error = keyserver_problem(keyserver.uri, keyserver.insecure, _authorization(used.remote, keyserver, logins), client)
+        authorization = _authorization(used.remote, keyserver, logins)
+        identity = keyserver_identity(keyserver.uri)
+        if identity and client.has_rejected(f"//{identity[1]}", authorization):
+            authorization = ""  # the login's own entry says so; here it is the keyserver that counts
+        error = keyserver_problem(keyserver.uri, keyserver.insecure, authorization, client)
+        if error:
+            client.remember_rejection()
         return {"uri": without_login(keyserver.uri), "error": error}
 
     uri = without_login(used.keyserver.uri) if used.keyserver else None
-    return _Question({"remote": used.name, "uri": uri, "error": None}, ask, lambda error: {"error": str(error)})
+    return _Question({"remote": used.name, "uri": uri, "error": None}, ask, lambda error: {"error": str(error)}, _account(used, logins))
+
+
+def _account(used: _UsedKeyserver, logins: Sequence[KeyserverLogin]) -> Optional[Tuple[str, str]]:
+    """Who is asked with which credential, as far as it is known before the endpoint is asked."""
+    if used.keyserver is None:
+        return account_of(EndpointToken(used.name, used.remote.uri, used.remote.insecure, used.remote.token))
+    return account_of(KeyserverLogin(used.keyserver.uri, _authorization(used.remote, used.keyserver, logins)))
 
 
 def _authorization(remote: Remote, keyserver: Keyserver, logins: Sequence[KeyserverLogin]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from .._apptainer.effective import endpoint_tokens, sync
+from .._apptainer.services import token_warnings
 from .._errors import ApptainerError, quoted
 from .._rules.endpoints import WantedKeyserver, WantedRemote, converge, unplaced_endpoints
 from .._values.claims import Claim, EndpointServices
@@ -87,7 +88,7 @@ def _converge(module: AnsibleModule, entries: Sequence[Dict[str, Any]], **whole_
     def plan(values: Sequence[RemoteConfig], _failed: Sequence[Claim]) -> Plan:
         desired = converge(
             values[0], wanted, system, system_known=system_known, check_mode=module.check_mode, flavor=module.params["flavor"], **whole_list)
-        return Plan([desired.config], desired.warnings)
+        return Plan([desired.config], (*desired.warnings, *token_warnings(values[0], desired.config, system or RemoteConfig())))
 
     def claims(config: RemoteConfig, as_stored: bool = False) -> List[Claim]:
         """What the file says of the declared endpoints that a server could confirm: the demanded services, and the tokens."""

@@ -211,7 +211,7 @@ def _asked_of_servers(module: AnsibleModule, gathered: _Gathered) -> List[NamedV
     verdicts.update(verify_all([item for item in gathered.tokens if item.name not in failed], options, memory))
     verdicts.update((item, Verdict(None, _TOKEN_NOT_SENT)) for item in gathered.tokens if item.name in failed)
     names = _names([*claims, *gathered.tokens], gathered.endpoints)
-    return built_in + [NamedVerdict(names[item], verdict.verified, verdict.reason) for item, verdict in verdicts.items()]
+    return built_in + [NamedVerdict(names[item], verdict.verified, verdict.reason, warning=verdict.warning) for item, verdict in verdicts.items()]
 
 
 def _names(claims: Iterable[Claim], endpoints: Mapping[str, _Endpoint]) -> Dict[Claim, str]:

@@ -12,6 +12,7 @@ from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, S
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._apptainer.services import token_warnings
 from .._errors import ApptainerError, quoted
 from .._files.config_file import read, real_path
 from .._files.locations import DOCKER_CONFIG, docker_fallback
@@ -189,6 +190,7 @@ class _Account:
             before, self._system, tokens=logins.tokens, keyservers=logins.keyservers, registries=logins.registries, prune=logins.prune,
             system_known=self._system_known, with_credentials=self._listed_in_config, check_mode=self.module.check_mode,
             flavor=self.module.params["flavor"], docker_path=self._auth_file)
+        warnings += token_warnings(before.remotes, after.remotes, self._system)
         if self._listed_in_config and not before.docker.has_data and after.docker.has_data:
             warnings += self._hidden_logins(after.docker)
         return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)

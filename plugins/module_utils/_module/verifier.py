@@ -30,12 +30,13 @@ _NO_ENDPOINT_YET = "not verified, because its endpoint does not exist yet"
 
 
 class NamedVerdict(NamedTuple):
-    """What a result shows about one thing. `counts` is false if there was nothing to ask about it."""
+    """What a result shows about one thing. `counts` is false if there was nothing to ask about it; `warning` is to be said in any case."""
 
     name: str
     verified: Optional[bool]
     reason: str
     counts: bool = True
+    warning: str = ""
 
 
 class Verification(NamedTuple):
@@ -50,8 +51,9 @@ class Verification(NamedTuple):
 
     @property
     def warnings(self) -> Tuple[str, ...]:
-        """What was asked and verifies nothing, a sentence each."""
-        return tuple(f"{item.name}: {item.reason}" for item in self.named if item.verified is None and item.counts)
+        """What was asked and verifies nothing, and what is dangerous although it is verified; a sentence each."""
+        unverified = [f"{item.name}: {item.reason}" for item in self.named if item.verified is None and item.counts]
+        return (*unverified, *(f"{item.name}: {item.warning}" for item in self.named if item.warning and item.verified is not False))
 
     @property
     def result(self) -> Dict[str, Any]:
@@ -90,7 +92,7 @@ def verify_declared(module: AnsibleModule, declared: Sequence[Claim], stored: Co
     for item in declared:
         name = claim_name(item)
         if item in answered:
-            verdict = NamedVerdict(name, verdicts[item].verified, verdicts[item].reason)
+            verdict = NamedVerdict(name, verdicts[item].verified, verdicts[item].reason, warning=verdicts[item].warning)
         else:
             verdict = NamedVerdict(name, None, _NO_ENDPOINT_YET if item in due else _WHY_NOT_ASKED[when], counts=False)
         if name not in named or named[name].verified is not False:  # of several by one name, the one that failed

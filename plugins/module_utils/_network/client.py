@@ -20,21 +20,37 @@ import re
 import socket
 import ssl
 import stat
+import threading
 import time
 import traceback
 import zlib
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from .._errors import NetworkError, quoted
 from .._values.claims import basic
-from .addresses import has_host, parts_of, quoted_without_login, redirected
-from .errors import DeadlineError, ElsewhereError, explain, server_of, timed_out
+from .addresses import parts_of, quoted_without_login, redirected
+from .errors import (
+    DeadlineError,
+    ElsewhereError,
+    asked_proxy,
+    asked_through,
+    explain,
+    is_behind_proxy,
+    refused_by_proxy,
+    server_of,
+    status_text,
+    timed_out,
+)
+from .proxies import proxy_for
 from .threads import run_all
+from .trust import bundle_of_environment, system_authorities, trust
 
 try:
     import requests
+    import requests.adapters
     import urllib3
+    import urllib3.util.ssl_
 except ImportError:
     HAS_REQUESTS = False
     REQUESTS_IMPORT_ERROR: Optional[str] = traceback.format_exc()
@@ -45,8 +61,6 @@ else:
 VERSION = "0.1.0"  # as in galaxy.yml
 AGENT = f"hpc.apptainer/{VERSION} (Ansible collection)"
 
-KnownResponses = Dict[Tuple[str, bool, bool], "Response"]  # what was answered, by the arguments of Client.get() without a credential
-
 _LARGEST = 1 << 20  # bytes of a body; a discovery document has a few hundred
 _PIECE = 1 << 14
 _MOST_REDIRECTS = 5
@@ -54,6 +68,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _BUSY = (502, 503, 504)
 _SOON_CONNECTED = 3.0  # seconds
 _PAUSES = (0.1, 0.4)  # seconds before a second and a third attempt
+_SHARE_OF_PROXY = 0.8  # of the time left, so that it shows before its end whether it is the proxy that is silent
+_BY_ADAPTER = "/"  # a directory that exists; requests wants a path where nothing but the adapter's context shall count
 _HEADER = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,40}\Z")
 
@@ -70,7 +86,7 @@ class HttpOptions(NamedTuple):
 
 def check_options(options: HttpOptions) -> None:
     """Raises NetworkError if a file cannot be used that an option names, or the environment in place of `ca_path`."""
-    bundle = "" if options.ca_path else os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
+    bundle = "" if options.ca_path else bundle_of_environment(os.environ)
     problem = _problem_with_files(options.ca_path, bundle if options.validate_certs else "", options.client_cert, options.client_key)
     if problem:
         raise NetworkError(problem)
@@ -127,6 +143,25 @@ class Response(NamedTuple):
         return f"Response(server={server_of(self.url)!r}, status={self.status!r})"
 
 
+_Question = Tuple[str, str, bool, bool]  # the arguments of Client.get()
+
+
+class KnownResponses(Dict[_Question, Tuple[Union[Response, NetworkError], bool]]):
+    """What clients that share it have asked, each question once: its answer or error, and whether the server was reached.
+
+    `rejected` has the status with which a server rejected a credential, by server and Authorization header.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rejected: Dict[Tuple[str, str], int] = {}
+        self._locks: Dict[Tuple[str, str, bool], threading.Lock] = {}
+
+    def lock(self, question: _Question) -> threading.Lock:
+        """What whoever asks holds meanwhile, so that the others wait for the answer."""
+        return self._locks.setdefault(question[:3], threading.Lock())
+
+
 class _Attempt(NamedTuple):
     """The outcome of one attempt: an answer, where it redirects to, or an error; and whether another attempt may do better."""
 
@@ -140,7 +175,8 @@ class Client:
     """Asks servers. A context manager; may be used without requests until the first `get`.
 
     `asking` names the server that is being asked; `reached` is false if the last one asked gave no answer; `refused` is true once one
-    answered 401 or 403 to a credential. Clients that share `known` do not ask again, without a credential, what one of them asked.
+    answered 401 or 403 to a credential. Clients that share `known` do not ask again what one of them asked, nor send a credential to a server that
+    has rejected it.
     Raises NetworkError if a file that an option names cannot be used.
     """
 
@@ -151,6 +187,8 @@ class Client:
         self.reached = True
         self.refused = False
         self._known = known
+        self._refusals: Dict[Tuple[str, str], int] = {}
+        self._behind_proxy = False  # whether the proxy has made a connection: then it is the server that is late
         # By whether certificates are validated: requests before 2.32 may reuse a connection that was not (CVE-2024-35195).
         self._sessions: Dict[bool, "requests.Session"] = {}
 
@@ -170,18 +208,51 @@ class Client:
         Raises NetworkError.
         """
         validate = self.options.validate_certs if validate_certs is None else validate_certs
-        question = (url, validate, same_server)
-        if self._known is not None and not authorization and question in self._known:
-            return self._known[question]
-        outcome = run_all([lambda: self._follow(url, authorization, validate, same_server)], self.options.timeout)[0]
-        if isinstance(outcome, DeadlineError):
-            outcome = timed_out(self.asking, self.options.timeout)
+        question = (url, authorization, validate, same_server)
+        outcome = self._ask(question) if self._known is None else self._ask_once(question, self._known)
         if isinstance(outcome, NetworkError):
             raise outcome
-        if self._known is not None and not authorization:
-            self._known[question] = outcome
-        self.refused = self.refused or (bool(authorization) and outcome.status in (401, 403))
+        if authorization and outcome.status in (401, 403):
+            self.refused = True
+            self._refusals[_place(url), authorization] = outcome.status
         return outcome
+
+    def remember_rejection(self) -> None:
+        """The credential that was sent is wrong: clients that share what they know do not send it again to the servers that refused it."""
+        if self._known is not None:
+            self._known.rejected.update(self._refusals)
+
+    def has_rejected(self, url: str, authorization: str) -> bool:
+        """Whether this server is known to have rejected this credential."""
+        return self._known is not None and (_place(url), authorization) in self._known.rejected
+
+    def hurried(self, timeout: float) -> "Client":
+        """Another client that shares what this one knows, with a timeout of its own."""
+        return Client(self.options._replace(timeout=timeout), self._known)
+
+    def _ask_once(self, question: _Question, known: KnownResponses) -> Union[Response, NetworkError]:
+        url, authorization, validate, same_server = question
+        status = known.rejected.get((_place(url), authorization), 0)
+        if status:
+            return NetworkError(f"{server_of(url)} has rejected this login already ({status_text(status)}), so it was not sent again: check it")
+        self.asking = server_of(url)
+        lock = known.lock(question)
+        if not lock.acquire(timeout=self.options.timeout):
+            return timed_out(self.asking, self.options.timeout)
+        try:
+            if question not in known:
+                outcome = self._ask(question)
+                known[question] = outcome, self.reached
+                if isinstance(outcome, Response) and _place(outcome.url) == _place(url):  # then it is the same for both
+                    known[url, authorization, validate, not same_server] = outcome, self.reached
+            outcome, self.reached = known[question]
+        finally:
+            lock.release()
+        return type(outcome)(str(outcome)) if isinstance(outcome, NetworkError) else outcome
+
+    def _ask(self, question: _Question) -> Union[Response, NetworkError]:
+        outcome = run_all([lambda: self._follow(*question)], self.options.timeout)[0]
+        return timed_out(self.asking, self.options.timeout) if isinstance(outcome, DeadlineError) else outcome
 
     def _follow(self, url: str, authorization: str, validate: bool, same_server: bool) -> Response:
         deadline = time.monotonic() + self.options.timeout
@@ -193,6 +264,7 @@ class Client:
         if not _HEADER.match(authorization):
             raise NetworkError(f"{server_of(url)} was not asked: the credential has a line break or another control character in it; correct it")
         for hop in range(_MOST_REDIRECTS + 1):
+            self._behind_proxy = False
             outcome = self._with_retries(parts, authorization, validate, deadline)
             if outcome.error and hop:
                 raise NetworkError(f"{server_of(url)} redirects, and {outcome.error}")
@@ -221,30 +293,72 @@ class Client:
         self.reached = False
         options = self.options
         cert = (options.client_cert, options.client_key) if options.client_cert and options.client_key else options.client_cert
-        proxy = _proxy(url)
+        proxy = proxy_for(url, os.environ)
         left = max(0.004, deadline - time.monotonic())  # more than nothing, which would be an error of its own
+        if proxy:
+            left *= _SHARE_OF_PROXY
+            self.asking = asked_through(url, proxy) if self._behind_proxy else asked_proxy(url, proxy)
         try:
             session = self._session(validate)
-            with session.get(url, auth=_Authorization(authorization), verify=validate and (options.ca_path or True), cert=cert,
+            with session.get(url, auth=_Authorization(authorization), verify=validate and self._verify(), cert=cert,
+                             proxies={urlsplit(url).scheme: proxy.url} if proxy else {},
                              timeout=(min(left, connecting), left), allow_redirects=False, stream=True) as response:
+                if proxy and response.status_code == 407:
+                    return _Attempt(error=NetworkError(f"{asked_proxy(url, proxy)} {refused_by_proxy(proxy)}"))
                 outcome = _read_response(response, deadline)
                 self.reached = True
                 return outcome
         except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError, zlib.error) as error:
-            problem, again = explain(error, url, proxy, options.timeout)
+            self._behind_proxy = self._behind_proxy or is_behind_proxy(error)
+            problem, again = explain(error, url, proxy, options.timeout, bool(options.ca_path), self._behind_proxy)
             return _Attempt(error=problem, again=again)
+
+    def _verify(self) -> Union[str, bool]:
+        """What requests shall verify certificates with: a path, the authorities of our adapter, or its own ones."""
+        return self.options.ca_path or bundle_of_environment(os.environ) or (_BY_ADAPTER if system_authorities(os.environ) else True)
 
     def _session(self, validate: bool) -> "requests.Session":
         """A session that keeps no cookies and asks for no compression."""
         if validate not in self._sessions:
             urllib3.disable_warnings()  # validate_certs: false was the user's choice, and a module has nobody to warn on stderr
             session = requests.Session()
+            session.trust_env = False  # what it would read of the environment is read here, as Go does it
+            if validate and self._verify() == _BY_ADAPTER:
+                session.mount("https://", _adapter(system_authorities(os.environ)))
             session.headers.update({"User-Agent": AGENT, "Accept": "application/json, */*", "Accept-Encoding": "identity"})
             session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
             # Even if told not to follow redirects, requests would prepare the next request, and read all of the answer for that.
             session.get_redirect_target = _no_redirect  # type: ignore[assignment, method-assign]
             self._sessions[validate] = session
         return self._sessions[validate]
+
+
+def _adapter(certificates: Sequence[str]) -> "requests.adapters.HTTPAdapter":
+    """What makes connections to servers with certificates of these authorities, and no others."""
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        """As that of requests, but for the context."""
+
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, **dict(options, ssl_context=context))
+
+        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+            return super().proxy_manager_for(*args, **dict(options, ssl_context=context))
+
+        def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+            conn.ca_certs = conn.ca_cert_dir = None
+
+    context = urllib3.util.ssl_.create_urllib3_context()
+    trust(context, certificates)
+    return Adapter()
+
+
+def _place(url: str) -> str:
+    """The server of a URL, as `host:8443`, whatever its scheme; empty if it has none."""
+    with contextlib.suppress(ValueError):
+        return urlsplit(url).netloc.rpartition("@")[2].lower()
+    return ""
 
 
 def _no_redirect(_response: "requests.Response") -> None:
@@ -296,16 +410,3 @@ def _pieces(response: "requests.Response") -> Iterator[bytes]:
         if not piece:
             return
         yield piece
-
-
-def _proxy(url: str) -> str:
-    """The proxy that the environment names for a URL, as `http://host:3128`, or nothing. Raises NetworkError for what requests fails on."""
-    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, None))
-    if not proxy:
-        return ""
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    with contextlib.suppress(ValueError):
-        if has_host(urlsplit(proxy)):
-            return server_of(proxy)
-    raise NetworkError(f"{server_of(url)} was not asked: the proxy set for it in the environment is not valid; write it like "
-                       "http://host.example.org:3128")

@@ -24,7 +24,8 @@ from .._values.uri import (
     requested_url,
 )
 from .client import Client, Response
-from .errors import status_text
+from .errors import NotTlsError, status_text
+from .verdict import status_advice
 
 try:
     import jsonschema
@@ -84,8 +85,16 @@ def discover(client: Client, uri: str, insecure: bool) -> Services:
         raise NetworkError(f"Apptainer cannot look for services at the endpoint uri {quoted(without_login(uri))}; write it like "
                            "library.example.org, or with a port like //library.example.org:8443")
     url = requested_url(uri, insecure) + DOCUMENT
-    answer = client.get(url)
     shown_url = without_login(url)
+    problem = ""
+    try:
+        answer = client.get(url)
+    except NotTlsError as error:
+        if insecure or "does not speak TLS" not in str(error):
+            raise
+        problem = str(error)
+    if problem:
+        raise NetworkError(f"{problem}. If the endpoint is served by plain http, write its uri with http:// and set insecure: true")
     if answer.status != 200:
         raise NetworkError(f"{shown_url} answers {status_text(answer.status)}{_advice(answer.status)}")
     try:
@@ -111,11 +120,7 @@ def _advice(status: int) -> str:
         return ", so there is probably no library endpoint at this address: check uri"
     if status in (401, 403):
         return ", but Apptainer reads the discovery document without logging in: make it readable without a login"
-    if status == 429:
-        return ": it is rate limiting; try again later"
-    if status >= 500:
-        return ": server error; see its log"
-    return " instead of a discovery document: check uri"
+    return status_advice(status) or " instead of a discovery document: check uri"
 
 
 def _problem(document: Any) -> str:

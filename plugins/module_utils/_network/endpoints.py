@@ -7,8 +7,9 @@
 """Whether endpoints offer what they should, and whether their token services accept tokens."""
 
 import contextlib
-from typing import Callable, List, Mapping, NamedTuple, Optional
+from typing import Callable, Collection, List, Mapping, NamedTuple, Optional, Tuple, Union
 
+from .._apptainer.services import USED_SERVICES, service_hazard
 from .._errors import NetworkError
 from .._redaction import without_login
 from .._values.claims import EndpointServices, EndpointToken
@@ -16,8 +17,9 @@ from .._values.uri import hardcoded_keyserver
 from .client import Client, Response
 from .discovery import Services, discover, is_web_page, read_json, service_uri
 from .errors import DeadlineError, ElsewhereError, status_text, timed_out
+from .keyservers import keyserver_problem
 from .threads import run_all
-from .verdict import Verdict
+from .verdict import Verdict, with_warning
 
 _MOST_SERVICES = 32
 _LONGEST_VERSION = 100  # characters
@@ -44,27 +46,58 @@ def verify_services(claim: EndpointServices, client: Client) -> Verdict:
         return Verdict(False, f"Apptainer has no library at {uri}, whatever that server answers (this is fixed in Apptainer); use another endpoint")
     fixed = ("keyserver",) if is_fixed else ()
     to_ask = [name for name in claim.services if name not in fixed]
+    warning = ""
     if to_ask or not claim.services:
         services = discover(client, claim.uri, claim.insecure)
         for name in to_ask:
             service_uri(services, name)
+        refused, warned = _hazards(services, claim, to_ask)
+        if refused:
+            return Verdict(False, f"{'; '.join(refused)}: correct that in the document")
+        warning = "; ".join(warned)
     if not claim.services:
-        return Verdict(True, f"{uri} has a discovery document")
-    return Verdict(True, f"{uri} offers the required services ({', '.join(claim.services)})")
+        return with_warning(Verdict(True, f"{uri} has a discovery document"), warning)
+    return with_warning(Verdict(True, f"{uri} offers the required services ({', '.join(claim.services)})"), warning)
+
+
+def _hazards(services: Services, endpoint: Union[EndpointServices, EndpointToken], demanded: Collection[str]) -> Tuple[List[str], List[str]]:
+    """What is dangerous about the demanded services of an endpoint, and about the others that Apptainer uses."""
+    refused: List[str] = []
+    warned: List[str] = []
+    for name in USED_SERVICES:
+        uri = services.uris.get(name, "")
+        hazard = service_hazard(endpoint.uri, endpoint.insecure, uri)
+        if hazard:
+            text = f"{services.url} offers a {name} service at {without_login(uri)}, which {hazard}"
+            (refused if name in demanded else warned).append(text)
+    return refused, warned
 
 
 def verify_token(claim: EndpointToken, client: Client) -> Verdict:
     """By the token service that the endpoint names. Raises NetworkError.
 
     Apptainer (`internal/pkg/util/auth/token.go`) takes any 200 for a yes. Here it must be JSON without an error, as real services answer
-    unknown addresses with 200 and a web page; and a request without a token must not get the same answer.
+    unknown addresses with 200 and a web page; and a request without a token must not get the same answer. An answer without content, as
+    Singularity Registry Server gives it, says less: it counts only if others are refused.
     """
-    url = f"{service_uri(discover(client, claim.uri, claim.insecure), 'token')}/v1/token-status"
+    services = discover(client, claim.uri, claim.insecure)
+    url = f"{service_uri(services, 'token')}/v1/token-status"
     subject = f"the token service {without_login(url)}"
     if url.lower().startswith("http:") and not claim.insecure:
         return Verdict(False, f"{subject} uses plain http, so the token was not sent: give the service an https uri (tokenAPI in the endpoint's "
                               "discovery document), or use verify: never")
+    hazard = service_hazard(claim.uri, claim.insecure, services.uris["token"])
+    if hazard:
+        return Verdict(False, f"{subject} {hazard}, so the token was not sent: correct tokenAPI in the endpoint's discovery document")
+    warned = _hazards(services, claim, ("token",))[1]  # Apptainer sends the token to these, too
+    return with_warning(_verdict_on_token(claim, url, subject, client), "; ".join(f"{text}, and Apptainer sends the token there" for text in warned))
+
+
+def _verdict_on_token(claim: EndpointToken, url: str, subject: str, client: Client) -> Verdict:
+    """From what the token service answers at `url`."""
     answer = client.get(url, f"Bearer {claim.token}")
+    if answer.status == 200 and not answer.body.strip() and not is_web_page(answer):
+        return _verdict_without_content(subject, url, client)
     if _confirms(answer):
         with contextlib.suppress(ElsewhereError):  # to be redirected to another server, to log in there, is no confirmation
             if _confirms(client.get(url, same_server=True)):
@@ -75,6 +108,18 @@ def verify_token(claim: EndpointToken, client: Client) -> Verdict:
         return Verdict(False, f"{subject} answers with {content}, so it is not a token service; check the endpoint's tokenAPI uri")
     unknown = "server error, so the token could not be verified; see its log" if answer.status >= 500 else "the token is not accepted; check it"
     return Verdict(False, f"{subject} answers {status_text(answer.status)}: {_TOKEN_ANSWERS.get(answer.status, unknown)}")
+
+
+def _verdict_without_content(subject: str, url: str, client: Client) -> Verdict:
+    """For a token that a service answers with 200 and nothing else: from what it answers to whoever shows no token."""
+    refused = True  # also by being sent to another server, to log in there
+    with contextlib.suppress(ElsewhereError):
+        status = client.get(url, same_server=True).status
+        refused = 400 <= status < 500 and status != 429
+    if refused:
+        return Verdict(True, f"{subject} accepts the token")
+    return Verdict(None, f"{subject} answers without content, and does not refuse requests without a token either, "
+                         "so the token could not be verified")
 
 
 def _confirms(answer: Response) -> bool:
@@ -103,7 +148,9 @@ def service_statuses(services: Services, client: Client) -> List[ServiceStatus]:
     """
     names = sorted(services.uris)[:_MOST_SERVICES]
 
-    def check(name: str) -> Callable[[], str]:
+    def check(name: str) -> Callable[[], Optional[str]]:
+        if name == "keyserver":
+            return lambda: _version_of_keyserver(service_uri(services, name), client)
         return lambda: _version(service_uri(services, name), client)
 
     statuses = []
@@ -111,8 +158,18 @@ def service_statuses(services: Services, client: Client) -> List[ServiceStatus]:
         error = str(outcome) if isinstance(outcome, NetworkError) else None
         if isinstance(outcome, DeadlineError):
             error = str(timed_out(f"the {name} service", client.options.timeout))
-        statuses.append(ServiceStatus(name, without_login(services.uris[name]), None if error else str(outcome), error))
+        statuses.append(ServiceStatus(name, without_login(services.uris[name]), None if isinstance(outcome, NetworkError) else outcome, error))
     return statuses
+
+
+def _version_of_keyserver(uri: str, client: Client) -> Optional[str]:
+    """The version of a keyserver, None if it has none, as HKP servers, of which Apptainer says N/A. Raises NetworkError if it is no keyserver."""
+    try:
+        return _version(uri, client)
+    except NetworkError as error:
+        if client.reached and keyserver_problem(uri, False, "", client) is None:
+            return None
+        raise error
 
 
 def _version(uri: str, client: Client) -> str:
@@ -124,7 +181,8 @@ def _version(uri: str, client: Client) -> str:
         document = read_json(answer)
     except ValueError:
         document = None
-    data = document.get("data") if isinstance(document, dict) else None
+    # Singularity Registry Server has the version at the top level
+    data = document.get("data", document) if isinstance(document, dict) else None
     version = data.get("version") if isinstance(data, dict) else None
     if not isinstance(version, str) or not version:
         raise NetworkError(f"{url} answers with something other than a version")

@@ -13,16 +13,20 @@ import re
 import socket
 import ssl
 import zlib
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .._errors import NetworkError
 
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
+_IN_TLS = re.compile(r"\b(?:handshake|read|write) operation timed out")  # `_ssl.c` of Python; of a plain socket it is "timed out"
 _TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
 
 # By the verify code of OpenSSL (x509_vfy.h).
 _UNKNOWN_CA = "has a certificate from an authority that is not trusted here: set ca_path to the CA's certificate"
+_STILL_UNKNOWN_CA = (f"{_UNKNOWN_CA}. If it is that already, the server does not send the intermediate certificate between the two: "
+                     "add that there, or to ca_path")
+_MISSING_ISSUER = (2, 20, 21)
 _OTHER_NAME = "has a certificate for another host name: use a name that is in it, or correct the certificate"
 _CERTIFICATE = {
     2: _UNKNOWN_CA, 18: _UNKNOWN_CA, 19: _UNKNOWN_CA, 20: _UNKNOWN_CA, 21: _UNKNOWN_CA, 62: _OTHER_NAME, 64: _OTHER_NAME,
@@ -41,6 +45,18 @@ _TLS = (
      "refuses the TLS handshake: it shares no cipher with this machine, or requires a client certificate (client_cert)"),
     (re.compile(r"PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL"), "shares no TLS version with this machine: enable TLS 1.2 or newer there"),
 )
+
+
+class Proxy(NamedTuple):
+    """A proxy that the environment names in `variable`. `url` may hold a login; `shown` is for messages, as `http://host:3128`."""
+
+    url: str
+    shown: str
+    variable: str
+    has_login: bool
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.shown!r})"
 
 
 class NotTlsError(NetworkError):
@@ -85,24 +101,53 @@ def _chain(error: BaseException) -> List[BaseException]:
     return chain
 
 
-def explain(error: BaseException, url: str, proxy: str, timeout: float) -> Tuple[NetworkError, bool]:
-    """What went wrong in asking `url`, through `proxy` if there is one, and whether another attempt may do better."""
+def asked_proxy(url: str, proxy: Proxy) -> str:
+    """A proxy as the subject of a message about asking `url`."""
+    return f"the proxy {proxy.shown} (set in the environment for {server_of(url)})"
+
+
+def asked_through(url: str, proxy: Proxy) -> str:
+    """A server behind a proxy as the subject of a message."""
+    return f"{server_of(url)} (asked through the proxy {proxy.shown})"
+
+
+def refused_by_proxy(proxy: Proxy) -> str:
+    """What 407 from a proxy means, as the rest of a sentence."""
+    if proxy.has_login:
+        return f"rejects the login that {proxy.variable} holds ({status_text(407)}): check user name and password in it"
+    return (f"requires a login ({status_text(407)}), and {proxy.variable} holds none: write it like "
+            "http://user:password@host.example.org:3128")
+
+
+def is_behind_proxy(error: BaseException) -> bool:
+    """Whether a proxy had connected to the server when this happened: there was TLS."""
+    return any(isinstance(item, ssl.SSLError) or _IN_TLS.search(str(item)) for item in _chain(error))
+
+
+def explain(error: BaseException, url: str, proxy: Optional[Proxy], timeout: float, has_ca_path: bool = False,
+            behind_proxy: bool = False) -> Tuple[NetworkError, bool]:
+    """What went wrong in asking `url`, through `proxy` if there is one, and whether another attempt may do better.
+
+    A proxy that does not answer is told apart from the server behind it: nobody answers before there is TLS with the server, but the proxy.
+    `behind_proxy`: an earlier attempt got that far.
+    """
     chain = _chain(error)
     subject = server_of(url)
-    if proxy and any(type(item).__name__ == "ProxyError" for item in chain):
-        subject = f"the proxy {proxy} (set in the environment for {subject})"
+    is_late = any(isinstance(item, (socket.timeout, TimeoutError)) for item in chain)
+    if proxy and (any(type(item).__name__ == "ProxyError" for item in chain) or (is_late and not behind_proxy)):
+        subject = asked_proxy(url, proxy)
     elif proxy:
-        subject = f"{subject} (asked through the proxy {proxy})"
-    if any(isinstance(item, (socket.timeout, TimeoutError)) for item in chain):
+        subject = asked_through(url, proxy)
+    if is_late:
         return timed_out(subject, timeout), True  # in connecting, which gets only a part of the time; else there is none left
-    kind, text, again = _explain_tls(chain) or _explain_connection(chain)
+    kind, text, again = _explain_tls(chain, has_ca_path) or _explain_connection(chain, proxy)
     return (NetworkError if proxy else kind)(f"{subject} {text}"), again
 
 
 _Explanation = Tuple[Callable[[str], NetworkError], str, bool]
 
 
-def _explain_tls(chain: List[BaseException]) -> Optional[_Explanation]:
+def _explain_tls(chain: List[BaseException], has_ca_path: bool) -> Optional[_Explanation]:
     for item in chain:
         if type(item).__name__ == "CertificateError":  # from Python 3.6 or urllib3 2
             return NetworkError, _OTHER_NAME, False
@@ -112,6 +157,10 @@ def _explain_tls(chain: List[BaseException]) -> Optional[_Explanation]:
         if reason == "CERTIFICATE_VERIFY_FAILED":
             code = getattr(item, "verify_code", None)
             text = _NO_CODE if code is None else f"has a certificate that is not acceptable ({getattr(item, 'verify_message', '')}): replace it there"
+            if has_ca_path and code in _MISSING_ISSUER:
+                return NetworkError, _STILL_UNKNOWN_CA, False
+            if has_ca_path and code is None:
+                return NetworkError, f"{_NO_CODE}, or the server does not send the intermediate certificate between the two", False
             return NetworkError, _CERTIFICATE.get(code or 0, text), False
         facts = reason + " " + re.sub(r"\W+", "_", str(item)).upper()  # Python 3.6 does not know OpenSSL 3's reasons, but has the text
         if isinstance(item, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "UNEXPECTED_EOF" in facts:
@@ -126,13 +175,15 @@ def _explain_tls(chain: List[BaseException]) -> Optional[_Explanation]:
     return None
 
 
-def _explain_connection(chain: List[BaseException]) -> _Explanation:
+def _explain_connection(chain: List[BaseException], proxy: Optional[Proxy]) -> _Explanation:
     for item in chain:
         tunnel = _TUNNEL.match(str(item.args[0])) if item.args else None
         if isinstance(item, socket.gaierror):
             return NetworkError, f"has a host name that cannot be resolved ({item.strerror}): check the name, and DNS on this machine", False
         if isinstance(item, ConnectionRefusedError):
             return NotTlsError, "refuses the connection: check that it is running, and the port", True
+        if tunnel and proxy and tunnel.group(1) == "407":
+            return NetworkError, refused_by_proxy(proxy), False
         if tunnel:
             return NetworkError, f"does not connect to it: it answers {status_text(int(tunnel.group(1)))}; check the proxy's settings", False
         if isinstance(item, (ConnectionError, http.client.RemoteDisconnected)):

@@ -6,19 +6,31 @@
 
 """Whether keyservers answer, and whether they accept logins."""
 
+import re
 from typing import List, Optional, Tuple
 
 from .._errors import NetworkError, quoted
 from .._redaction import without_login
 from .._values.claims import EndpointKeyserver, KeyserverLogin, username_of
 from .._values.uri import keyserver_identity, parse
-from .client import Client
+from .client import Client, Response
+from .discovery import is_web_page
 from .errors import ElsewhereError, server_of, status_text
-from .verdict import REFUSED, Verdict, certificate_hint, login_not_verified, login_rejected
+from .verdict import (
+    REFUSED,
+    Verdict,
+    another_login,
+    certificate_hint,
+    login_not_verified,
+    login_rejected,
+    status_advice,
+)
 
 # HKP: `op=index` with `options=mr` is in draft-shaw-openpgp-hkp-00; `op=stats` is what its servers (SKS, Hockeypuck) have besides
 _STATISTICS = "/pks/lookup?op=stats"
-_KEY_THAT_NOBODY_HAS = f"/pks/lookup?op=index&options=mr&search=0x{40 * '0'}"
+_INDEX_OF_NOBODY = f"/pks/lookup?op=index&options=mr&search=0x{40 * '0'}"
+_UNABLE = (429, 502, 503, 504)  # statuses that say nothing of what was asked
+_KEY_OF_NOBODY = f"/pks/lookup?op=get&options=mr&search=0x{40 * '0'}"
 
 
 def verify_keyserver_login(claim: KeyserverLogin, client: Client) -> Verdict:
@@ -36,27 +48,32 @@ def verify_keyserver_login(claim: KeyserverLogin, client: Client) -> Verdict:
     is_open = is_refused = False
     for address in (url, url.rstrip("/") + _STATISTICS):
         try:
-            status = client.get(address, "", validate, same_server=True).status
+            answer = client.get(address, "", validate, same_server=True)
         except ElsewhereError:
             if answers:
                 raise
             answers.append("a redirect")
             continue
+        status, challenge = answer.status, answer.challenge
         needs_login = status in REFUSED
         if needs_login or _is_success(status):
-            status = client.get(address, claim.auth, validate).status
+            answer = client.get(address, claim.auth, validate)
+            status = answer.status
             if needs_login and (_is_success(status) or (answers and _has_no_statistics(url, status, claim.auth, validate, client))):
                 if not answers or is_open:
                     return Verdict(True, f"{subject} accepts the login")
                 return Verdict(True, f"{subject} accepts the login, but answers its uri with {answers[0]}, so the command apptainer keyserver "
                                      "login would fail")
             if status == 401:
-                return login_rejected(subject, status, credential)
+                return another_login(subject, challenge, answer.challenge) or login_rejected(subject, status, credential)
             is_open = is_open or _is_success(status)
             is_refused = is_refused or status in REFUSED
         answers.append(status_text(status))
     if is_open and not is_refused:
         return login_not_verified(subject)
+    if status in _UNABLE:
+        return Verdict(False, f"{subject} does not answer the login: its uri answered {answers[0]}, {_STATISTICS} answered "
+                              f"{answers[1]}{status_advice(status)}")
     return Verdict(False, f"{subject} rejects the login: its uri answered {answers[0]}, {_STATISTICS} answered "
                           f"{answers[1]}{certificate_hint(status)}; check the uri, and {credential}")
 
@@ -78,13 +95,30 @@ def keyserver_problem(uri: str, insecure: bool, authorization: str, client: Clie
 
 
 def _ask_keyserver(uri: str, insecure: bool, authorization: str, client: Client) -> Tuple[int, str]:
-    """The status that a keyserver answers with, and what is wrong with it; nothing, if it answers HKP. Raises NetworkError."""
+    """The status that a keyserver answers with, and what is wrong with it; nothing, if it answers HKP. Raises NetworkError.
+
+    A web site may answer every address with its page, so a keyserver is also asked for a key that nobody has.
+    """
     validate = False if insecure else None
     url = _keyserver_url(uri)
+    subject = f"the keyserver {server_of(url)}"
     status = client.get(url.rstrip("/") + _STATISTICS, authorization, validate).status
-    if _is_success(status) or _has_no_statistics(url, status, authorization, validate, client):
+    if _is_success(status):
+        answer = _answer_to_nobodys_key(url, authorization, validate, client)
+        if _says_that_there_is_none(answer):
+            return status, ""
+        if _is_success(answer.status):
+            page = "with a web page" if is_web_page(answer) else "in the same way"
+            return status, (f"{subject} answers every address {page}, also when asked for a key that nobody has, so it is not a keyserver: "
+                            "check its uri")
+        return answer.status, f"{subject} answers /pks/lookup with {status_text(answer.status)}{_advice(answer.status)}"
+    if _has_no_statistics(url, status, authorization, validate, client):
         return status, ""
-    return status, f"the keyserver {server_of(url)} answers {_STATISTICS} with {status_text(status)}{certificate_hint(status)}"
+    return status, f"{subject} answers {_STATISTICS} with {status_text(status)}{_advice(status)}"
+
+
+def _advice(status: int) -> str:
+    return status_advice(status) or certificate_hint(status)
 
 
 def _has_no_statistics(url: str, status: int, authorization: str, validate: Optional[bool], client: Client) -> bool:
@@ -92,7 +126,20 @@ def _has_no_statistics(url: str, status: int, authorization: str, validate: Opti
 
     So a server that refuses the operation is asked for a key that nobody has; if it answers that there is none, it is a keyserver.
     """
-    return status in (400, 501) and client.get(url.rstrip("/") + _KEY_THAT_NOBODY_HAS, authorization, validate).status in (200, 404)
+    return status in (400, 501) and _says_that_there_is_none(_answer_to_nobodys_key(url, authorization, validate, client))
+
+
+def _answer_to_nobodys_key(url: str, authorization: str, validate: Optional[bool], client: Client) -> Response:
+    """The answer to a search for a key that nobody has; that to `op=get` where the search is not understood or shows nothing."""
+    answer = client.get(url.rstrip("/") + _INDEX_OF_NOBODY, authorization, validate)
+    if _says_that_there_is_none(answer) or not (_is_success(answer.status) or answer.status in (400, 501)):
+        return answer
+    return client.get(url.rstrip("/") + _KEY_OF_NOBODY, authorization, validate)
+
+
+def _says_that_there_is_none(answer: Response) -> bool:
+    """Whether a keyserver answers that it does not have a key: with 404, or a machine-readable index with no key in it."""
+    return answer.status == 404 or (answer.status == 200 and re.match(rb"info:[0-9]+:0\s*\Z", answer.body) is not None)
 
 
 def _keyserver_url(uri: str) -> str:

@@ -10,7 +10,7 @@ import collections
 import functools
 from typing import Callable, Counter, Dict, Iterable, List, Optional, Sequence, Set, Tuple, TypeVar, Union
 
-from .._errors import NetworkError
+from .._errors import NetworkError, RuleError
 from .._values.claims import (
     Claim,
     EndpointServices,
@@ -43,10 +43,13 @@ class ServerMemory:
     many accounts: at most `_MOST_AT_ONE_SERVER` questions at a time go to one server; what is asked without a credential is asked once; a
     server that cannot be reached is not tried again for every claim. A credential that was rejected goes to no other server, which may
     well have the same accounts and lock them: so one credential is at one server at a time.
+
+    What is asked of all servers of one account shares only `responses`: no question is asked twice, and no credential is sent again to a
+    server that rejected it.
     """
 
     def __init__(self) -> None:
-        self.responses: KnownResponses = {}
+        self.responses = KnownResponses()
         self.rejected: Set[str] = set()  # Authorization headers
         self.unreached: Dict[_Server, Verdict] = {}
 
@@ -76,13 +79,21 @@ def _verify(claims: Sequence[Claim], options: HttpOptions, memory: Optional[Serv
     return ask_all(questions, options, memory.responses, _MOST_OF_A_FLEET, servers, _MOST_AT_ONE_SERVER)
 
 
+def verify_and_remember(claim: Claim, client: Client) -> Verdict:
+    """The verdict on a claim. A credential that was rejected is not sent to that server again by clients that share what they know."""
+    verdict = verify_claim(claim, client)
+    if verdict.verified is False:
+        client.remember_rejection()
+    return verdict
+
+
 def _verify_politely(claim: Claim, memory: ServerMemory, client: Client) -> Verdict:
-    credential, server = _credential(claim), _server(claim)
+    credential, server = credential_of(claim), _server(claim)
     if credential in memory.rejected:
         return Verdict(None, _REJECTED_ELSEWHERE)
     if server in memory.unreached:
         return memory.unreached[server]
-    verdict = verify_claim(claim, client)
+    verdict = verify_and_remember(claim, client)
     if verdict.verified is False and client.refused:
         memory.rejected.add(credential)
     if verdict.verified is False and not client.reached:
@@ -116,13 +127,25 @@ def _one_credential_each(claims: Iterable[Claim]) -> List[List[Claim]]:
     batches: Dict[int, List[Claim]] = {}
     times: Counter[str] = collections.Counter()
     for claim in claims:
-        credential = _credential(claim)
+        credential = credential_of(claim)
         batches.setdefault(times[credential] if credential else 0, []).append(claim)
         times[credential] += 1
     return [batches[number] for number in sorted(batches)]
 
 
-def _credential(claim: Claim) -> str:
+def account_of(claim: Claim) -> Optional[Tuple[str, str]]:
+    """The server and the credential of a claim: who is asked in turn, so that a credential that is wrong is sent once.
+
+    None if there are none, or if it is stored in a way that it cannot be sent.
+    """
+    try:
+        credential = credential_of(claim)
+        return (_server(claim)[1].lower(), credential) if credential else None
+    except (UnicodeError, RuleError):
+        return None
+
+
+def credential_of(claim: Claim) -> str:
     """The Authorization header that verifies a claim, or nothing if none does."""
     if isinstance(claim, EndpointToken):
         return f"Bearer {claim.token}"

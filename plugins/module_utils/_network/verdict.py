@@ -8,6 +8,7 @@
 
 from typing import NamedTuple, Optional
 
+from .challenges import challenges
 from .errors import status_text
 
 REFUSED = (401, 403)
@@ -22,6 +23,26 @@ class Verdict(NamedTuple):
     verified: Optional[bool]
     reason: str
 
+    @property
+    def warning(self) -> str:
+        """What must be said although the verdict stands."""
+        return ""
+
+
+class WarningVerdict(Verdict):
+    """A verdict with something to be said beside it."""
+
+    warning = ""
+
+
+def with_warning(verdict: Verdict, warning: str) -> Verdict:
+    """The same verdict with a warning, if there is one."""
+    if not warning:
+        return verdict
+    warned = WarningVerdict(*verdict)
+    warned.warning = warning
+    return warned
+
 
 def login_rejected(subject: str, status: int, credential: str = "user name and password") -> Verdict:
     """The verdict for a server, named by `subject`, that answered a login with 401 or 403."""
@@ -31,6 +52,30 @@ def login_rejected(subject: str, status: int, credential: str = "user name and p
 def login_not_verified(subject: str) -> Verdict:
     """The verdict for a server that lets in whoever comes, and so says nothing about a login."""
     return Verdict(None, f"{subject} lets everyone in, so the login could not be verified")
+
+
+def another_login(subject: str, before: str, after: str) -> Optional[Verdict]:
+    """The verdict for a login that was let in by something in front of a server, behind which another login is demanded; None if it was not.
+
+    `before` and `after` are the challenges of the answers without and with the login: who rejects a login repeats the first.
+    """
+    offered = {(item.scheme, item.parameters.get("realm")) for item in challenges(before)}
+    kinds = [item.scheme.capitalize() for item in challenges(after) if (item.scheme, item.parameters.get("realm")) not in offered]
+    if not kinds or not offered:
+        return None
+    return Verdict(False, f"{subject} answers the login by demanding another one ({kinds[0]}): something in front of it seems to accept this "
+                          "login, and Apptainer can send only one of the two; remove the login in front, or use the address behind it")
+
+
+def status_advice(status: int) -> str:
+    """What a status means that says that a server does not work now; nothing, if it is another one."""
+    if status == 429:
+        return ": it is rate limiting; try again later"
+    if status in (502, 504):
+        return ": it is a proxy, and the server behind it does not answer; check that one"
+    if status >= 500:
+        return ": server error; see its log"
+    return ""
 
 
 def certificate_hint(status: int) -> str:

@@ -92,8 +92,10 @@ class Library(Server):
             return Answer.json({"data": {"apiVersion": "2.0.0-alpha.2", "version": "v1.0.0"}})
         if path == "/token/v1/token-status":
             return self._token_status(asked)
-        if path == "/keystore/pks/lookup":
+        if path == "/keystore/pks/lookup" and "op=stats" in asked.path:
             return Answer(200, b"<title>SKS OpenPGP Keyserver statistics</title>", {"Content-Type": "text/html; charset=UTF-8"})
+        if path == "/keystore/pks/lookup":
+            return Answer(404, b"Not found\n", {"Content-Type": "text/plain"})
         return Answer.html()
 
     def _token_status(self, asked: Asked) -> Answer:
@@ -191,6 +193,8 @@ FAULTS: dict[str, Callable[[Library, Asked, Answer], Answer | None]] = {
 VARIANTS: dict[str, Callable[[Library, str, dict[str, Any]], Any]] = {
     "slashes": lambda library, scenario, document: json.loads(json.dumps(document).replace('"}', '/"}').replace('amd64/"', 'amd64"')),
     "http": lambda library, scenario, document: {**document, "tokenAPI": {"uri": library.url(scenario, "token", "http")}},
+    "library-http": lambda library, scenario, document: {**document, "libraryAPI": {"uri": "http://127.0.0.1:15001"}},
+    "loopback": lambda library, scenario, document: {**document, "libraryAPI": {"uri": "https://127.0.0.1:15001"}},
     "elsewhere": lambda library, scenario, document: {**document, "tokenAPI": {"uri": library.url(scenario, "token", "elsewhere")}},
     "no-token": lambda library, scenario, document: {name: value for name, value in document.items() if name != "tokenAPI"},
     "empty": lambda library, scenario, document: {},

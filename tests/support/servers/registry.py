@@ -36,7 +36,8 @@ class Registry(Server):
 
 
 class TokenRegistry(Registry):
-    """A registry that sends clients to a token server. With `anonymous`, that gives tokens for nothing (and good for nothing) to all."""
+    """A registry that sends clients to a token server. With `anonymous`, that gives tokens for nothing (and good for nothing) to who
+    shows no login, which name nobody, as Docker Hub's."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -75,7 +76,7 @@ def token(certificates: Certificates) -> Iterator[TokenRegistry]:
 
     def answer(asked: Asked) -> Answer:
         if asked.authorization == user.basic or (registry.anonymous and not asked.authorization):
-            return Answer.json({"token": _signed_token(home, user.username), "expires_in": 60})
+            return Answer.json({"token": _signed_token(home, user.username if asked.authorization else ""), "expires_in": 60})
         detail = {"code": "UNAUTHORIZED", "message": "authentication required"}
         return Answer.json({"errors": [detail]}, 401, {"WWW-Authenticate": 'Basic realm="tokens"'})
 

@@ -1289,3 +1289,23 @@ def test_a_lock_that_is_there_needs_no_file(place, monkeypatch):
     monkeypatch.setattr(os, "statvfs", lambda _path: Disk(f_ffree=1))
     (place / store.LOCK_FILE).touch()
     store.check_room(store.Room(str(place / "f"), [5]))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a home of another user")
+def test_what_root_has_made_in_a_home_is_to_be_given_back(tmp_path):
+    directory = tmp_path / "home" / ".apptainer"
+    directory.mkdir(parents=True)
+    assert store.of_root_in_a_home(str(directory)) is None
+    os.chown(directory.parent, 12345, 12345)
+    assert store.of_root_in_a_home(str(directory)) == 12345
+    with pytest.raises(StoreError) as caught, store._explained(str(directory / "remote.yaml"), "write"):
+        raise PermissionError(13, "Permission denied")
+    assert str(caught.value).endswith(f"{directory} belongs to root, perhaps after a sudo. Give it back as root: chown -R 12345 {directory}")
+
+
+@pytest.mark.parametrize("name", [".apptainer", ".singularity/remote.yaml"])
+def test_a_home_that_does_not_exist(tmp_path, name):
+    with pytest.raises(StoreError) as caught, store._explained(f"{tmp_path}/none/{name}", "write"):
+        raise PermissionError(13, "Permission denied")
+    assert str(caught.value).endswith(
+        f"Permission denied. The home {tmp_path}/none does not exist on this node. Create it, or run the task where it is.")

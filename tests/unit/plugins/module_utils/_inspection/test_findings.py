@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats import docker_json as _docker_json
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import Document, Quirk
-from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.findings import ReadFile, findings
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.findings import ReadFile, findings, service_findings
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedRemote, converge
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import assume, given
@@ -422,3 +422,15 @@ def test_an_endpoint_with_a_tab_in_its_name():
     assert "tears the table of apptainer remote list" in found.message
     (found,) = findings(system_file(GOOD), user_file(RemoteConfig("c\nd", {"c\nd": own()})))
     assert (found.id, found.path, found.remote) == ("torn-name", USER, "c\nd")
+
+
+def test_services_that_lead_elsewhere():
+    """Only those that Apptainer uses, at the file that has the endpoint."""
+    config = RemoteConfig("g", {"g": Remote("library.example.org", system=True), "u": Remote("library.example.org")})
+    services = [{"name": name, "uri": uri} for name, uri in [
+        ("library", "http://127.0.0.1:15001"), ("token", "https://library.example.org/t"), ("builder", "http://b.example.org")]]
+    found = service_findings("/etc/g", "/home/u", config, [{"remote": name, "services": services} for name in "gu"])
+    assert [(finding.id, finding.severity, finding.path, finding.remote) for finding in found] == [
+        ("insecure-service", "error", "/etc/g", "g"), ("insecure-service", "error", "/home/u", "u")]
+    assert found[0].message == ("the discovery document offers a library service at http://127.0.0.1:15001, which uses plain http, although the "
+                                "endpoint uses https; correct it in that document")

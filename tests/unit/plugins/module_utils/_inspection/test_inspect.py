@@ -453,3 +453,15 @@ def test_the_program_hears_of_what_tears_its_table(system, user, text):
     asked = []
     inspect(str(system), str(user), ask_program=asked.append)
     assert [question.is_torn for question in asked] == [True]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a home of another user")
+def test_a_directory_that_root_has_made_in_a_home(tmp_path):
+    """As after `sudo apptainer`: the cure is chown."""
+    home = tmp_path / "home"
+    (home / ".apptainer").mkdir(parents=True)
+    os.chown(home, 12345, 12345)
+    answer = inspect(str(tmp_path / "none" / "remote.yaml"), str(home / ".apptainer" / "remote.yaml"))
+    (finding,) = [finding for finding in answer["findings"] if finding["id"] == "owner"]
+    assert (finding["severity"], finding["path"]) == ("error", f"{home}/.apptainer")
+    assert finding["message"].endswith(f"give it back: chown -R 12345 {home}/.apptainer")

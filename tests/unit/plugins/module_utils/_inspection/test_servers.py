@@ -27,6 +27,14 @@ ALL = ("services", "tokens", "keyservers", "registries")
 VERSION = json_reply({"data": {"version": "v1.2.3"}})
 
 
+NOBODY = f"op=index&options=mr&search=0x{40 * '0'}"
+
+
+def statistics(request):
+    """A keyserver that has statistics, and no key at all."""
+    return Reply() if "op=stats" in request.path else Reply(404)
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     web.settle(monkeypatch)
@@ -123,6 +131,41 @@ def test_logins_that_are_wrong(endpoint):
     assert [entry["name"] for entry in found] == ["site", endpoint.url, endpoint.host]
 
 
+def test_nothing_is_asked_twice(authority):
+    """Two endpoints of the same services, whose keyserver they share, and the logins for all of that: it took 26 requests once."""
+    with serve(routes({}), authority.context()) as server:
+        services = {name: {"uri": server.url} for name in ("libraryAPI", "tokenAPI", "keystoreAPI")}
+        server.answers = routes({
+            DOCUMENT: json_reply(services), "/version": VERSION, "/": guarded(Reply(), LOGIN), "/v2/": guarded(json_reply({}), LOGIN),
+            "/v1/token-status": guarded(json_reply({}), "Bearer " + TOKEN), STATS: statistics,
+        })  # fmt: skip
+        keyservers = (Keyserver(server.url, external=True),)
+        remotes = {name: Remote("//" + server.host, system=True, keyservers=keyservers) for name in "ab"}
+        remotes["c"] = Remote("//" + server.host, system=True)
+        logins = [EndpointToken(name, "//" + server.host, False, TOKEN) for name in "ab"]
+        logins += [KeyserverLogin(server.url, LOGIN), RegistryLogin(server.host, "alice", PASSWORD)]
+        found = ask_servers(ALL, RemoteConfig("a", remotes), logins, HttpOptions(ca_path=authority.ca))
+        assert [entry["verified"] for entry in found["logins"]] == [True] * 4
+        assert [entry["error"] for entry in found["keyservers"] + found["services"]] == [None] * 6
+        assert sorted(server.asked) == sorted([
+            DOCUMENT, "/version", "/v1/token-status", "/v1/token-status Bearer", "/", "/ Basic", "/v2/", "/v2/ Basic",
+            *(f"{STATS}?{operation}{login}" for operation in ("op=stats", NOBODY) for login in ("", " Basic"))])
+
+
+def test_a_wrong_login_is_sent_to_a_server_once(endpoint):
+    """By three names of one endpoint, and by all that asks its keyserver."""
+    wrong = basic("alice", "wrong")
+    remotes = {name: Remote("//" + endpoint.host, insecure=True, keyservers=(Keyserver(endpoint.url, external=True),)) for name in "abc"}
+    logins = [EndpointToken(name, "//" + endpoint.host, True, "wrong") for name in "abc"]
+    logins += [KeyserverLogin(endpoint.url, wrong), RegistryLogin(endpoint.host, "alice", "wrong", True)]
+    found = ask_servers(ALL, RemoteConfig("a", remotes), logins, HttpOptions())
+    assert [entry["verified"] for entry in found["logins"]] == [False] * 5
+    assert all("401 Unauthorized" in entry["reason"] for entry in found["logins"])
+    assert all("401 Unauthorized" in entry["error"] for entry in found["keyservers"])
+    sent = [request.authorization for request in endpoint.requests if request.authorization]
+    assert sorted(sent) == ["Basic " + wrong.partition(" ")[2], "Bearer wrong"]
+
+
 def test_a_silent_service_does_not_hide_the_others(endpoint):
     endpoint.silent = ("/library/version",)
     (found,) = ask_servers(["services"], site(endpoint), [], HttpOptions(1))["services"]
@@ -157,7 +200,7 @@ KEYSERVERS = [  # a keyserver of the endpoint, its token, whether a login is sto
 
 @pytest.mark.parametrize(("server", "token", "has_login", "sent"), table(KEYSERVERS))
 def test_a_keyserver_is_asked_with_what_apptainer_would_send(authority, server, token, has_login, sent):
-    with serve(routes({STATS: Reply()}), authority.context()) as web:
+    with serve(routes({STATS: statistics}), authority.context()) as web:
         config = site(web, token=token, keyservers=(server._replace(uri=web.url + server.uri), Keyserver("https://skipped.invalid", skip=True)))
         logins = [KeyserverLogin(web.url, LOGIN)] if has_login else []
         found = ask_servers(["keyservers"], config, logins, HttpOptions(ca_path=authority.ca))
@@ -175,14 +218,14 @@ def test_the_own_keyserver_is_asked_for_and_gets_no_token_in_clear(endpoint):
 
 @pytest.mark.parametrize(("scheme", "sent"), [("hkp", ""), ("hkps", "Bearer")], ids=["hkp", "hkps"])
 def test_an_own_keyserver_with_the_scheme_of_hkp(authority, scheme, sent):
-    with serve(routes({STATS: Reply()}), authority.context() if sent else None) as web:
+    with serve(routes({STATS: statistics}), authority.context() if sent else None) as web:
         config = site(web, token=TOKEN, keyservers=(Keyserver(f"{scheme}://{web.host}"),))
         ask_servers(["keyservers"], config, [], HttpOptions(ca_path=authority.ca))
-        assert [request.authorization.partition(" ")[0] for request in web.requests] == [sent]
+        assert [request.authorization.partition(" ")[0] for request in web.requests] == [sent] * 2
 
 
 def test_a_certificate_is_not_looked_at_where_the_keyserver_is_insecure(authority):
-    with serve(routes({STATS: Reply()}), authority.context()) as web:
+    with serve(routes({STATS: statistics}), authority.context()) as web:
         servers = [Keyserver(web.url, external=True, insecure=insecure) for insecure in (True, False)]
         found = ask_servers(["keyservers"], site(web, keyservers=tuple(servers)), [], HttpOptions())["keyservers"]
     assert found[0]["error"] is None

@@ -23,8 +23,8 @@ import urllib3
 import yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import client as _client
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import NotTlsError
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, KnownResponses, Response
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import ElsewhereError, NotTlsError
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import basic
 from support import web
 from support.asking import ENCODED, LATE, LOGIN, PASSWORD, REFUSES, get, get_error
@@ -222,6 +222,55 @@ def test_files_that_cannot_be_used(authority, tmp_path):
         assert words in str(caught.value)
         assert caught.value.__context__ is None
     Client(HttpOptions(ca_path=str(tmp_path)))  # a directory of certificates
+
+
+def test_the_authorities_that_go_trusts(authority, monkeypatch, tmp_path):
+    """A file, and all files of a directory, whatever their names; behind what people set for requests."""
+    with serve(lambda request: json_reply({}), authority.context()) as server:
+        unknown = "has a certificate from an authority that is not trusted here: set ca_path to the CA's certificate"
+        assert str(get_error(server.url)) == f"{server.url} {unknown}"
+        monkeypatch.setenv("SSL_CERT_FILE", authority.ca)
+        assert get(server.url).status == 200
+        other = web.Authority(tmp_path)
+        monkeypatch.setenv("SSL_CERT_FILE", other.ca)
+        assert unknown in str(get_error(server.url))
+        monkeypatch.setenv("SSL_CERT_DIR", f"/does/not/exist:{authority.directory}")
+        assert get(server.url).status == 200
+        assert unknown in str(get_error(server.url, options=HttpOptions(ca_path=other.ca)))
+        monkeypatch.setenv("CURL_CA_BUNDLE", other.ca)
+        assert unknown in str(get_error(server.url))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.ca)
+        assert get(server.url).status == 200
+
+
+def test_where_the_system_has_no_authorities(monkeypatch):
+    """Then those that requests brings count."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/does/not/exist")
+    monkeypatch.setenv("SSL_CERT_DIR", "/does/not/exist")
+    with Client(HttpOptions()) as client:
+        assert client._verify() is True
+
+
+def test_a_server_without_its_intermediate_certificate(authority, tmp_path):
+    with serve(lambda request: json_reply({}), authority.context()) as server:
+        other = web.Authority(tmp_path)
+        error = str(get_error(server.url, options=HttpOptions(ca_path=other.ca)))
+        assert error.endswith("set ca_path to the CA's certificate. If it is that already, the server does not send the intermediate certificate "
+                              "between the two: add that there, or to ca_path")
+
+
+def test_by_a_proxy_the_same_authorities_count(authority, monkeypatch):
+    """A tunnel to a real TLS server."""
+    def connect(request):
+        yield b"HTTP/1.1 200 Connection established\r\n\r\n"
+        proxy.pause(0.1)
+
+    monkeypatch.setenv("SSL_CERT_FILE", authority.ca)
+    with serve(connect) as proxy, Client(HttpOptions()) as client:
+        adapter = client._session(True).get_adapter("https://x")
+        pool = adapter.proxy_manager_for(proxy.url).connection_from_url("https://x.invalid")
+        adapter.cert_verify(pool, "https://x.invalid", client._verify(), None)
+        assert (pool.ca_certs, pool.ca_cert_dir, pool.cert_reqs) == (None, None, "CERT_REQUIRED")
 
 
 # Failures
@@ -437,11 +486,64 @@ def test_a_proxy_that_is_not_there(scheme, monkeypatch):
     assert not isinstance(error, NotTlsError)
 
 
-def test_a_proxy_that_does_not_connect(monkeypatch):
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(("login", "words"), [
+    (f"joe:{PASSWORD}@", "rejects the login that {variable} holds (407 Proxy Authentication Required): check user name and password in it"),
+    ("", "requires a login (407 Proxy Authentication Required), and {variable} holds none: write it like http://user:password@host.example.org:3128"),
+], ids=["a wrong login", "no login"])
+def test_a_proxy_that_wants_a_login(scheme, login, words, monkeypatch):
     with serve(lambda request: Reply(407, reason=PASSWORD)) as proxy:
-        monkeypatch.setenv("https_proxy", f"http://joe:{PASSWORD}@{proxy.host}")
-        assert str(get_error("https://example.invalid")).endswith("for https://example.invalid) does not connect to it: it answers 407 "
-                                                                  "Proxy Authentication Required; check the proxy's settings")
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://{login}{proxy.host}")
+        words = words.format(variable=f"{scheme}_proxy")
+        assert str(get_error(f"{scheme}://x.invalid")) == f"the proxy {proxy.url} (set in the environment for {scheme}://x.invalid) {words}"
+
+
+def test_a_proxy_that_does_not_connect(monkeypatch):
+    with serve(lambda request: Reply(403, reason=PASSWORD)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        assert str(get_error("https://example.invalid")).endswith("for https://example.invalid) does not connect to it: it answers 403 Forbidden; "
+                                                                  "check the proxy's settings")
+
+
+def test_a_login_to_a_proxy_without_a_scheme(monkeypatch):
+    """As curl and Go take it: http:// is meant."""
+    def answers(request):
+        right = basic("joe", PASSWORD)
+        return json_reply({}) if request.headers.get("proxy-authorization") == right else Reply(407)
+
+    with serve(answers) as proxy:
+        monkeypatch.setenv("http_proxy", f"joe:{PASSWORD}@127.0.0.1:{proxy.port}")
+        assert get("http://example.invalid/a").status == 200
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("timeout", [0.8, 4])
+def test_a_proxy_that_is_silent(scheme, timeout, monkeypatch):
+    """It is the one that did not answer, and not the server behind it: in the first attempt and in the next."""
+    monkeypatch.setattr(_client, "_SOON_CONNECTED", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv(f"{scheme}_proxy", address)
+        assert str(get_error(f"{scheme}://example.invalid", options=HttpOptions(timeout=timeout))) == (
+            f"the proxy http://{address} (set in the environment for {scheme}://example.invalid) did not answer within {timeout:g} seconds{LATE}")
+
+
+def test_a_server_behind_a_proxy_is_silent(monkeypatch):
+    def answers(request):
+        yield b"HTTP/1.1 200 Connection established\r\n\r\n"
+        proxy.pause(20)
+
+    with serve(answers) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        error = str(get_error("https://example.invalid", options=HttpOptions(timeout=2)))
+        assert error == f"https://example.invalid (asked through the proxy {proxy.url}) did not answer within 2 seconds{LATE}"
+
+
+@pytest.mark.parametrize("variable", ["all_proxy", "ALL_PROXY"])
+def test_what_go_does_not_read_is_not_followed(variable, monkeypatch):
+    monkeypatch.setenv(variable, f"socks5h://127.0.0.1:{web.free_port()}")
+    assert "cannot be resolved" in str(get_error("http://example.invalid/a"))
+    assert "cannot be resolved" in str(get_error("https://example.invalid/a"))
 
 
 def test_a_server_behind_a_proxy_fails(monkeypatch):
@@ -480,17 +582,87 @@ def test_a_server_that_says_the_credential_everywhere(status):
 
 def test_clients_that_share_what_they_know_ask_once():
     with serve(lambda request: Reply(401 if request.authorization else 200)) as server:
-        known = {}
+        known = KnownResponses()
         for _ in range(2):
             with Client(HttpOptions(), known=known) as client:
                 assert client.get(server.url).status == 200
+                assert client.get(server.url, same_server=True).status == 200
                 assert not client.refused
                 assert client.get(server.url, LOGIN).status == 401
                 assert client.refused
-        assert server.asked == ["/", "/ Basic", "/ Basic"]
+        assert server.asked == ["/", "/ Basic"]
         get(server.url)
         get(server.url)
-        assert len(server.asked) == 5
+        assert len(server.asked) == 4
+
+
+def test_what_redirects_elsewhere_is_not_the_same_for_who_may_not_follow():
+    with serve(lambda request: Reply(200)) as other, serve(lambda request: Reply(302, headers=[("Location", other.url)])) as server:
+        with Client(HttpOptions(), known=KnownResponses()) as client:
+            assert client.get(server.url).status == 200
+            for _ in range(2):
+                with pytest.raises(ElsewhereError):
+                    client.get(server.url, same_server=True)
+        assert (len(server.asked), len(other.asked)) == (2, 1)
+
+
+def test_clients_that_ask_the_same_at_the_same_time_ask_once():
+    def slow(request):
+        server.pause(0.3)
+        return Reply(200)
+
+    with serve(slow) as server:
+        known, found = KnownResponses(), []
+
+        def ask():
+            with Client(HttpOptions(), known=known) as client:
+                found.append(client.get(server.url).status)
+
+        threads = [threading.Thread(target=ask) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [200] * 5
+        assert server.asked == ["/"]
+
+
+def test_who_waits_for_another_one_waits_no_longer_than_the_time():
+    known = KnownResponses()
+    with Client(HttpOptions(timeout=0.1), known=known) as client, known.lock(("http://x.invalid", "", True, False)), \
+            pytest.raises(NetworkError, match=r"^http://x\.invalid did not answer within 0\.1 seconds"):
+        client.get("http://x.invalid")
+
+
+def test_a_server_that_is_not_there_is_not_tried_again():
+    url, known = f"http://localhost:{web.free_port()}", KnownResponses()
+    for _ in range(2):
+        with Client(HttpOptions(), known=known) as client:
+            with pytest.raises(NotTlsError, match="refuses the connection"):
+                client.get(url)
+            assert not client.reached
+    assert len(known) == 1
+
+
+def test_a_rejected_credential_is_not_sent_again():
+    with serve(lambda request: Reply(401)) as server:
+        known = KnownResponses()
+        with Client(HttpOptions(), known=known) as client:
+            client.get(server.url, LOGIN)
+            client.get(server.url + "/a", LOGIN)  # the same claim: what this means is not clear yet
+            client.remember_rejection()
+        with Client(HttpOptions(), known=known) as client:
+            for path in ("", "/b"):
+                with pytest.raises(NetworkError) as caught:
+                    client.get(server.url + path, LOGIN)
+                assert str(caught.value) == f"{server.url} has rejected this login already (401 Unauthorized), so it was not sent again: check it"
+            client.get(server.url + "/b", "Basic other")
+            assert client.has_rejected(server.url, LOGIN)
+            assert not client.has_rejected("http://[", LOGIN)
+        assert server.asked == ["/ Basic", "/a Basic", "/b Basic"]
+        with Client(HttpOptions()) as client:
+            client.get(server.url, LOGIN)
+            client.remember_rejection()  # for nobody
 
 
 def test_whether_the_last_server_was_reached():

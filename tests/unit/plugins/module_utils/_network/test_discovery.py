@@ -24,7 +24,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery i
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tables import table
-from support.web import HTML, Reply, json_reply, routes, serve
+from support.web import HTML, Reply, free_port, json_reply, routes, serve
 
 REAL = {"libraryAPI": {"uri": "http://lib.example/"}, "tokenAPI": {"uri": "https://lib.example/token"}, "keystoreAPI": {"uri": "https://keys.example/"},
         "builderAPI": {"uri": ""}, "params": {"session_lifetime": 3600}}
@@ -186,3 +186,13 @@ def test_without_jsonschema(monkeypatch):
     assert _discovery.JSONSCHEMA_IMPORT_ERROR is None
     assert not module.HAS_JSONSCHEMA
     assert "ModuleNotFoundError" in module.JSONSCHEMA_IMPORT_ERROR
+
+
+def test_an_endpoint_by_plain_http():
+    """What to write is said where that would do."""
+    with serve(lambda request: json_reply({})) as server, Client(HttpOptions()) as client, pytest.raises(NetworkError) as caught:
+        discover(client, f"//{server.host}", False)
+    assert str(caught.value).endswith("check the address. If the endpoint is served by plain http, write its uri with http:// and set insecure: true")
+    with Client(HttpOptions()) as client, pytest.raises(NetworkError) as caught:
+        discover(client, f"//localhost:{free_port()}", False)
+    assert "insecure" not in str(caught.value)

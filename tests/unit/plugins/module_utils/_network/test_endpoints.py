@@ -10,7 +10,7 @@ import time
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT, Services
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT, Services, discover
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.endpoints import ServiceStatus, service_statuses
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.verification import verify_claim
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointServices, EndpointToken
@@ -43,7 +43,9 @@ def endpoint(table, uri="{url}/t"):
     ("several errors", json_reply({"errors": [{"code": 401, "detail": PASSWORD}]}), False, "answers with something other than a token status"),
     ("a list", json_reply([]), False, "answers with something other"),
     ("null", json_reply(None), False, "answers with something other"),
-    ("nothing", Reply(200), False, "answers with something other"),
+    ("nothing, as Singularity Registry Server", Reply(200, headers=[("Content-Type", "application/json")]), True, "accepts the token"),
+    ("a line break", Reply(200, b"\r\n"), True, "accepts the token"),
+    ("an empty web page", Reply(200, headers=[("Content-Type", "text/html")]), False, "answers with a web page, so it is not a token service"),
     ("text", Reply(body=PASSWORD.encode()), False, "answers with something other"),
     ("a web page", HTML, False, "answers with a web page, so it is not a token service; check the endpoint's tokenAPI uri"),
     ("401", Reply(401), False, "answers 401 Unauthorized: the token is rejected; it is wrong, expired or revoked, so create a new one"),
@@ -81,6 +83,44 @@ def test_a_token_service_that_answers_without_a_token_too(anonymous, verified, w
     assert asked[:2] == [f"{STATUS} Bearer", STATUS]
 
 
+UNCLEAR = "answers without content, and does not refuse requests without a token either, so the token could not be verified"
+
+
+@pytest.mark.parametrize(("anonymous", "verified", "words"), table([
+    ("the same", Reply(200), None, UNCLEAR),
+    ("JSON", json_reply({}), None, UNCLEAR),
+    ("a web page", HTML, None, UNCLEAR),
+    ("500", Reply(500), None, UNCLEAR),
+    ("429", Reply(429), None, UNCLEAR),
+    ("401", Reply(401), True, "accepts the token"),
+    ("404", Reply(404), True, "accepts the token"),
+    ("a redirect elsewhere", Reply(302, headers=[("Location", "https://sso.invalid/")]), True, "accepts the token"),
+]))
+def test_a_token_service_that_answers_without_content(anonymous, verified, words):
+    result, reason, asked = endpoint({STATUS: lambda request: Reply(200) if request.authorization else anonymous})
+    assert result is verified, reason
+    assert words in reason
+    assert asked == [f"{STATUS} Bearer", STATUS]
+
+
+def test_singularity_registry_server():
+    """What version 2 answers: a document with more in it than services, 200 without content to a good token, 404 to all others."""
+    def answers(request):
+        path = request.path
+        if path == DOCUMENT:
+            services = {name: {"uri": server.url} for name in ("libraryAPI", "keystoreAPI", "tokenAPI")}
+            return json_reply({"env": {"name": "prod"}, "logging": {"console": True}, **services, "auth": {"type": "oauth2"}})
+        if path == "/version":
+            return json_reply({"version": "v1.0.0", "apiVersion": "2.0.0-alpha.1"})
+        return Reply(200 if path == "/v1/token-status" and request.authorization == RIGHT else 404, headers=[("Content-Type", "application/json")])
+
+    with serve(answers) as server, Client(HttpOptions()) as client:
+        uri = f"//{server.host}"
+        assert verdict(EndpointToken("site", uri, True, PASSWORD)) == (True, f"the token service {server.url}/v1/token-status accepts the token")
+        assert verdict(EndpointToken("site", uri, True, "wrong")).verified is False
+        assert [status.version for status in service_statuses(discover(client, uri, True), client)][1:] == ["v1.0.0"] * 2
+
+
 def test_the_right_token_is_sent():
     assert endpoint({STATUS: guarded(json_reply({}), RIGHT)}, "{url}/t//")[0] is True
     assert endpoint({STATUS: guarded(json_reply({}), "Bearer other")})[0] is False
@@ -99,6 +139,43 @@ def test_the_token_is_not_sent_in_clear_for_a_secure_endpoint(authority):
         assert verified is False
         assert reason.startswith(f"the token service {service.url}/v1/token-status uses plain http, so the token was not sent: give")
         assert not service.requests
+
+
+HTTP = "which uses plain http, although the endpoint uses https"
+LOCAL = "which is at a loopback or link-local address, where each node finds only itself"
+
+
+@pytest.mark.parametrize(("uri", "hazard"), [("http://127.0.0.1:15001", HTTP), ("https://127.0.0.1:15001", LOCAL)])
+def test_an_endpoint_that_leads_to_where_no_node_should_go(authority, uri, hazard):
+    """What is demanded is refused, of the rest there is a warning."""
+    with serve(lambda request: json_reply({"libraryAPI": {"uri": uri}, "keystoreAPI": {"uri": server.url}}), authority.context()) as server:
+        place = f"//{server.host}"
+        text = f"{server.url}{DOCUMENT} offers a library service at {uri}, {hazard}"
+        assert verdict(EndpointServices("site", place, False, ("keyserver", "library")), ca_path=authority.ca) == (
+            False, f"{text}: correct that in the document")
+        for services in ((), ("keyserver",)):
+            result = verdict(EndpointServices("site", place, False, services), ca_path=authority.ca)
+            assert (result.verified, result.warning) == (True, text)
+
+
+def test_a_token_for_an_endpoint_that_leads_elsewhere(authority):
+    """Apptainer sends the token to all services of the endpoint."""
+    def answers(request):
+        return json_reply(document) if request.path == DOCUMENT else guarded(json_reply({}), RIGHT)(request)
+
+    with serve(answers, authority.context()) as server:
+        claim = EndpointToken("site", f"//{server.host}", False, PASSWORD)
+        document = {"tokenAPI": {"uri": server.url}}
+        assert verdict(claim, ca_path=authority.ca).warning == ""
+        document = {"libraryAPI": {"uri": "http://l.example"}, "tokenAPI": {"uri": server.url}}
+        result = verdict(claim, ca_path=authority.ca)
+        assert result == (True, f"the token service {server.url}/v1/token-status accepts the token")
+        assert result.warning == (f"{server.url}{DOCUMENT} offers a library service at http://l.example, {HTTP}, and Apptainer sends the token there")
+        document = {"tokenAPI": {"uri": f"https://127.0.0.1:{server.port}"}}
+        assert verdict(claim, ca_path=authority.ca) == (
+            False, f"the token service https://127.0.0.1:{server.port}/v1/token-status {LOCAL[6:]}, so the token was not sent: correct tokenAPI in "
+                   "the endpoint's discovery document")
+        assert server.asked.count("/v1/token-status Bearer") == 2
 
 
 def test_a_token_by_https(authority):
@@ -163,6 +240,17 @@ def test_service_statuses(reply, version, error):
         assert server.asked == ["/l/version"]
     assert found == [ServiceStatus("builder", "", None, f"{NO_BUILDER}; correct it in that document"),
                      ServiceStatus("library", f"{server.url}/l/", version, error and f"{server.url}/l/version {error}")]
+
+
+@pytest.mark.parametrize(("key", "error"), [(Reply(404), None), (HTML, "answers 404 Not Found")])
+def test_a_keyserver_without_a_version(key, error):
+    """Apptainer shows N/A for it. A web page of an HKP server is no version either."""
+    def answers(request):
+        return Reply(404) if request.path == "/version" else Reply(200) if "op=stats" in request.path else key
+
+    with serve(answers) as server, Client(HttpOptions()) as client:
+        (found,) = service_statuses(Services("", {"keyserver": server.url}), client)
+    assert found == ServiceStatus("keyserver", server.url, None, error and f"{server.url}/version {error}")
 
 
 def test_service_statuses_is_bounded():

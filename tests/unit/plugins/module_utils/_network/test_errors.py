@@ -76,6 +76,12 @@ def test_explanations(error, words):
     assert isinstance(problem, NotTlsError) == ("does not speak TLS: it is" in str(problem))
 
 
+def test_a_missing_intermediate_certificate_is_thought_of_where_ca_path_is_given():
+    """Python 3.6 does not tell what is wrong with a certificate."""
+    problem, _again = explain(tls_error("CERTIFICATE_VERIFY_FAILED"), "https://x.example", None, 10, has_ca_path=True)
+    assert str(problem).endswith("or it has expired, or the server does not send the intermediate certificate between the two")
+
+
 @pytest.mark.parametrize(("error", "again"), table([
     ("connecting takes too long", requests.exceptions.ConnectTimeout(urllib3.exceptions.ConnectTimeoutError(TimeoutError())), True),
     ("too late", TimeoutError(), True),

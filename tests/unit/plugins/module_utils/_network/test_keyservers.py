@@ -20,8 +20,13 @@ TOKEN = f"Bearer {PASSWORD}"
 
 
 OPEN = Reply(200)
+EMPTY_INDEX = Reply(200, b"info:1:0\n")
 DEMANDS = guarded(OPEN, LOGIN)
 FORBIDS = guarded(OPEN, LOGIN, anonymous=403, wrong=403)
+
+
+def DEMANDS_ANOTHER(request):  # noqa: N802
+    return Reply(401, headers=[("WWW-Authenticate", "Bearer" if request.authorization == LOGIN else 'Basic realm="x"')])
 
 
 def rejects_all(status):
@@ -58,10 +63,13 @@ REJECTS = "rejects the login (401 Unauthorized): check user name and password"
     ("both are forbidden", rejects_all(403), rejects_all(403), False,
      "rejects the login: its uri answered 403 Forbidden, /pks/lookup?op=stats answered 403 Forbidden", 4),
     # what is no yes: 400 and 404 may be the answer to any login
-    ("the uri is open, the statistics answer it with 400", OPEN, guarded(Reply(400), LOGIN), None, ANYONE, 5),
+    ("the uri is open, the statistics answer it with 400", OPEN, guarded(Reply(400), LOGIN), None, ANYONE, 6),
     ("both answer it with 404", guarded(Reply(404), LOGIN), guarded(Reply(404), LOGIN), False, "rejects the login: its uri answered 404", 4),
-    ("no keyserver answers it with 501", Reply(404), guarded(Reply(501), LOGIN), False, "rejects the login: its uri answered 404", 4),
-    ("no keyserver answers it with 400", Reply(404), guarded(Reply(400), LOGIN, anonymous=403, wrong=403), False, "rejects the login: its uri", 4),
+    ("no keyserver answers it with 501", Reply(404), guarded(Reply(501), LOGIN), False, "rejects the login: its uri answered 404", 5),
+    ("no keyserver answers it with 400", Reply(404), guarded(Reply(400), LOGIN, anonymous=403, wrong=403), False, "rejects the login: its uri", 5),
+    ("the statistics are behind a proxy", Reply(404), Reply(502), False, "does not answer the login: its uri answered 404 Not Found, "
+     "/pks/lookup?op=stats answered 502 Bad Gateway: it is a proxy, and the server behind it does not answer; check that one", 4),
+    ("another login is demanded behind the first", DEMANDS_ANOTHER, OPEN, False, "answers the login by demanding another one (Bearer)", 2),
     ("the statistics fail with it", Reply(404), guarded(Reply(500), LOGIN), False,
      "rejects the login: its uri answered 404 Not Found, /pks/lookup?op=stats answered 500 Internal Server Error", 3),
     ("the uri is not there, the statistics reject it", Reply(404), guarded(Reply(400), "nothing"), False, REJECTS, 3),
@@ -99,7 +107,7 @@ def test_a_keyserver_that_takes_a_token(stats, words):
 @pytest.mark.parametrize("found", [200, 404])
 def test_a_keyserver_without_statistics_behind_a_login(status, found):
     """Hagrid behind a proxy that asks who it is: whoever is let in is told that nobody has such a key."""
-    keys = guarded(Reply(404), LOGIN), guarded(Reply(status), LOGIN), guarded(Reply(found), LOGIN)
+    keys = guarded(Reply(404), LOGIN), guarded(Reply(status), LOGIN), guarded(EMPTY_INDEX if found == 200 else Reply(404), LOGIN)
     with serve(lambda request: keys[("op=stats" in request.path) + 2 * ("op=index" in request.path)](request)) as server:
         verified, reason = verdict(KeyserverLogin(server.url, LOGIN))
         assert verified is True, reason
@@ -144,11 +152,11 @@ def test_a_keyserver_that_cannot_be_asked():
 
 
 @pytest.mark.parametrize(("reply", "words"), table([
-    ("open", OPEN, None),
-    ("without content", Reply(204), None),
-    ("behind a login", DEMANDS, None),
+    ("rate limiting", Reply(429, headers=[("Denial-Reason", "x")]), "429 Too Many Requests: it is rate limiting; try again later"),
+    ("behind a proxy", Reply(502, b"<html>"),
+     "502 Bad Gateway: it is a proxy, and the server behind it does not answer; check that one"),
     ("a client certificate is missing", Reply(400), "400 Bad Request (it may require a client certificate: set client_cert)"),
-    ("no statistics and no keys", Reply(501), "501 Not Implemented"),
+    ("no statistics and no keys", Reply(501), "501 Not Implemented: server error; see its log"),
     ("no keyserver", Reply(404), "404 Not Found"),
     ("another login", rejects_all(401), "401 Unauthorized"),
 ]))
@@ -163,7 +171,9 @@ WANTS_A_LOGIN = "it requires a login, so without one it could not be verified th
 
 
 @pytest.mark.parametrize(("reply", "verified", "words"), table([
-    ("200", HTML, True, "the keyserver URL answers"),
+    ("200", HTML, False,
+     "the keyserver URL answers every address with a web page, also when asked for a key that nobody has, so it is not a keyserver: check its uri"),
+    ("200 without content", OPEN, False, "the keyserver URL answers every address in the same way, also when asked for a key that nobody has"),
     ("401", Reply(401), None, f"answers /pks/lookup?op=stats with 401 Unauthorized: {WANTS_A_LOGIN}"),
     ("403", Reply(403), None, f"answers /pks/lookup?op=stats with 403 Forbidden: {WANTS_A_LOGIN}"),
     ("404", Reply(404), False, "answers /pks/lookup?op=stats with 404 Not Found"),
@@ -171,7 +181,8 @@ WANTS_A_LOGIN = "it requires a login, so without one it could not be verified th
 def test_a_keyserver_as_anyone_sees_it(reply, verified, words):
     with serve(lambda request: reply) as server:
         result, reason = verdict(EndpointKeyserver(server.url))
-        assert (result, server.asked) == (verified, ["/pks/lookup?op=stats"])
+        assert result is verified
+        assert len(server.asked) == (3 if reply.status == 200 else 1)
         assert words in reason.replace(server.url, "URL")
     assert "cannot be used" in verdict(EndpointKeyserver("k.example"))[1]
 
@@ -184,6 +195,35 @@ def test_keyserver_problem_without_statistics(status):
         assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize(("index", "get", "words"), table([
+    ("404, as SKS and Hockeypuck", Reply(404, HTML.body), None, None),
+    ("an empty index", EMPTY_INDEX, None, None),
+    ("an index with keys of everything", Reply(200, b"info:1:1\npub:00:1:2048:1::\n"), HTML, "answers every address with a web page"),
+    ("a page, but op=get is right", HTML, Reply(404), None),
+    ("op=get is all it has", Reply(501), Reply(404), None),
+    ("op=get is all it has, by 400", Reply(400), Reply(404), None),
+    ("nothing else", Reply(501), Reply(501), "answers /pks/lookup with 501 Not Implemented"),
+    ("it demands a login", Reply(401), None, "answers /pks/lookup with 401 Unauthorized"),
+    ("it fails", Reply(502), None, "answers /pks/lookup with 502 Bad Gateway: it is a proxy, and the server behind it does not answer"),
+]))
+def test_a_keyserver_is_asked_for_a_key_that_nobody_has(index, get, words):
+    """Where its statistics answer."""
+    def answers(request):
+        return index if "op=index" in request.path else get if "op=get" in request.path else HTML
+
+    with serve(answers) as server, Client(HttpOptions()) as client:
+        problem = keyserver_problem(server.url, False, "", client)
+        assert words in problem if words else problem is None
+        assert len(set(server.asked)) == (2 if get is None else 3)
+
+
+def test_a_keyserver_with_an_open_page_of_statistics_and_a_login_for_keys():
+    with serve(lambda request: HTML if "op=stats" in request.path else Reply(401)) as server:
+        verified, reason = verdict(EndpointKeyserver(server.url))
+    assert verified is None
+    assert "401 Unauthorized: it requires a login" in reason
+
+
 def test_keyserver_problem_that_is_not_there(authority):
     with Client(HttpOptions()) as client:
         assert "refuses the connection" in keyserver_problem(f"http://localhost:{web.free_port()}", False, "", client)
@@ -194,4 +234,4 @@ def test_keyserver_problem_that_is_not_there(authority):
 
 
 def OPEN_ALL(request):  # noqa: N802
-    return OPEN
+    return OPEN if "op=stats" in request.path else Reply(404)

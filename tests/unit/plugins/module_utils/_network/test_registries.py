@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
@@ -65,8 +68,12 @@ def registry(v2):
      ["/v2/", "/v2/ Basic"]),
     ("open, but Bearer with it", guarded(json_reply({}), "", "Bearer"), False, "requires a token but does not say where to get one",
      ["/v2/", "/v2/ Basic"]),
-    ("401 and no kind", Reply(401), False, "requires a kind of login that Apptainer does not support (neither Basic nor Bearer)", ["/v2/"]),
-    ("401 and another kind", Reply(401, headers=[("WWW-Authenticate", "Negotiate")]), False, "requires a kind of login", ["/v2/"]),
+    ("401 and no kind", Reply(401), False, "answers /v2/ with 401 Unauthorized and does not say how to log in (it has no WWW-Authenticate header): a "
+     "proxy in front of the registry may drop that header; correct its configuration", ["/v2/"]),
+    ("502", Reply(502), False, "answers /v2/ with 502 Bad Gateway: it is a proxy, and the server behind it does not answer; check that one",
+     ["/v2/"] * 3),
+    ("401 and another kind", Reply(401, headers=[("WWW-Authenticate", "Negotiate")]), False, "requires a kind of login that Apptainer does "
+     "not support (neither Basic nor Bearer)", ["/v2/"]),
 ]))
 def test_registry(v2, verified, words, asked):
     result, reason, seen = registry(v2)
@@ -98,18 +105,25 @@ def token_registry(token, accepted=(GOOD_TOKEN,), status=401, challenge=CHALLENG
 TOKEN = json_reply({"token": "abc.def"})
 
 
+ASKED_TWICE = [*ASKED, ASKED[1][:-6]]
+REALM = "so it could not be verified: the realm of URL is set up wrongly; correct it in the registry's configuration"
 UNDECIDED = "so it could not be verified; see that server's log"
 
 
 @pytest.mark.parametrize(("token", "accepted", "verified", "words", "asked"), table([
-    ("accepted", guarded(TOKEN, LOGIN), [GOOD_TOKEN], True, "accepts the login, through the token service URL", ASKED),
-    ("everyone gets a token, as at Docker Hub", TOKEN, [GOOD_TOKEN], True, "accepts the login", ASKED),
-    ("access_token", guarded(json_reply({"access_token": "abc.def"}), LOGIN), [GOOD_TOKEN], True, "accepts the login", ASKED),
+    ("accepted", guarded(TOKEN, LOGIN), [GOOD_TOKEN], True, "accepts the login, through the token service URL", ASKED_TWICE),
+    ("everyone gets this token", TOKEN, [GOOD_TOKEN], None, "the token service URL issues tokens to everyone and the registry accepts them all, so "
+     "the login could not be verified", ASKED_TWICE),
+    ("access_token", guarded(json_reply({"access_token": "abc.def"}), LOGIN), [GOOD_TOKEN], True, "accepts the login", ASKED_TWICE),
     ("rejected", guarded(TOKEN, "other"), [GOOD_TOKEN], False, "the token service URL rejects the login (401 Unauthorized): check", ASKED[:2]),
     ("rejected by 403", guarded(TOKEN, "other", wrong=403), [GOOD_TOKEN], False, "the token service URL rejects the login (403 Forbidden): check",
      ASKED[:2]),
-    ("404", guarded(Reply(404), LOGIN), [], False, f"the token service URL answers the login with 404 Not Found, {UNDECIDED}", ASKED[:2]),
-    ("a web page", HTML, [], False, f"answers the login with a web page, {UNDECIDED}", ASKED[:2]),
+    ("404", guarded(Reply(404), LOGIN), [], False, f"the token service URL/token answers the login with 404 Not Found, {REALM}", ASKED[:2]),
+    ("405", guarded(json_reply({}, 405), LOGIN), [], False, f"URL/token answers the login with 405 Method Not Allowed, {REALM}", ASKED[:2]),
+    ("422", guarded(Reply(422), LOGIN), [], False, f"URL/token answers the login with 422 Unprocessable Entity, {REALM}", ASKED[:2]),
+    ("429", guarded(Reply(429), LOGIN), [], False, "answers the login with 429 Too Many Requests: it is rate limiting; try again later", ASKED[:2]),
+    ("500", guarded(Reply(500), LOGIN), [], False, f"answers the login with 500 Internal Server Error, {UNDECIDED}", ASKED[:2]),
+    ("a web page", HTML, [], False, f"the token service URL/token answers the login with a web page, {REALM}", ASKED[:2]),
     ("no token", json_reply({}), [], False, f"answers the login with something other than a token, {UNDECIDED}", ASKED[:2]),
     ("a number", json_reply({"token": 5}), [], False, "something other than a token", ASKED[:2]),
     ("a line break in the token", json_reply({"token": "a\r\nb"}), [], False, "something other than a token", ASKED[:2]),
@@ -128,6 +142,80 @@ def test_registry_with_tokens(token, accepted, verified, words, asked):
     assert reason.startswith(("URL", "the token service URL"))
     assert words in reason
     assert seen == asked
+
+
+def jwt(**claims):
+    """A JSON Web Token, with a signature that nobody checks here."""
+    return "e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=") + ".c2ln"
+
+
+HUB = {"iss": "auth.docker.io", "aud": "registry.docker.io", "access": []}
+EVERYONE = "issues tokens to everyone and the registry accepts them all, so the login could not be verified"
+
+
+@pytest.mark.parametrize(("mine", "anonymous", "accepted", "verified", "words"), table([
+    ("Docker Hub", jwt(**HUB, sub="0f5d9f64-5b5e", jti="a"), jwt(**HUB, sub="", jti="b"), "both", True, "accepts the login, through the token"),
+    ("Quay", jwt(sub="alice"), jwt(sub="(anonymous)"), "both", True, "accepts the login"),
+    ("Gitea", jwt(UserID=7, exp=1), jwt(UserID=-1, exp=2), "both", True, "accepts the login"),
+    ("only the time differs", jwt(sub="", exp=1), jwt(sub="", exp=2), "both", None, EVERYONE),
+    ("Nexus", "DockerToken.1", "DockerToken.2", "both", None, EVERYONE),
+    ("Nexus, whatever the password", "DockerToken.1", "DockerToken.1", "both", None, EVERYONE),
+    ("no JSON in it", "a.b.c", "a.b.d", "both", None, EVERYONE),
+    ("a list in it", "a.W10.c", "a.W10.d", "both", None, EVERYONE),
+    ("anonymous tokens open nothing", "t1", "t2", "mine", True, "accepts the login, through the token service"),
+    ("no token opens /v2/", "t1", "t2", "none", None, "issues tokens to everyone and the registry does not accept them for /v2/, so the login"),
+    ("no token opens /v2/, but they name somebody", jwt(sub="alice"), jwt(sub=""), "none", True, "accepts the login, although the registry"),
+]))
+def test_a_token_service_that_gives_tokens_to_everyone(mine, anonymous, accepted, verified, words):
+    """Whether that says anything of a login shows in the tokens, and in what the registry makes of them; no wrong password is sent."""
+    good = {"both": [mine, anonymous], "mine": [mine], "none": []}[accepted]
+    result, reason, seen = token_registry(lambda request: json_reply({"token": mine if request.authorization else anonymous}),
+                                          [f"Bearer {token}" for token in good])
+    assert result is verified, reason
+    assert words in reason
+    assert len(seen) <= 5
+
+
+@pytest.mark.parametrize(("anonymous", "verified"), table([
+    ("401", Reply(401), True),
+    ("403", Reply(403), True),
+    ("400", Reply(400), True),
+    ("no token", json_reply({"details": "log in"}), True),
+    ("a web page", HTML, True),
+    ("a redirect elsewhere", Reply(302, headers=[("Location", "http://sso.invalid/")]), True),
+    ("429", Reply(429), None),
+    ("500", Reply(500), None),
+]))
+def test_a_token_service_that_gives_nobody_a_token(anonymous, verified):
+    assert token_registry(lambda request: TOKEN if request.authorization else anonymous)[0] is verified
+
+
+@pytest.mark.parametrize(("realm", "verified"), [
+    ("https://auth.docker.io/token", True), ("https://ghcr.io/token", True), ("https://quay.io/v2/auth", True),
+    ("https://tokens.example/token", None),
+])
+def test_token_services_that_are_known_to_refuse_wrong_logins(realm, verified):
+    """GHCR gives anonymous users a token that looks no different."""
+    def get(url, authorization="", *args, **options):
+        if url.startswith(realm):
+            return Response(url, 200, "", "", json.dumps({"token": "t1" if authorization else "t2"}).encode())
+        return Response(url, 200 if authorization else 401, "", f'Bearer realm="{realm}"', b"")
+
+    with Client(HttpOptions()) as client:
+        client.get = get
+        assert verify_claim(RegistryLogin("r.example", "alice", PASSWORD), client).verified is verified
+
+
+@pytest.mark.parametrize(("behind", "kind"), [('Bearer realm="https://x.example/token"', "Bearer"), ('Basic realm="registry"', "Basic")])
+def test_a_login_in_front_of_another_one(behind, kind):
+    """As nginx with Basic authentication in front of a registry with its own."""
+    def answer(request):
+        return Reply(401, headers=[("WWW-Authenticate", behind if request.authorization == LOGIN else 'Basic realm="front"')])
+
+    words = (f"http://HOST answers the login by demanding another one ({kind}): something in front of it seems to accept this login, and Apptainer "
+             "can send only one of the two; remove the login in front, or use the address behind it")
+    assert registry(answer)[:2] == (False, words)
+    assert registry(lambda request: Reply(401, headers=[("WWW-Authenticate", 'Basic realm="front"')]))[1].endswith("check user name and password")
 
 
 def test_registry_that_fails_with_the_token():
@@ -162,7 +250,7 @@ def test_an_open_registry_that_sends_a_login_to_its_token_service(token, verifie
     result, reason, seen = token_registry(token, ("", GOOD_TOKEN))
     assert result is verified, reason
     assert words in reason
-    assert seen == ["/v2/", "/v2/ Basic", *asked[1:]]
+    assert seen == ["/v2/", "/v2/ Basic", *asked[1:], *([ASKED[1][:-6]] if verified else [])]
 
 
 def test_a_registry_that_sends_to_another_server(authority):
@@ -212,7 +300,8 @@ def test_realm_by_plain_http(authority):
                 verified, reason = verdict(RegistryLogin(server.host, "alice", PASSWORD, insecure), ca_path=authority.ca)
                 assert verified is False
                 assert reason == (f"{server.url} wants the password sent to its token service {realm.url} over plain http, "
-                                  "so it was not sent; its realm must use https")
+                                  "so it was not sent; its realm must use https (insecure: true does not change that, as the registry itself uses "
+                                  "https)")
             assert not realm.requests
 
 
@@ -234,7 +323,8 @@ def test_realm_by_plain_http_of_a_registry_by_plain_http(realm, insecure, allowe
         client.get = get
         verified, reason = verify_claim(RegistryLogin("r.local", "alice", PASSWORD, insecure), client)
     assert verified is False
-    assert ("over plain http, so it was not sent; its realm must use https" in reason) != allowed
+    assert ("over plain http, so it was not sent; its realm must use https (or, where everybody on the network may see the password, set "
+            "insecure: true)" in reason) != allowed
     assert asked == [("https://r.local/v2/", ""), ("http://r.local/v2/", ""), (realm, LOGIN)][:3 if allowed else 2]
 
 
