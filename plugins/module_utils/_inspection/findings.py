@@ -129,10 +129,9 @@ def service_findings(system_path: str, user_path: str, config: RemoteConfig, ser
         for service in endpoint["services"]:
             hazard = service_hazard(remote.uri, remote.insecure, service["uri"])
             if hazard and service["name"] in USED_SERVICES:
-                found.append(Finding(
-                    "insecure-service", "error", system_path if remote.system else user_path,
-                    f"the discovery document offers a {service['name']} service at {service['uri']}, which {hazard}; correct it in that document",
-                    endpoint["remote"]))
+                path = system_path if remote.system else user_path
+                text = f"the discovery document offers a {service['name']} service at {service['uri']}, which {hazard}; correct it in that document"
+                found.append(Finding("insecure-service", "error", path, text, endpoint["remote"]))
     return found
 
 

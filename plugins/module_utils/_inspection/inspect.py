@@ -93,9 +93,9 @@ def inspect(
     stored = stored_secrets(user, docker, system)
     answers = ask_servers(result.config, stored) if ask_servers else {}
     directory = os.path.dirname(user_path) if user_path and root == "/" else ""
-    found = root_owned(directory, of_root_in_a_home(directory))
-    found += findings(system_file, user_file, cached, flavor, auth_file, program)
+    found = findings(system_file, user_file, cached, flavor, auth_file, program)
     found += service_findings(system_file.path, user_file.path or system_file.path, result.config, answers.get("services", ()))
+    found += root_owned(directory, of_root_in_a_home(directory))
     return dict({
         "global": dict(config_result(system), **_file_result(system_file)),
         "user": dict(config_result(user), **_file_result(user_file)),
