@@ -90,7 +90,7 @@ def _services_question(name: str, remote: Remote) -> _Question:
         begin = time.monotonic()
         services = discover(client, remote.uri, remote.insecure)
         # a little less than the time left, so that a silent service is named in the answer and does not end the whole question
-        left = 0.9 * (client.options.timeout - (time.monotonic() - begin))
+        left = 0.8 * (client.options.timeout - (time.monotonic() - begin))
         with client.hurried(max(0.1, round(left, 1))) as hurried:
             return {"services": [dict(status._asdict()) for status in service_statuses(services, hurried)]}
 
