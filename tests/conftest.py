@@ -35,6 +35,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: [HERE / name not in item.path.parents for name in ("lint", "fleet")])
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Ids say what is in a row where pytest would only count, or write a value that could be of anything: `args={mode: rubbish}`, `check=True`."""
+    counted = isinstance(val, bytes | dict | list | tuple | set | frozenset) or (isinstance(val, str) and not 0 < len(val) <= 80)
+    if counted or val is None or isinstance(val, bool | int | float):
+        return f"{argname}={_shortened(_text(val), 120)}"
+    return None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    if callable(value):
+        return getattr(value, "__name__", "")
+    return _shortened(str(value).encode("unicode_escape").decode(), 50)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most - 3] + "..."
+
+
 OLD_AND_NEW = {"params": [envs.OLD_CORE, "newest"], "ids": ["3.6 under ansible-core 2.16", "newest under newest"]}
 
 
@@ -78,7 +100,12 @@ def quick_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
     It runs modules as `python` would (that of the tests, if it isn't given), but for most of the time of their imports: see `support.forked`.
     """
-    return lambda core, python=None: forked.interpreter(python or Path(sys.executable), core / "modlib", tmp_path_factory.mktemp("python"))
+
+    def make(core, python=None):
+        python = python or Path(sys.executable)
+        return forked.interpreter(python, core / "modlib", tmp_path_factory.mktemp("python")) if forked.POSSIBLE else python
+
+    return make
 
 
 @pytest.fixture(scope="session")

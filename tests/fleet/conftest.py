@@ -6,7 +6,6 @@
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +29,6 @@ class Played(NamedTuple):
 
     rc: int
     output: str
-    seconds: float
     recap: dict[str, dict[str, int]]
     records: list[dict[str, Any]]
 
@@ -87,11 +85,9 @@ def play(fleet: fleets.Fleet, tmp_path: Path) -> Callable[..., Played]:
             "RECORDED": recorded,
         }
         command = [core / "bin" / "ansible-playbook", "-i", fleet.inventory, "-e", f"@{variables_file}", *arguments, file]
-        started = time.monotonic()
         done = processes.run(*command, env=processes.clean_env(tmp_path / "home", {**settings, **(env or {})}))
-        seconds = time.monotonic() - started
         records = [json.loads(line) for line in recorded.read_text().splitlines()]
         recap = {record["host"]: record["recap"] for record in records if "recap" in record}
-        return Played(done.returncode, done.stdout + done.stderr, seconds, recap, [record for record in records if "recap" not in record])
+        return Played(done.returncode, done.stdout + done.stderr, recap, [record for record in records if "recap" not in record])
 
     return run

@@ -150,8 +150,7 @@ def test_nothing_is_left(killed, fleet, tmp_path):
         if killed:
             starter.send_signal(signal.SIGKILL)
         starter.communicate()
-        deadline = time.monotonic() + (10 if killed else 0)
-        while seen(home, network) and time.monotonic() < deadline:
+        while killed and seen(home, network):  # it takes the kernel a moment
             time.sleep(0.02)
         assert seen(home, network) == set()
         assert os.path.lexists(home) == killed

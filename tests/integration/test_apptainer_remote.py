@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import envs, processes
 
 TOKEN = "tok-" + "s3cretS3CRET" * 20
 OLD_TOKEN = "old-" + "0therS3CRET0" * 20
@@ -219,7 +222,8 @@ def test_new_directories_and_files_whatever_the_umask(run_module, tmp_path):
         try:
             for scope, modes in (("global", (0o755, 0o644)), ("user", (0o700, 0o600))):
                 path = tmp_path / f"{scope}-{umask}" / "remote.yaml"
-                done = run_module("apptainer_remote", {"scope": scope, "config_file": str(path), "name": "x", "uri": "h.example.org"})
+                done = run_module("apptainer_remote", {"scope": scope, "config_file": str(path), "name": "x", "uri": "h.example.org"},
+                                  fresh=True)
                 assert done.rc == 0, done.stdout
                 assert (stat.S_IMODE(path.parent.stat().st_mode), stat.S_IMODE(path.stat().st_mode)) == modes
         finally:
@@ -358,6 +362,90 @@ def test_a_dozen_processes_lose_nothing(run_module, etc):
     assert all(f"    {name}:\n" in etc.read_text() for name in names)
 
 
+# Forks so many processes at a time, in so many rounds. They all begin when the last one is there, and each moves its own endpoint in the one file.
+# After each round it says how they ended, what each printed, and all different contents that the file was seen with.
+CROWD = """
+import gc, importlib, json, os, sys, time
+modlib, path, count, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+sys.path.insert(0, modlib)
+from ansible.module_utils import basic
+module = importlib.import_module("ansible_collections.hpc.apptainer.plugins.modules.apptainer_remote")
+basic._ANSIBLE_PROFILE = "legacy"
+directory = os.path.dirname(path)
+gc.freeze()
+
+def move(number, turn, start):
+    args = {"scope": "global", "config_file": path, "name": "r%d" % number, "uri": "round%d.example.org" % turn}
+    basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": args}).encode()
+    os.dup2(os.open("%s/said-%d" % (directory, number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+    os.read(start, 1)
+    module.main()
+
+for turn in range(rounds):
+    start, begin = os.pipe()
+    pids = {}
+    for number in range(count):
+        pid = os.fork()
+        if not pid:
+            os.close(begin)
+            try:
+                move(number, turn, start)
+            except SystemExit as exc:
+                sys.stdout.flush()
+                os._exit(exc.code or 0)
+            finally:
+                os._exit(99)
+        pids[pid] = number
+    os.close(start)
+    os.close(begin)
+    ended, seen = {}, set()
+    while len(ended) < count:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            ended[pids[pid]] = status
+        else:
+            time.sleep(0.002)
+        if os.path.exists(path):
+            with open(path) as file:
+                seen.add(file.read())
+    with open(path) as file:
+        last = file.read()
+    said = [open("%s/said-%d" % (directory, number)).read() for number in range(count)]
+    print(json.dumps([[ended[number] for number in range(count)], said, sorted(seen), last]), flush=True)
+"""
+
+
+def test_32_processes_in_20_rounds_lose_nothing(etc):
+    """Each of 640 changes is there after its round, or its process said that it gave up; and whoever reads meanwhile sees a whole file."""
+    count, rounds = 32, 20
+    command = [sys.executable, "-c", CROWD, envs.core("running") / "modlib", etc, count, rounds]
+    done = processes.run(*command, env=processes.clean_env(etc.parent / "home"))
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == rounds
+    places = dict.fromkeys((f"r{number}" for number in range(count)), -1)
+    for turn, (statuses, said, seen, last) in enumerate(answers):
+        for name, status, text in zip(list(places), statuses, said, strict=True):
+            result = json.loads(text)
+            if status == 0:
+                assert result["changed"], text
+                places[name] = turn
+            else:
+                assert "was changed by others each of 100 times" in result["msg"], text
+        assert endpoints(last) == {name: place for name, place in places.items() if place >= 0}
+        for text in seen:
+            found = endpoints(text)
+            assert set(found.values()) <= {turn - 1, turn} or min(places.values()) < turn - 1
+            assert turn == 0 or found.keys() == places.keys()
+
+
+def endpoints(text):
+    """The endpoints of a file that is whole, each with the number of the round that it is from."""
+    entry = r"    (r\d+):\n        URI: round(\d+)\.example\.org\n        System: true\n        Exclusive: false\n"
+    assert re.fullmatch(f'Active: ""\nRemotes:\n({entry})+', text), text
+    return {name: int(turn) for name, turn in re.findall(entry, text)}
+
+
 # Bad input: one sentence, the file untouched
 
 GLOBAL = {"scope": "global", "name": "site"}
@@ -470,7 +558,7 @@ def test_a_file_that_is_not_understood_is_never_overwritten(run_module, etc, tex
     assert snapshot(etc) == state
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to(path)], ids=["a directory", "a pipe", "a circle of links"])
 def test_what_is_no_file(run_module, etc, make):
     make(etc)
     done = run_module("apptainer_remote", {"scope": "global", "config_file": str(etc), "name": "b", "uri": "b.example.org"})

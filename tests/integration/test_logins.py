@@ -150,7 +150,7 @@ def test_slow_servers_are_asked_side_by_side(logins, certificates):
 
     def answer(asked):
         try:
-            together.wait(8)
+            together.wait(100)
         except threading.BrokenBarrierError:
             return Answer.html(500)
         right = asked.authorization == user.basic
@@ -159,7 +159,7 @@ def test_slow_servers_are_asked_side_by_side(logins, certificates):
     sites = {str(number): certificates.server for number in range(5)}
     with serve(sites, answer, lambda *seen: None) as ports:
         registries = [{"uri": f"docker://localhost:{port}", "username": "alice", "password": user.password} for port in ports.values()]
-        done = logins(registries=registries, ca_path=str(certificates.ca), timeout=20)
+        done = logins(registries=registries, ca_path=str(certificates.ca), timeout=200)
     assert done.rc == 0, done.stdout + done.stderr
     assert done.result["verified"]
 

@@ -49,11 +49,11 @@ def watched(request):
 
 @pytest.fixture
 def run(run_module, tmp_path):
-    """Run a module in check mode and for real, and note what it says."""
+    """Run a module in check mode and for real, and note what it says. As a new process, which has its arguments and environment in /proc."""
 
     def run(seen, module, args, **options):
         for check in (True, False):
-            done = run_module(module, {"sysconfdir": str(tmp_path / "etc"), **args}, check=check, diff=True, **options)
+            done = run_module(module, {"sysconfdir": str(tmp_path / "etc"), **args}, check=check, diff=True, fresh=True, **options)
             assert done.result is not None, "it crashed"
             seen.ways["output"] += [done.stdout, done.stderr]
         return done

@@ -12,7 +12,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 
@@ -31,7 +30,7 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def get(url, ca=None, authorization=None, client=None, timeout=10.0):
+def get(url, ca=None, authorization=None, client=None, timeout=100.0):
     """Status, headers and body; a URLError when it doesn't come to that."""
     context = ssl.create_default_context(cafile=ca)
     if client:
@@ -215,13 +214,13 @@ def test_broken_services(library):
 
 def test_dripping_service(library):
     """Every read brings something, none brings the end."""
-    with socket.create_connection(("127.0.0.1", library.ports["http"]), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", library.ports["http"])) as client:
         client.sendall(f"GET /token-drip/{TOKEN_STATUS} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        begin = time.monotonic()
         read = b""
-        while time.monotonic() < begin + 0.3:
-            read += client.recv(1000)
-    assert re.search(rb"\r\n\r\n {2,}$", read)
+        while not re.search(rb"\r\n\r\n {3,}$", read):
+            received = client.recv(1000)
+            assert received
+            read += received
 
 
 def test_broken_documents(library):

@@ -31,6 +31,7 @@ OLD_NODE_MINOR = 6
 # What EL8 has; without a compiler, pip makes this PyYAML without its C part.
 OLD_NODE_VERIFY = ["PyYAML==3.12", "requests==2.20.0", "urllib3==1.24.3", "jsonschema==2.6.0"]
 NODE_VERIFY = ["PyYAML", "requests", "jsonschema"]
+FOREIGN_REGISTRY = ["zuul-registry==1.3.0"]
 
 # The programs that tests start, and Debian's packages of them; and the services that those would start.
 PROGRAMS = {
@@ -122,6 +123,11 @@ def node(kind: str, verify: bool = False) -> Node:
     return Node(controller, _ensure(f"node-{kind}{suffix}", Path(base), packages) / "bin" / "python")
 
 
+def foreign_registry() -> Path:
+    """The environment with a registry that is a program of its own."""
+    return _ensure("zuul-registry", Path(sys._base_executable), FOREIGN_REGISTRY)
+
+
 def ensure_programs() -> None:
     """Install what the tests want of the system, where this is Debian and we are root; else those who want it say so and are skipped."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
@@ -168,10 +174,14 @@ def ensure_main() -> None:
 
 
 def _ensure(name: str, python: Path, *installs: list[str]) -> Path:
-    """Make an environment, unless it is there and was made in the same way. Safe to call from several processes."""
+    """Make an environment, unless it is there and was made in the same way. Safe to call from several processes.
+
+    What is never imported is not compiled, but for nodes: there, hosts may only read it.
+    """
     path = VENVS / name
     made = path / "made-by"
     requirements = [argument for install in installs for argument in install]
+    options = [] if name.startswith("node-") else ["--no-compile"]
     recipe = "\n".join([str(path), str(python), *requirements, *(Path(file).read_text() for file in requirements if file.endswith(".txt"))])
     VENVS.mkdir(exist_ok=True)
     with (VENVS / f"{name}.lock").open("w") as lock:
@@ -182,7 +192,7 @@ def _ensure(name: str, python: Path, *installs: list[str]) -> Path:
         shutil.rmtree(path, ignore_errors=True)
         _run(python, "-m", "venv", path)
         for install in installs:
-            _run(path / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-qq", "install", *install)
+            _run(path / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-qq", "install", *options, *install)
         made.write_text(recipe)
     return path
 

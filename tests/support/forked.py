@@ -8,7 +8,7 @@ A server for each interpreter imports what modules import of others (of this col
 is a real one: its input, output, directory, environment and umask are its own, it loads and runs the module as a new interpreter would, and
 ends as one ends. What is not its own are the command line and the environment that /proc shows, and what an interpreter reads when it starts.
 
-`run()` runs a module so, and `interpreter()` makes an `ansible_python_interpreter` for playbooks whose hosts are directories. For Linux.
+`run()` runs a module so, and `interpreter()` makes an `ansible_python_interpreter` for playbooks whose hosts are directories.
 """
 
 import functools
@@ -27,6 +27,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
+
+POSSIBLE = sys.platform == "linux"
 
 # For each connection it forks twice: a process that waits, and says what happens, and the one that runs what the message says, with the files that
 # come with it as 0, 1 and 2. That one leaves the loop, so that it ends like any other: with a traceback, flushed files, and what is registered

@@ -76,7 +76,7 @@ def run_module(
     }
     stdin = json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **controls}})
     module = f"ansible_collections.hpc.apptainer.plugins.modules.{name}"
-    if fresh or env or not node.python.is_relative_to(VENVS):
+    if fresh or env or not (forked.POSSIBLE and node.python.is_relative_to(VENVS)):
         done = run(node.python, "-c", LAUNCHER, node.core / "modlib", module, env=clean_env(home, env), cwd=home, stdin=stdin)
     else:
         done = forked.run(node.python, node.core / "modlib", module, env=clean_env(home), cwd=home, stdin=stdin)

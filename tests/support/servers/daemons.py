@@ -68,7 +68,7 @@ def running(
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300  # to end what hangs, on a busy machine too
         while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{name} does not run:\n{log.read_text(errors='replace')}")

@@ -93,7 +93,7 @@ class Front:
     def _settle(self) -> None:
         """Wait until all that was answered is in the log: the only worker logs in order, so a request of ours comes last."""
         before = self._log.stat().st_size
-        with socket.create_connection(("127.0.0.1", self.ports[MARKER]), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", self.ports[MARKER]), timeout=300) as client:
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             while client.recv(1000):
                 pass
