@@ -46,8 +46,10 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 def _text(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_text, value)) + "]"
+    if isinstance(value, set | frozenset):  # sorted, so that all workers of a run have the same ids
+        return "[" + ", ".join(sorted(map(_text, value))) + "]"
     if callable(value):
         return getattr(value, "__name__", "")
     return _shortened(str(value).encode("unicode_escape").decode(), 50)
