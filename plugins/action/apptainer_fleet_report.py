@@ -99,7 +99,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         differed = DRIFT if not applied else PREDICTION if self._task.check_mode else CHANGE
         hosts = _names(variables["ansible_play_hosts_all"] if options["hosts"] is None else options["hosts"])
         all_hosts = _names([*before.get("all_hosts", variables["ansible_play_hosts_all"]), *hosts]) if applied else hosts
-        max_unreachable = before.get("max_unreachable", _max_unreachable(options["max_unreachable"], len(all_hosts)))
+        max_unreachable = before.get("max_unreachable", 0) if before else _max_unreachable(options["max_unreachable"], len(all_hosts))
         results, untouched = _results(hosts, all_hosts, variables["hostvars"], differed, before.get("began", 0.0))
         due = _text(now + datetime.timedelta(hours=options["max_age"])) if options["max_age"] else ""
         report = build_report(options["title"], _text(now), results.values(), differed, due)
@@ -124,9 +124,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
 
 def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
     """What later tasks of this run have to know, as a fact of the controller."""
-    all_hosts = {} if options["pattern"] is None else {"all_hosts": hosts_of(options["pattern"], hostvars)}
-    allowed = {name: _max_unreachable(options["max_unreachable"], len(hosts)) for name, hosts in [("max_unreachable", all_hosts.get("all_hosts"))] if hosts}
-    return {"began": now.timestamp(), **all_hosts, **allowed, "problems": [], "reasons": {}, "stop": False, "errors": []}
+    first: dict[str, Any] = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": False, "errors": []}
+    if options["pattern"] is not None:
+        all_hosts = hosts_of(options["pattern"], hostvars)
+        first.update(all_hosts=all_hosts, max_unreachable=_max_unreachable(options["max_unreachable"], len(all_hosts)))
+    return first
 
 
 def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:

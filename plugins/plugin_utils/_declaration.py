@@ -6,8 +6,8 @@
 
 """What the role's variables declare for one host: known names, lists merged and checked, texts such as "false" as what they mean. Pure rules.
 
-`meta/argument_specs.yml` of the role is the one place that knows the variables. Ansible would validate it too, but once for each host and entry point,
-which takes the controller longer than everything else in the role.
+`meta/argument_specs.yml` of the role is the one place that knows the variables. Ansible would validate it too, but once for each host and entry
+point, which takes the controller longer than everything else in the role.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Declaration(NamedTuple):
 def specs() -> Mapping[str, Mapping[str, Any]]:
     """The options of each entry point of the role, from its argument specification."""
     with open(_SPECS, encoding="utf-8") as stream:
-        loaded = yaml.load(stream, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+        loaded = yaml.load(stream, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return {name: entry["options"] for name, entry in loaded["argument_specs"].items()}
 
 
@@ -103,7 +103,7 @@ def variables() -> Mapping[str, Mapping[str, Any]]:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raises DeclarationError for a name that starts like the role's variables but is none: whoever misspells one would believe that it is in effect."""
+    """Raises DeclarationError for a name that starts like the role's variables but is none: who misspells one would believe that it is in effect."""
     known = {name for options in specs().values() for name in options}.union(RESULTS)
     unknown = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
     if unknown:
@@ -133,7 +133,8 @@ def _checked_value(name: str, spec: Mapping[str, Any], value: Any, problems: lis
     return checked.validated_parameters[name]
 
 
-def _merged(kind: str, key: str, noun: str, values: Mapping[str, Any], problems: list[str], nested: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+def _merged(kind: str, key: str, noun: str, values: Mapping[str, Any], problems: list[str],
+            nested: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """The entries of one list, merged from its layers and checked."""
     names = [layer.format(kind) for layer in _LAYERS]
     spec = variables()[names[0]]["options"]

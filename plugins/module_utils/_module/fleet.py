@@ -83,7 +83,7 @@ class _Run:
 def converge_node(module: AnsibleModule) -> Dict[str, Any]:
     """Do all parts that the options of FLEET_SPEC ask for.
 
-    Nothing is verified at servers: the role does that once for the fleet. Returns the result; with `failures` the task has failed, and `msg` says why.
+    Nothing is verified at servers: the role does that once for the fleet. A result with `failures` is that of a failed task; `msg` says why.
     """
     params = module.params
     run = _Run(module)
@@ -144,8 +144,8 @@ def _check(module: AnsibleModule, written: Mapping[str, Any]) -> None:
     problems += [item["message"] for item in found["findings"]
                  if item["severity"] == "error" and item["remote"] in about and item["id"] != "global-secret"]
     if problems:
-        raise ApptainerError(f"{FLAVORS[flavor].program} does not use {written['config_file']} as it was written: {'; '.join(problems)}. For details, "
-                             "run the module hpc.apptainer.apptainer_remote_info on the host")
+        raise ApptainerError(f"{FLAVORS[flavor].program} does not use {written['config_file']} as it was written: {'; '.join(problems)}. For "
+                             "details, run the module hpc.apptainer.apptainer_remote_info on the host")
 
 
 def _converge_accounts(run: _Run) -> None:
