@@ -45,12 +45,13 @@ options:
       - With O(applied=true), the hosts of the batch.
     type: list
     elements: str
-  all_hosts:
+  pattern:
     description:
-      - The names of all hosts of a run in batches. By default all hosts of the play with this task. Only used with O(applied=true).
-      - A host without results that is not in O(hosts) was not touched yet.
-    type: list
-    elements: str
+      - With O(state=begun), a pattern for all hosts of a run in several batches or plays. By default they are all hosts of the play with the task
+        that makes the report.
+      - If no host matches, the report says so at once, because no later task will run.
+      - A host of the run that has no results and is not in O(hosts) was not touched yet.
+    type: str
   applied:
     description:
       - Whether the play changed the hosts, as the playbook C(hpc.apptainer.rollout) does, and did not only compare them.
@@ -61,8 +62,8 @@ options:
     default: false
   max_unreachable:
     description:
-      - How many hosts may be unreachable without RV(stop). Only used with O(applied=true).
-      - A number of hosts (V(3)), or a percentage of O(all_hosts) (V(10%)), which is rounded up to a whole host.
+      - How many hosts may be unreachable without RV(stop). Only used with O(applied=true), or with O(pattern).
+      - A number of hosts (V(3)), or a percentage of all hosts of the run (V(10%)), which is rounded up to a whole host.
     type: str
     default: 10%
   max_age:
@@ -171,6 +172,11 @@ reasons:
   returned: when O(state=finished)
   type: dict
   sample: {node10: "global: remote.yaml: endpoint site: exclusive is false, should be true"}
+reached:
+  description: How many of O(hosts) are not unreachable.
+  returned: when O(state=finished)
+  type: int
+  sample: 1996
 stop:
   description: Whether there must be no further batch, because a host failed or too many are unreachable. With O(applied=false), always V(false).
   returned: when O(state=finished)

@@ -44,9 +44,9 @@ STATES = {
     "two accounts failed": ({**OK, "failures": [failure("no", "account ci"), failure("no", "account b")]}, "failed",
                             "account ci: no; account b: no", 0),
     "the declaration is wrong": ({"failures": [failure("no such variable", "declaration")]}, "failed", "no such variable", 0),
-    "unreachable": ({"changed": False, "unreachable": LOST}, "unreachable", LOST, 0),
+    "unreachable": ({"changed": False, "unreachable_reason": LOST}, "unreachable", LOST, 0),
     "unreachable, as Ansible itself says it": ({"unreachable": True, "failed": True, "changed": False, "msg": LOST}, "unreachable", LOST, 0),
-    "drifted, then unreachable": ({**DRIFT, "unreachable": LOST}, "unreachable", LOST, 1),
+    "drifted, then unreachable": ({**DRIFT, "unreachable_reason": LOST}, "unreachable", LOST, 1),
     "the connection was lost": ({**DRIFT, "failures": [failure("lost", "connection")]}, "failed", "lost", 1),
     "failed, as Ansible itself says it": ({"failed": True, "changed": False, "msg": "Task failed: the role refused n1's variables"}, "failed",
                                           "the role refused n1's variables", 0),
@@ -73,6 +73,7 @@ def test_differences():
     assert host_result("n1", DRIFT).differences == (DRIFTED,)
     (login,) = host_result("n1", {**DRIFT, "parts": [], "diff": [{**MODE, "subject": "account ci"}]}).differences
     assert login.subject == "account ci: remote.yaml"
+    assert host_result("n1", {**DRIFT, "diff": [], "differences": DRIFT["diff"]}).differences == (DRIFTED,)
     (changed,) = host_result("n1", DRIFT, applied=True, changed=True).differences
     assert changed == DRIFTED._replace(sentences=("mode was 0600, is now 0644",))
     assert DRIFTED.unified() == "--- on the host\n+++ declared\n@@ -1 +1 @@\n-mode: 0600\n+mode: 0644"

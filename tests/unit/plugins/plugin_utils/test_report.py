@@ -65,9 +65,9 @@ def test_files_that_are_ignored_are_first():
 
 def test_the_same_reason_is_one_row_in_the_words_of_the_first():
     """No placeholder is ever shown, and a host's own row has its own words."""
-    lost = [host_result(f"n{number}", {"unreachable": f"connect to host {address} port 22: refused"}, [address])
+    lost = [host_result(f"n{number}", {"unreachable_reason": f"connect to host {address} port 22: refused"}, [address])
             for number, address in enumerate(("n0", "10.0.0.1"))]
-    other = host_result("n2", {"unreachable": "connect to host n2 port 22: refused via 10.0.0.9"})
+    other = host_result("n2", {"unreachable_reason": "connect to host n2 port 22: refused via 10.0.0.9"})
     failed = [host_result(name, {"failures": [{"subject": "global", "msg": f"/srv/{name}/etc/r:3:1: bad"}]}) for name in ("m0", "m1", "m2")]
     bad = [host_result(name, {"failures": [{"subject": "global", "msg": f"/srv/{name}/etc/r: bad", "unreadable": True}]}) for name in ("u0", "u1")]
     report = report_on(*lost, other, *failed, *bad)

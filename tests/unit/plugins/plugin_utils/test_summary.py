@@ -56,7 +56,7 @@ def test_lines_name_only_the_largest_groups():
     assert len([line for line in lines if line.startswith("Drift on 1 host (n")]) == 5
     assert "Drift: 2 more" in lines
     assert lines[-6:] == ["Failed on 1 host (f): why", "Unreachable on 1 host (u): gone",
-                          "Undeclared on 3 hosts (x[0-2]): nothing is declared for these hosts, so nothing was looked at",
+                          "Undeclared on 3 hosts (x[0-2]): nothing is declared, so nothing was looked at",
                           "Users' files on 1 host (u): stale-copy (error), 1 user", "Users' files on 1 host (u): stale-copy (warning), 1 user",
                           "To rerun only what failed or was not reached: --limit f,u"]
 
@@ -97,14 +97,14 @@ def test_nothing_that_was_changed_is_left_out():
 
 BATCHES = {
     "the first of two": (batch([drifted("n1"), OK], ["n3", "n4"]), False,
-                         ["2 hosts: 1 changed, 1 in state (2 of 4 hosts done)"], ["All batches", "stops", "--limit"]),
+                         ["2 hosts: 1 changed, 1 in state (2 of 4 hosts done)"], ["In all batches", "stops", "--limit"]),
     "the last of two": (batch([OK], (), [drifted("n1")]), False,
-                        ["1 host: 1 in state (2 of 2 hosts done)", "All batches: 2 hosts: 1 changed, 1 in state"],
+                        ["1 host: 1 in state (2 of 2 hosts done)", "In all batches, 2 hosts: 1 changed, 1 in state"],
                         ["stops", "--limit"]),
     "failed": (batch([drifted("n1"), failed("n2")], ["n3"]), True,
-               ["Failed on 1 host (n2): no", "The rollout stops here. 1 host was not touched: n3", "--limit n2"], ["All batches"]),
+               ["Failed on 1 host (n2): no", "The rollout stops here. 1 host was not touched: n3", "--limit n2"], ["In all batches"]),
     "failed before": (batch([OK], ["n3", "n4"], [failed("n1")]), True,
-                      ["All batches: 2 hosts: 1 failed, 1 in state", "The rollout stops here. 2 hosts were not touched: n[3-4]"], []),
+                      ["In all batches, 2 hosts: 1 failed, 1 in state", "The rollout stops here. 2 hosts were not touched: n[3-4]"], []),
     "the last failed": (batch([failed("n1")]), True, ["1 host: 1 failed", "--limit n1"], ["stops here"]),
     "as many lost as allowed": (batch([lost("n1"), OK], ["n3"], max_unreachable=1), False,
                                 ["Unreachable on 1 host (n1): gone"], ["stops", "--limit"]),
@@ -112,8 +112,8 @@ BATCHES = {
                           ["The rollout stops here, because 2 hosts are unreachable and apptainer_fleet_max_unreachable allows 1. "
                            "1 host was not touched: n3", "--limit n1,n2"], []),
     "none may be lost": (batch([lost("n1")], ["n3"]), True, ["because 1 host is unreachable and apptainer_fleet_max_unreachable allows none."], []),
-    "lost at the end": (batch([OK], (), [lost("n1")], max_unreachable=1), False,
-                        ["All batches: 2 hosts: 1 unreachable, 1 in state", "To rerun only what failed or was not reached: --limit n1"], ["stops"]),
+    "lost at the end": (batch([OK], (), [lost("n1")], max_unreachable=1), False, [
+                        "In all batches, 2 hosts: 1 unreachable, 1 in state", "To rerun only what failed or was not reached: --limit n1"], ["stops"]),
 }
 
 
