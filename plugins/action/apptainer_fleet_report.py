@@ -79,12 +79,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         now = datetime.datetime.now(datetime.timezone.utc)
         variables = task_vars or {}
-        if options["state"] == "begun":
-            answer, texts = _begun(options["title"], now, files)
+        has_begun = options["state"] == "begun"
+        if has_begun:
             progress = _first_progress(options, now, variables["hostvars"])
         else:
             progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
-            answer, texts = self._finished(options, now, files, variables, progress)
+        if has_begun and progress.get("all_hosts", ["any"]):
+            answer, texts = _begun(options["title"], now, files)
+        else:  # a run without hosts is over when it begins
+            answer, texts = self._finished({**options, "hosts": []} if has_begun else options, now, files, variables, progress)
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += answer["errors"]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
@@ -117,18 +120,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             errors.append(NOTHING_DECLARED)
         problems = report.hosts(*report.problem_states)
         reached = sum(results[host].state != UNREACHABLE for host in hosts)
-        answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop, "limit": report.limit,
-                  "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
+        answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop,
+                  "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
 def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
     """What later tasks of this run have to know, as a fact of the controller."""
-    first: dict[str, Any] = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": False, "errors": []}
-    if options["pattern"] is not None:
-        all_hosts = hosts_of(options["pattern"], hostvars)
-        first.update(all_hosts=all_hosts, max_unreachable=_max_unreachable(options["max_unreachable"], len(all_hosts)))
-    return first
+    progress = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": False, "errors": []}
+    if options["pattern"] is None:
+        return progress
+    all_hosts = hosts_of(options["pattern"], hostvars)
+    return {**progress, "all_hosts": all_hosts, "max_unreachable": _max_unreachable(options["max_unreachable"], len(all_hosts))}
 
 
 def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:

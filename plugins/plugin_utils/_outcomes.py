@@ -194,7 +194,7 @@ def _differences(result: Mapping[str, Any], changed: bool) -> Iterator[Differenc
     if not result.get("changed"):
         return
     explained = set()
-    diffs = result.get("diff") or []
+    diffs = result.get("diff") or result.get("differences") or []  # the latter are the same, but not for callbacks to print
     for diff in diffs if isinstance(diffs, list) else [diffs]:
         subject, before, after, header = (str(diff.get(key) or "") for key in ("subject", "before", "after", "after_header"))
         differing = sentences(before, after, changed)
