@@ -39,7 +39,15 @@ class RuleError(ApptainerError):
 
 
 class FormatError(ApptainerError):
-    """A file is not what Apptainer would read; the message names file, line and column."""
+    """A file is not what Apptainer would read: `problem` names file, line and column; in the message, the `remedy` follows."""
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem}. {remedy}" if remedy else problem)
+        self.problem = problem
+
+
+class UnreadableError(ApptainerError):
+    """A global file that is there, but that Apptainer cannot read: it silently ignores it, with its default and its exclusive endpoint."""
 
 
 class StoreError(ApptainerError):

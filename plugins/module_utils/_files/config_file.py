@@ -257,7 +257,7 @@ def replace(*changes: Replacement) -> None:
 
     With `before`, as read when the change was planned, it fails if the file has changed since: Apptainer itself takes no locks.
     With `backup`, the name of a file that does not exist yet, the old content stays in the same directory under that name. The backup is
-    prepared as the new file: a mode that lets others read a secret is not kept for it either.
+    prepared as the new file, but nobody gets more rights than the old one gave: neither mode lets others read a secret in it.
 
     All temporary files are on disk before the first file is replaced, so that a full disk keeps all as they were.
 
@@ -297,7 +297,7 @@ def _prepare(stack: contextlib.ExitStack, change: Replacement) -> Tuple[Replacem
         _fill(parent, change, temporary, change.data)
         if change.backup and change.before is not None and change.before.data is not None:
             stack.callback(_discard, parent, f"{temporary}~")
-            _fill(parent, change, f"{temporary}~", change.before.data)
+            _fill(parent, change._replace(mode=change.mode & (change.before.mode or 0)), f"{temporary}~", change.before.data)
     return change, parent, temporary
 
 

@@ -92,7 +92,7 @@ class SourceFile:
     def error(self, line: int, column: int, problem: str, remedy: str) -> FormatError:
         """The error `problem` at a line and column that count from 1, or for the whole file if `line` is 0. Neither text may hold a secret."""
         at = f", line {line}, column {column}" if line else ""
-        return FormatError(f"{self.path}{at}: {problem}; Apptainer refuses the whole file. {remedy}")
+        return FormatError(f"{self.path}{at}: {problem}; Apptainer refuses the whole file", remedy)
 
     def at(self, node: Node, problem: str, remedy: str) -> FormatError:
         """The error `problem` where `node` begins."""

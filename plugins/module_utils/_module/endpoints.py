@@ -30,7 +30,7 @@ KEYSERVER_SPEC: Dict[str, Any] = {
 }
 REMOTE_SPEC: Dict[str, Any] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "retired"], "default": "present"},
     "uri": {"type": "str"},
     "insecure": {"type": "bool"},
     "default": {"type": "bool"},
@@ -46,7 +46,7 @@ REMOTE_MUTUALLY_EXCLUSIVE = [("token", "token_file")]
 WHOLE_LIST_SPEC: Dict[str, Any] = {
     "remotes": {"type": "list", "elements": "dict", "required": True, "options": REMOTE_SPEC, "mutually_exclusive": REMOTE_MUTUALLY_EXCLUSIVE},
     "prune": {"type": "bool", "default": False},
-    "retire": {"type": "bool", "default": False},
+    "unreadable": {"type": "str", "choices": ["fail", "replace"], "default": "fail"},
 }
 
 
@@ -72,7 +72,10 @@ def converge_remotes(module: AnsibleModule) -> Dict[str, Any]:
     params = module.params
     if params["prune"] and not params["remotes"]:
         raise ApptainerError("prune: true with an empty list of remotes would remove every endpoint; list those that should stay")
-    config, _system, result = _converge(module, params["remotes"], prune=params["prune"], retire=params["retire"], keep_default=True)
+    if params["unreadable"] == "replace" and not params["prune"]:
+        raise ApptainerError("unreadable: replace needs prune: true, because only then the list of remotes is all that the new file has to hold; set both, "
+                             "or neither")
+    config, _system, result = _converge(module, params["remotes"], prune=params["prune"], keep_default=True)
     return dict(result, **config_result(config))
 
 
@@ -128,7 +131,7 @@ def _wanted_remote(module: AnsibleModule, entry: Mapping[str, Any]) -> WantedRem
         raise ApptainerError(f"endpoint {name}: logout: true and a token contradict each other; remove one of the two")
     return WantedRemote(
         name=entry["name"],
-        present=entry["state"] == "present",
+        state=entry["state"],
         uri=entry["uri"],
         insecure=entry["insecure"],
         default=entry["default"],

@@ -6,6 +6,8 @@
 
 """Changing files: read, plan, have what is new verified, and write what differs; in check mode the same, short of writing."""
 
+import contextlib
+import errno
 import functools
 import grp
 import os
@@ -14,11 +16,11 @@ import random
 import stat
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._errors import ApptainerError, ConflictError, FormatError, StoreError
+from .._errors import ApptainerError, ConflictError, FormatError, StoreError, UnreadableError
 from .._files.config_file import (
     FileState,
     Replacement,
@@ -37,12 +39,13 @@ from .._formats.remote_yaml_reader import decode
 from .._formats.remote_yaml_writer import encode
 from .._redaction import redacted
 from .._values.claims import Claim
-from .._values.flavors import FLAVORS
+from .._values.flavors import FLAVORS, in_words_of
 from .._values.remote_config import RemoteConfig
 from .common import warn
 from .verifier import Verification
 
 _MOST_ATTEMPTS = 100  # each one that fails means that somebody else has written meanwhile
+_IS_IGNORED = "Until then, Apptainer ignores it for everyone: no endpoint is exclusive, and its default does not count."
 
 
 class RemoteYaml:
@@ -68,6 +71,16 @@ class RemoteYaml:
     def redacted_text(value: RemoteConfig, before: Optional[RemoteConfig] = None) -> str:
         """What a diff shows: no secrets, but whether they changed."""
         return encode(redacted(value, before)).decode("utf-8")
+
+
+class _Unreadable(RemoteYaml):
+    """What stands in place of the content of a remote.yaml that cannot be parsed and is to be replaced: nothing. `problem` says why."""
+
+    def __init__(self, error: FormatError, path: str, flavor: str) -> None:
+        super().__init__(b"", path, flavor)
+        self.problem = in_words_of(flavor, error.problem)
+        self.refusal = f"cannot be read as YAML: {self.problem}"
+        self.has_data = False
 
 
 class Target(NamedTuple):
@@ -164,18 +177,56 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
 
 def _placed(module: AnsibleModule, target: Target, root: str) -> Target:
     """Where the file is. A symbolic link is followed, unless its program does not (SingularityCE 4.5): then a file takes the place of the link."""
-    real = real_path(target.path, root)
+    with _no_file(target):
+        real = real_path(target.path, root)
     link = None if target.content.follows_links or FLAVORS[module.params["flavor"]].follows_links else link_at(target.path, root)
     return target._replace(path=link or real, source=real, link=os.readlink(link) if link else "")
+
+
+@contextlib.contextmanager
+def _no_file(target: Target) -> Iterator[None]:
+    """Raises UnreadableError for what is in place of the global file and is none: a directory, a link that leads nowhere."""
+    try:
+        yield
+    except StoreError as error:
+        if not target.is_global or _is_file(target.path):
+            raise
+        raise UnreadableError(f"{error} {_IS_IGNORED}") from error
+
+
+def _is_file(path: str) -> bool:
+    """Whether there is a file, as far as can be told; links are followed as the system does it."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as error:
+        return error.errno not in (errno.ELOOP, errno.ENOTDIR)
+
+
+def _read(target: Target) -> FileState:
+    with _no_file(target):
+        return read(target.source)
 
 
 def _content(module: AnsibleModule, target: Target, data: bytes) -> Any:
     return target.content(data, target.path, module.params["flavor"])
 
 
+def _old_content(module: AnsibleModule, target: Target, data: bytes) -> Any:
+    """What a file holds. Raises UnreadableError for a global one that cannot be parsed, FormatError for another; `unreadable: replace` takes both."""
+    try:
+        return _content(module, target, data)
+    except FormatError as error:
+        if module.params.get("unreadable") == "replace":
+            return _Unreadable(error, target.path, module.params["flavor"])
+        if not target.is_global:
+            raise
+        way_out = " With unreadable: replace, a new file takes its place, and a copy of it is kept." if module.params.get("prune") else ""
+        raise UnreadableError(f"{error} {_IS_IGNORED}{way_out}") from error
+
+
 def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify: Optional[Verify], known: Mapping[Claim, Any]) -> _Planned:
-    states = [read(target.source) for target in targets]
-    contents = [_content(module, target, state.data or b"") for target, state in zip(targets, states)]
+    states = [_read(target) for target in targets]
+    contents = [_old_content(module, target, state.data or b"") for target, state in zip(targets, states)]
     before = [content.value for content in contents]
 
     def drafted(failed: Sequence[Claim]) -> Tuple[Plan, List[_Draft]]:
@@ -198,7 +249,8 @@ def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, ve
 
 def _update(module: AnsibleModule, planned: _Planned, backups: Sequence[str]) -> Update:
     links = tuple(_replaced_link(module, draft.target) for draft in planned.drafts if draft.target.link and draft.changed)
-    for warning in dict.fromkeys(planned.warnings + planned.verification.warnings + links):
+    unreadable = tuple(_replaced_file(draft, backups) for draft in planned.drafts if isinstance(draft.content, _Unreadable))
+    for warning in dict.fromkeys(unreadable + planned.warnings + planned.verification.warnings + links):
         warn(module, warning)
     result: Dict[str, Any] = {"changed": planned.changed}
     if module._diff:
@@ -210,6 +262,16 @@ def _replaced_link(module: AnsibleModule, target: Target) -> str:
     flavor = FLAVORS[module.params["flavor"]]
     return (f"{target.path} was a symbolic link to {target.source}, which {flavor.program} {flavor.newest} and newer do not open, so a file takes "
             f"its place; {target.source} stays as it is and is no longer used, so remove it if nothing else uses it or if it holds secrets")
+
+
+def _replaced_file(draft: _Draft, backups: Sequence[str]) -> str:
+    """What was lost with a file that could not be read, and where it is. `backups` are empty in check mode."""
+    path = draft.target.path
+    copy = next((backup for backup in backups if backup.startswith(path)), f"{path}.*~")
+    lost = ("Until now, Apptainer ignored it for everyone: no endpoint was exclusive, and its default did not count. Endpoints that only it held are gone; "
+            "users whose files hold exclusive copies of them are locked out (finding stale-copy)." if draft.target.is_global
+            else "The tokens and logins that only it held are gone; log in again.")
+    return f"{draft.content.problem}. It is replaced, and the old file is kept as {copy}. {lost}"
 
 
 def _draft(module: AnsibleModule, target: Target, state: FileState, content: Any, value: Any) -> _Draft:
@@ -230,8 +292,13 @@ def _draft(module: AnsibleModule, target: Target, state: FileState, content: Any
 
 
 def _room(module: AnsibleModule, draft: _Draft) -> Room:
-    kept = [draft.state.data] if module.params["backup"] else []
+    kept = [draft.state.data] if _is_kept(module, draft) else []
     return Room(draft.target.path, [len(data) for data in [draft.data, *kept] if data is not None])
+
+
+def _is_kept(module: AnsibleModule, draft: _Draft) -> bool:
+    """Whether a copy of the old file stays beside the new one: always, if nobody knows what was in it."""
+    return draft.state.data is not None and bool(module.params["backup"] or isinstance(draft.content, _Unreadable))
 
 
 def _new_data(module: AnsibleModule, target: Target, content: Any, value: Any) -> bytes:
@@ -252,7 +319,7 @@ def _write(module: AnsibleModule, drafts: Sequence[_Draft]) -> List[str]:
     for draft in changed:
         make_directory(os.path.dirname(draft.target.path), 0o755 if draft.target.is_global else 0o700)
     suffix = f".{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S')}~"
-    kept = [draft.target.path for draft in changed if module.params["backup"] and draft.state.data is not None]
+    kept = [draft.target.path for draft in changed if _is_kept(module, draft)]
     with locked(*(draft.target.path for draft in drafts if os.path.isdir(os.path.dirname(draft.target.path)))):
         for draft in drafts:
             if read(draft.target.source) != draft.state:
@@ -325,11 +392,11 @@ def _diff(draft: _Draft) -> List[Dict[str, str]]:
     """What `--diff` shows: the contents, without secrets (empty: no file, or one without data), and what changes in mode and owner."""
     path = draft.target.path
     before = draft.content.value if draft.state.data is not None and draft.content.has_data else None
-    refusal = f"# {draft.content.refusal}\n" if draft.content.refusal and before is not None else ""
+    refusal = f"# {draft.content.refusal}\n" if draft.content.refusal and (before is not None or isinstance(draft.content, _Unreadable)) else ""
     shown = [{
         "before_header": path,
         "after_header": path,
-        "before": "" if before is None else refusal + draft.content.redacted_text(before),
+        "before": refusal + ("" if before is None else draft.content.redacted_text(before)),
         "after": "" if before is None and not draft.differs else draft.content.redacted_text(draft.value, before),
     }]
     if draft.attribute_diff:

@@ -272,7 +272,7 @@ URIS = st.none() | st.sampled_from(["h", "h:8443", "https://h/a//b", "[::1]", "1
 MAYBE = st.sampled_from([None, False, True])
 
 
-@given(st.lists(st.tuples(NAMES, st.just(True), URIS, MAYBE, st.sampled_from([None, True]), MAYBE), max_size=2, unique_by=lambda fields: fields[0]))
+@given(st.lists(st.tuples(NAMES, st.just("present"), URIS, MAYBE, st.sampled_from([None, True]), MAYBE), max_size=2, unique_by=lambda fields: fields[0]))
 def test_what_is_written_has_no_errors(declared):
     wanted = [WantedRemote(*fields) for fields in declared]
     try:
