@@ -15,6 +15,11 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """A text that may be of any length, as a message or result shows it: at most so many characters of it, and then dots."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class ApptainerError(Exception):
     """Something the user must hear about, as one sentence: what is wrong, where, and what to do.
 

@@ -105,13 +105,15 @@ def redacted_docker_tree(tree: Mapping[str, Any], before: Mapping[str, Any]) -> 
 
 
 def _by_shown_key(items: Iterable[Tuple[str, Any]]) -> Dict[str, Any]:
-    """The items by their key as it may be shown. Keys that differ only in a password stay apart: a later one gets the word `again`."""
+    """The items by their key as it may be shown. Keys that differ only in a password stay apart: a later one gets a number, as in `name (2)`."""
     shown: Dict[str, Any] = {}
     times: Counter[str] = collections.Counter()
     for key, value in items:
-        name = without_login(key)
-        shown[name + " again" * times[name]] = value
-        times[name] += name != key
+        name = unique = without_login(key)
+        while unique in shown:
+            times[name] += 1
+            unique = f"{name} ({times[name] + 1})"
+        shown[unique] = value
     return shown
 
 

@@ -22,6 +22,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import ApptainerError, ConflictError, FormatError, StoreError, UnreadableError
 from .._files.config_file import (
+    MAX_BYTES,
     FileState,
     Replacement,
     Room,
@@ -54,6 +55,7 @@ class RemoteYaml:
     `refusal` says why the newest version of the program refuses the file, so that it has to be written anew, whatever is in it.
     """
 
+    max_bytes = MAX_BYTES  # that are read of a file
     follows_links = False  # not every program does
 
     def __init__(self, data: bytes, path: str, flavor: str) -> None:
@@ -304,6 +306,9 @@ def _is_kept(module: AnsibleModule, draft: _Draft) -> bool:
 def _new_data(module: AnsibleModule, target: Target, content: Any, value: Any) -> bytes:
     """The bytes to write, known to read back as the same: a file that Apptainer refuses would fail open."""
     data: bytes = content.bytes_of(value)
+    if len(data) > content.max_bytes:
+        raise FormatError(f"{target.path}: would have {len(data) >> 10} KiB after this change, but no more than {content.max_bytes >> 10} KiB are read of "
+                          "it, so it is unchanged. Remove what is not needed from it")
     written = _content(module, target, data)
     if written.value != value or written.refusal:
         raise FormatError(f"{target.path}: what would be written does not read back as meant, so the file is unchanged. Please report this")

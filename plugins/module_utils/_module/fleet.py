@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._errors import ApptainerError, quoted
+from .._errors import ApptainerError, UnreadableError, quoted
 from .._files.locations import global_file
 from .._inspection.inspect import inspect
 from .._inspection.program import ask_program
@@ -39,8 +39,7 @@ _ACCOUNT: Dict[str, Any] = {
 FLEET_SPEC: Dict[str, Any] = dict(
     LOCATION_SPEC,
     **ROOT_SPEC,
-    **dict(WHOLE_LIST_SPEC, unreadable={"type": "str", "choices": ["fail", "replace"], "default": "fail"},
-           remotes=dict(WHOLE_LIST_SPEC["remotes"], required=False, default=[])),
+    **dict(WHOLE_LIST_SPEC, remotes=dict(WHOLE_LIST_SPEC["remotes"], required=False, default=[])),
     backup={"type": "bool", "default": False},
     check={"type": "bool", "default": False},
     collect={"type": "bool", "default": False},  # for the action
@@ -77,7 +76,7 @@ class _Run:
             yield
         except ApptainerError as error:
             message = in_words_of(self.module.params["flavor"], str(error))
-            self.result["failures"].append({"subject": subject, "msg": message, "unreadable": bool(getattr(error, "is_ignored_file", False))})
+            self.result["failures"].append({"subject": subject, "msg": message, "unreadable": isinstance(error, UnreadableError)})
 
 
 def converge_node(module: AnsibleModule) -> Dict[str, Any]:

@@ -16,7 +16,7 @@ from .._apptainer.services import token_warnings
 from .._errors import ApptainerError, quoted
 from .._files.config_file import read, real_path
 from .._files.locations import DOCKER_CONFIG, docker_fallback
-from .._formats.docker_json import decode, encode
+from .._formats.docker_json import MAX_BYTES, decode, encode
 from .._redaction import redacted_docker_tree, without_login
 from .._rules.endpoints import unplaced_endpoints
 from .._rules.logins import Files, WantedKeyserverLogin, WantedToken, converge_logins
@@ -69,6 +69,7 @@ _Wanted = Union[WantedToken, WantedKeyserverLogin, WantedRegistry]
 class _DockerJson:
     """What a docker-config.json holds; a content class as RemoteYaml."""
 
+    max_bytes = MAX_BYTES
     has_data = True  # an empty file is as good as none to every version
     refusal = ""
     follows_links = True  # docker/cli reads and replaces it behind any link, also for SingularityCE

@@ -175,7 +175,17 @@ def _explain_tls(chain: List[BaseException], has_ca_path: bool) -> Optional[_Exp
     return None
 
 
+def _has_bad_length(chain: List[BaseException]) -> bool:
+    """Whether an answer, or a piece of it, announces a length that is no number, or not possible, or another one than elsewhere in it."""
+    in_the_body = any(isinstance(item, http.client.IncompleteRead) for item in chain)
+    if in_the_body and any(type(item) in (ValueError, OverflowError) and not str(item).endswith("b''") for item in chain):
+        return True  # (b'': where the connection ends, there is no number either.)
+    return type(chain[0]).__name__ == "InvalidHeader"
+
+
 def _explain_connection(chain: List[BaseException], proxy: Optional[Proxy]) -> _Explanation:
+    if _has_bad_length(chain):
+        return NetworkError, "announces an impossible length in its answer: see its log, and that of a proxy in front of it", False
     for item in chain:
         tunnel = _TUNNEL.match(str(item.args[0])) if item.args else None
         if isinstance(item, socket.gaierror):

@@ -214,12 +214,12 @@ def _user_in(token: str) -> Tuple[str, ...]:
     """Whom a JSON Web Token is for (RFC 7519), in the claims that registries use for it; empty if it does not say, or is none."""
     try:
         payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode("utf-8"))
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode("utf-8"), parse_int=str)
     except (IndexError, ValueError, RecursionError):
         return ()
     if not isinstance(claims, dict):
         return ()
-    return tuple(f"{name}={claims[name]}" for name in _USER_CLAIMS if claims.get(name) not in (None, "", 0, -1))
+    return tuple(f"{name}={claims[name]}" for name in _USER_CLAIMS if claims.get(name) not in (None, "", "0", "-1"))
 
 
 def _token_url(registry: str, parameters: Mapping[str, str], insecure: bool) -> str:

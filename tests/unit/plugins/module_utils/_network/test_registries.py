@@ -144,6 +144,9 @@ def test_registry_with_tokens(token, accepted, verified, words, asked):
     assert seen == asked
 
 
+LARGE = 10 ** 4000  # in base64 still an HTTP header; Python converts no more than 4,300 digits
+
+
 def jwt(**claims):
     """A JSON Web Token, with a signature that nobody checks here."""
     return "e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=") + ".c2ln"
@@ -157,6 +160,7 @@ EVERYONE = "issues tokens to everyone and the registry accepts them all, so the 
     ("Docker Hub", jwt(**HUB, sub="0f5d9f64-5b5e", jti="a"), jwt(**HUB, sub="", jti="b"), "both", True, "accepts the login, through the token"),
     ("Quay", jwt(sub="alice"), jwt(sub="(anonymous)"), "both", True, "accepts the login"),
     ("Gitea", jwt(UserID=7, exp=1), jwt(UserID=-1, exp=2), "both", True, "accepts the login"),
+    ("a number beyond all bounds", jwt(uid=LARGE), jwt(uid=0), "both", True, "accepts the login"),
     ("only the time differs", jwt(sub="", exp=1), jwt(sub="", exp=2), "both", None, EVERYONE),
     ("Nexus", "DockerToken.1", "DockerToken.2", "both", None, EVERYONE),
     ("Nexus, whatever the password", "DockerToken.1", "DockerToken.1", "both", None, EVERYONE),
