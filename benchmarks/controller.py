@@ -67,6 +67,7 @@ finally:
     with open(file, "w") as out:
         out.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 """
+VERSIONS = 'import ansible.release, platform; print(f"ansible-core {ansible.release.__version__}, Python {platform.python_version()}")'
 
 
 class Row(NamedTuple):
@@ -105,8 +106,7 @@ class Cost(NamedTuple):
 
 
 def site(directory: Path, hosts: int) -> Path:
-    """Write an inventory and what it needs. Returns the inventory."""
-    directory.mkdir(parents=True)
+    """Write an inventory and what it needs into an empty directory. Returns the inventory."""
     for name, text in (("python", STUB.format(result=directory / "result.json")), ("sudo", SUDO)):
         (directory / name).write_text(text)
         (directory / name).chmod(0o755)
@@ -145,7 +145,7 @@ def runs(rows: list[Row], checkouts: list[Path]) -> Iterator[tuple[str, Row, Pat
     """The name, the row and the checkout of each run of a round."""
     for row in rows:
         for checkout in checkouts if row.ours else checkouts[:1]:
-            yield (f"{row.name} ({checkout.name})" if row.ours and len(checkouts) > 1 else row.name), row, checkout
+            yield (f"{row.name} ({checkout})" if row.ours and len(checkouts) > 1 else row.name), row, checkout
 
 
 def table(numbers: list[int], rounds: Mapping[int, list[dict[str, Cost]]]) -> Iterator[str]:
@@ -169,27 +169,27 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, nargs="+", default=[100, 400], help="numbers of hosts (default: 100 400)")
     parser.add_argument("--rounds", type=int, default=3, help="how often (default: 3)")
     parser.add_argument("--core", default="running", choices=[envs.OLD_CORE, "running", "newest"], help="which ansible-core (default: running)")
-    parser.add_argument("--rows", nargs="+", metavar="ROW", default=[""], help="only rows whose names begin so (what they are compared with is added)")
-    parser.add_argument("--checkout", nargs="+", type=Path, default=[envs.ROOT], metavar="DIR", help="checkouts of the collection (default: this one)")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", default=[""], help="only rows whose names begin so, and what they are compared with")
+    parser.add_argument("--checkout", nargs="+", type=Path, default=[envs.ROOT], metavar="DIR", help="checkouts (default: this one)")
     options = parser.parse_args()
     numbers = sorted(set(options.hosts))
     rows = [row for row in ROWS if row.name in (EMPTY, PING) or row.name.startswith(tuple(options.rows))]
     core = envs.core(options.core)
-    version = subprocess.check_output([core / "bin" / "ansible", "--version"], text=True).split("\n")[0]
+    version = subprocess.check_output([core / "bin" / "python", "-c", VERSIONS], text=True).strip()
     rounds: dict[int, list[dict[str, Cost]]] = {hosts: [] for hosts in numbers}
     checkouts = [path.resolve() for path in options.checkout]
     with tempfile.TemporaryDirectory() as scratch:
-        for _name, row, checkout in runs(rows, checkouts):  # to see that all works, and to have everything compiled
-            measured(row, site(Path(scratch) / row.name / checkout.name, 1), checkout, core)
+        for _name, row, checkout in runs(rows, checkouts):  # once unmeasured: all works, and everything is compiled
+            measured(row, site(Path(tempfile.mkdtemp(dir=scratch)), 1), checkout, core)
         for turn in range(1, options.rounds + 1):
             for hosts in numbers:
-                inventory = site(Path(scratch) / f"{hosts}-{turn}", hosts)
+                inventory = site(Path(tempfile.mkdtemp(dir=scratch)), hosts)
                 costs = {}
                 for name, row, checkout in runs(rows, checkouts):
                     costs[name] = measured(row, inventory, checkout, core)
                     print(f"round {turn}, {hosts} hosts, {name}: {costs[name].cpu:.1f} s, {costs[name].memory:.0f} MB", file=sys.stderr, flush=True)
                 rounds[hosts].append(costs)
-    print(f"{version}, Python {platform.python_version()}, {os.cpu_count()} cores ({platform.machine()}), forks 10, median of {options.rounds}\n")
+    print(f"{version}, {os.cpu_count()} cores ({platform.machine()}), forks 10, median of {options.rounds}\n")
     print("\n".join(table(numbers, rounds)))
 
 
