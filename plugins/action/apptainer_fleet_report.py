@@ -2,40 +2,56 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Builds the report from the variables of the hosts, writes its files, and sets the exit status of ansible-playbook."""
+"""Builds the report from the variable of each host, prints it, writes its files, and says which hosts are to blame."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import json
+import math
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import VARIABLES, HostResult, host_result
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import page
+from ansible.utils.display import Display
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import VARIABLE, HostResult, host_result
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
-    STATUS_DRIFT,
-    STATUS_IN_STATE,
-    STATUS_UNKNOWN,
+    CHANGE,
+    DRIFT,
+    PREDICTION,
+    STATUS_FAILED,
+    STATUS_UNREACHABLE,
     Report,
     as_dict,
+    begun_dict,
     build_report,
-    headline,
     printable,
-    stop_sentence,
     summary_counts,
-    summary_lines,
+)
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import (
+    NO_HOST,
+    NOTHING_DECLARED,
+    Progress,
+    drift_lines,
+    problem,
+    rollout_lines,
 )
 
 ARGUMENTS = {
+    "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
+    "all_hosts": {"type": "list", "elements": "str"},
     "applied": {"type": "bool", "default": False},
+    "max_unreachable": {"type": "str", "default": "10%"},
+    "max_age": {"type": "float", "default": 26},
     "title": {"type": "str", "default": "Apptainer drift"},
     "json": {"type": "path"},
     "html": {"type": "path"},
@@ -43,6 +59,7 @@ ARGUMENTS = {
 }
 # The page and the JSON show the weaknesses of hosts, so they are for the admins only. The collector, which reads the metrics, is another user.
 MODES = {"json": 0o640, "html": 0o640, "prometheus": 0o644}
+COLORS = {STATUS_FAILED: constants.COLOR_ERROR, STATUS_UNREACHABLE: constants.COLOR_UNREACHABLE}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
@@ -55,47 +72,98 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
 
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = task_vars or {}
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        hosts = variables["ansible_play_hosts_all"] if options["hosts"] is None else options["hosts"]
-        now = datetime.datetime.now(datetime.timezone.utc)
-        changed = options["applied"] and not self._task.check_mode
-        results = list(_host_results(hosts, variables["hostvars"], changed))
-        report = build_report(options["title"], now.strftime("%Y-%m-%dT%H:%M:%SZ"), results)
+        if not math.isfinite(options["max_age"]) or options["max_age"] < 0:
+            raise AnsibleActionFail("max_age: give a number of hours, or 0 for a report that never becomes stale")
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
-        contents = {files[kind]: (_content(kind, report, now.timestamp()), MODES[kind]) for kind in files}
-        write_errors = list(filter(None, (_write_file(path, text, mode) for path, (text, mode) in contents.items())))
-        differed_label = "changed" if changed else "to be changed" if options["applied"] else ""
-        known = report.status != STATUS_UNKNOWN and not write_errors
-        sentences = [headline(report, differed_label), *write_errors]
-        if options["applied"]:  # what was changed is not drift; and unreachable hosts have to fail the task, because the play may ignore them
-            status = STATUS_IN_STATE if known else STATUS_DRIFT
-            sentences += [] if known else [stop_sentence(_untouched_hosts(variables))]
+        now = datetime.datetime.now(datetime.timezone.utc)
+        if options["state"] == "begun":
+            answer, texts = _begun(options["title"], now, files)
         else:
-            status = report.status if known else STATUS_UNKNOWN
-            result.update(counts=summary_counts(report), status=report.status)
-        if status:
-            result["failed" if status == STATUS_DRIFT else "unreachable"] = True
-        summary = summary_lines(report, differed_label) + sentences[1:]
-        result.update(changed=False, files=files, summary=summary, msg=". ".join(sentences), _ansible_verbose_always=True)
-        return result
+            answer, texts = self._finished(options, now, files, task_vars or {})
+        answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
+        answer["summary"] += answer["errors"]
+        _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
+        return {**result, **answer, "changed": False, "files": files, "msg": ". ".join([*answer["summary"][:1], *answer["errors"]])}
+
+    def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str],
+                  variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """What the action answers, and the text of each of the files."""
+        applied = options["applied"]
+        differed = DRIFT if not applied else PREDICTION if self._task.check_mode else CHANGE
+        of_play = variables["ansible_play_hosts_all"]
+        hosts = _names(of_play if options["hosts"] is None else options["hosts"])
+        of_run = of_play if options["all_hosts"] is None else options["all_hosts"]
+        all_hosts = _names([*of_run, *hosts]) if applied else hosts
+        max_unreachable = _max_unreachable(options["max_unreachable"], len(all_hosts))
+        results, untouched = _results(hosts, all_hosts, variables["hostvars"], differed)
+        due = _text(now + datetime.timedelta(hours=options["max_age"])) if options["max_age"] else ""
+        report = build_report(options["title"], _text(now), results.values(), differed, due)
+        errors = []
+        if applied:
+            progress = Progress(all_hosts, untouched, max_unreachable)
+            batch = build_report("", "", [results[host] for host in hosts], differed)
+            summary, stop = rollout_lines(batch, report, progress), progress.stops(report)
+        else:
+            summary, stop = drift_lines(report), False
+        if not report.results:
+            errors.append(NO_HOST)
+            summary.clear()  # it says nothing else
+        elif report.is_empty and not untouched:
+            errors.append(NOTHING_DECLARED)
+        problems = report.hosts(*report.problem_states)
+        answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "stop": stop, "limit": report.limit,
+                  "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
+        return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
-def _untouched_hosts(variables: Mapping[str, Any]) -> list[str]:
-    """The hosts of the play on which the role has not run in this playbook."""
-    hostvars = variables["hostvars"]
-    return [host for host in variables["ansible_play_hosts_all"] if not any(map(hostvars.raw_get(host).get, VARIABLES))]
+def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Should this run never end, the files of the last one must not look like its own. The metrics stay: they have the time of their report."""
+    texts = {"json": f"{json.dumps(begun_dict(title, _text(now)), indent=1)}\n", "html": begun_page(title, _text(now))}
+    return {"summary": [], "errors": []}, {kind: texts[kind] for kind in files if kind in texts}
 
 
-def _host_results(hosts: list[str], hostvars: Any, changed: bool) -> Iterator[HostResult]:
-    """The result of each host. Registered variables contain no templates, so raw ones are used: templating them takes a second longer."""
-    for host in dict.fromkeys(map(str, hosts)):
+def _text(time: datetime.datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _names(hosts: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(str, hosts)))
+
+
+def _max_unreachable(value: str, hosts: int) -> int:
+    """A number of hosts. A percentage is rounded up, so that it allows one host of a few, and only 0 allows none."""
+    if not re.fullmatch(r"[0-9]+|[0-9]+(\.[0-9]+)?%", value.strip()):
+        raise AnsibleActionFail(f"max_unreachable is {value}: set a number of hosts (3), or a percentage of all hosts of the run (10%)")
+    number = value.strip()
+    return math.ceil(round(float(number[:-1]) * hosts / 100, 6)) if number.endswith("%") else int(number)
+
+
+def _results(hosts: Iterable[str], all_hosts: Iterable[str], hostvars: Any, differed: str) -> tuple[dict[str, HostResult], tuple[str, ...]]:
+    """The results of all hosts that were begun so far, and the hosts that were not.
+
+    Registered variables contain no templates, so raw ones are used: templating them takes a second longer.
+    """
+    results, untouched, wanted = {}, [], set(hosts)
+    for host in all_hosts:
         if host not in hostvars:
             raise AnsibleActionFail(f"hosts: {host} is not in the inventory; use the names that the inventory has")
         variables = hostvars.raw_get(host)
+        result = variables.get(VARIABLE)
+        if not result and host not in wanted:
+            untouched.append(host)
+            continue
         address = variables.get("ansible_host")
         addresses = [address] if isinstance(address, str) else []
-        yield host_result(host, {name: variables[name] for name in VARIABLES if name in variables}, addresses, changed)
+        results[host] = host_result(host, result, addresses, applied=differed != DRIFT, changed=differed == CHANGE)
+    return results, tuple(untouched)
+
+
+def _display(lines: Iterable[str], status: int) -> None:
+    """Print the report as it is, whatever the callbacks make of results. Where they make JSON of all output, it is in there anyway."""
+    if "json" not in constants.DEFAULT_STDOUT_CALLBACK:
+        for line in lines:
+            Display().display(line, color=COLORS.get(status, constants.COLOR_OK))
 
 
 def _content(kind: str, report: Report, timestamp: float) -> str:

@@ -13,7 +13,7 @@ from ansible_collections.hpc.apptainer.plugins.doc_fragments._logins import Modu
 from ansible_collections.hpc.apptainer.plugins.doc_fragments._remote import ModuleDocFragment as Remote
 
 
-def _suboptions(documentation: str, depth: int, path: str, without: tuple[str, ...] = ()) -> str:
+def suboptions(documentation: str, depth: int, path: str, without: tuple[str, ...] = ()) -> str:
     """The options of another fragment, but for some, as suboptions at `path`."""
     options = re.split(r"(?m)^  (?=\w+:$)", documentation.partition("options:\n")[2].rstrip() + "\n")
     text = "".join("  " + option for option in options[1:] if option.partition(":")[0] not in without)
@@ -44,7 +44,7 @@ options:
         type: list
         elements: dict
         suboptions:
-""" + _suboptions(Remote.DOCUMENTATION, 8, "declarations[].remotes", ("token", "token_file", "logout")) + """\
+""" + suboptions(Remote.DOCUMENTATION, 8, "declarations[].remotes", ("token", "token_file", "logout")) + """\
       flavor:
         description:
           - The program on these hosts. Apptainer asks C(cloud.apptainer.org) for nothing; SingularityCE does.
@@ -87,11 +87,11 @@ options:
             type: list
             elements: dict
             suboptions:
-""" + _suboptions(Logins.KEYSERVER, 12, "declarations[].logins.keyservers") + """\
+""" + suboptions(Logins.KEYSERVER, 12, "declarations[].logins.keyservers") + """\
           registries:
             description:
               - The logins to OCI registries.
             type: list
             elements: dict
             suboptions:
-""" + _suboptions(Logins.REGISTRY, 12, "declarations[].logins.registries")
+""" + suboptions(Logins.REGISTRY, 12, "declarations[].logins.registries")

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""The state of each host (in state, drifted, failed or unreachable) and what differs on it, from what Ansible registered for it. Pure rules."""
+"""The state of each host and what differs on it, from the one variable that the role registered for it. Pure rules."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ import difflib
 import functools
 import os.path
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._differences import ATTRIBUTES, is_long, sentences
 
-IN_STATE, DRIFTED, FAILED, UNREACHABLE = "in_state", "drifted", "failed", "unreachable"
-STATES = (IN_STATE, DRIFTED, FAILED, UNREACHABLE)
+IN_STATE, UNDECLARED, DRIFTED, FAILED, UNREACHABLE = STATES = ("in_state", "undeclared", "drifted", "failed", "unreachable")
 
-HOST = "{host}"
+# The variable that the role leaves on each host. It is empty if an earlier playbook of the same run has left it.
+VARIABLE = "apptainer_fleet_result"
 
-# The variables that the role leaves on each host. They are empty if an earlier playbook of the same run has left them.
-VARIABLES = ("apptainer_fleet_global_result", "apptainer_fleet_logins_result", "apptainer_fleet_users_result", "apptainer_fleet_failure")
+# The finding on a user who is locked out if the endpoint is removed now.
+LOCKED_OUT = "unreleased-copy"
 
-_ACCOUNT = "account "
+# What a global file that cannot be read costs. Source: `cmd/internal/cli/apptainer.go` getRemote, which goes on without it and says nothing.
+IGNORED = "the file is ignored, because it cannot be read: the exclusive and the default endpoint no longer apply to anyone"
+
+_HOST, _ADDRESS = "{host}", "{address}"
+_NAMED_SUBJECTS = ("account ", "audit of users")  # whose messages do not say what they are about
 _IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.]*\w)")
 _LONGEST_REASON = 2000
 _NOISE = (
@@ -35,6 +39,8 @@ _NOISE = (
     (re.compile(r"ansible-tmp-[0-9.-]+"), "ansible-tmp"),
     (re.compile(r"\s+"), " "),
 )
+_NO_RESULT = "there are no results: the role did not run on this host"
+_FOREIGN = "the results from this host are not those of this collection's modules; check what runs there in their place"
 
 
 class Difference(NamedTuple):
@@ -46,10 +52,17 @@ class Difference(NamedTuple):
     sentences: tuple[str, ...]
     before: str = ""
     after: str = ""
+    ignored: str = ""
+    """Why a global file cannot be read, and so is ignored, without what names this host; empty for all other differences."""
+
+    @property
+    def key(self) -> Hashable:
+        """What two hosts must have in common to have the same difference: the sentences and, if the file is missing, also what it should contain."""
+        return self.subject, self.ignored or self.sentences, "" if self.before else self.after
 
     def unified(self) -> str:
         """The difference as `--diff` shows it: `-` is on the host, `+` is what is declared."""
-        return _unified(self.before, self.after)
+        return _unified(self.before, self.after) if self.before != self.after else ""
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -60,112 +73,151 @@ def _unified(before: str, after: str) -> str:
 
 
 class UserFinding(NamedTuple):
-    """A problem that the audit found in a user's files."""
+    """A problem that the audit found in a user's files. `remote` is the endpoint that it is about, or empty."""
 
     id: str
     severity: str
     user: str
     message: str
     path: str
+    remote: str = ""
 
 
 class HostResult(NamedTuple):
-    """The state of a host. `reason` says why it failed or is unreachable, with `{host}` for its name, so that equal reasons are equal texts."""
+    """The state of a host. `reason` says why it failed or is unreachable; `common_reason` is the same without what names this host."""
 
     host: str
     state: str
     reason: str = ""
     differences: tuple[Difference, ...] = ()
     findings: tuple[UserFinding, ...] = ()
+    common_reason: str = ""
 
 
-def host_result(host: str, variables: Mapping[str, Any], addresses: Sequence[str] = (), changed: bool = False) -> HostResult:
-    """The state of a host, from those of `VARIABLES` that it has.
+class _Host(NamedTuple):
+    """What messages may call a host, and whether its results are of a play that changes hosts."""
 
-    `addresses` are other names of the host that messages may contain. With `changed`, the play did not only compare the host but changed it.
+    name: str
+    addresses: Sequence[str]
+    applied: bool
+    changed: bool
 
-    A host is unreachable or failed if any result is; the differences and findings of its other results are kept. A host without results has failed,
-    and so has one with a result that no module of this collection returns: a single host must not prevent the report on the others.
+    def common(self, message: str) -> str:
+        return without_names(message, self.name, self.addresses)
+
+
+def host_result(host: str, result: Any, addresses: Sequence[str] = (), applied: bool = False, changed: bool = False) -> HostResult:
+    """The state of a host, from the value of its `VARIABLE`.
+
+    `addresses` are other names of the host that messages may contain. With `applied`, the play does not only compare hosts: then a global file
+    that cannot be read is a failure, and otherwise drift. With `changed`, it has changed them, and the sentences say so.
+
+    A host is unreachable or failed if any part of it is; the differences and findings of its other parts are kept. A host without a result has
+    failed, and so has one with a result that no module of this collection returns: a single host must not prevent the report on the others.
     """
     try:
-        return _evaluated(host, variables, addresses, changed)
+        return _evaluated(_Host(host, addresses, applied, changed), result)
     except (AttributeError, TypeError, ValueError):
-        return HostResult(host, FAILED, "the results from this host are not those of this collection's modules; check what runs there in their place")
+        return HostResult(host, FAILED, _FOREIGN)
 
 
-def _evaluated(host: str, variables: Mapping[str, Any], addresses: Sequence[str], changed: bool) -> HostResult:
-    results = list(_module_results(variables))
-    differences = tuple(difference for subject, result in results for difference in _differences(subject, result, changed))
-    unreachable = next((result for _subject, result in results if result.get("unreachable")), None)
-    failures = [(f"{subject}: {_message(result)}" if subject.startswith(_ACCOUNT) else _message(result))
-                for subject, result in results if result.get("failed")] or [
-        str(variables[name]) for name in ["apptainer_fleet_failure"] if variables.get(name)]
-    state, reason = IN_STATE, ""
-    if unreachable is not None:
-        state, reason = UNREACHABLE, _IPV4.sub("{address}", without_names(_message(unreachable), host, addresses))
-    elif failures:
-        state, reason = FAILED, without_names("; ".join(failures), host, addresses)
-    elif not any("changed" in result for _subject, result in results):
-        state, reason = FAILED, "there are no results: the role did not run on this host"
+def _evaluated(host: _Host, result: Any) -> HostResult:
+    if not result or result.get("skipped"):
+        return HostResult(host.name, FAILED, _NO_RESULT)
+    failures = list(_failures(result))
+    differences = (*_ignored_files(host, result, failures), *_differences(result, host.changed))
+    fatal = [failure for failure in failures if host.applied or not failure.get("unreadable")]
+    state, message = IN_STATE, ""
+    if result.get("unreachable"):
+        state, message = UNREACHABLE, result["unreachable"] if isinstance(result["unreachable"], str) else _message(result)
+    elif fatal:
+        state, message = FAILED, "; ".join(map(_failure_text, fatal))
     elif differences:
         state = DRIFTED
-    return HostResult(host, state, reason, differences, tuple(_user_findings(variables.get("apptainer_fleet_users_result"))))
+    elif not result.get("declared", True):
+        state = UNDECLARED
+    elif "changed" not in result:
+        state, message = FAILED, _NO_RESULT
+    reason = cleaned(message) if state in (UNREACHABLE, FAILED) else ""
+    common = host.common(message) if reason else ""
+    return HostResult(host.name, state, reason, differences, tuple(_user_findings(result)), common)
 
 
-def without_names(message: str, host: str, addresses: Sequence[str] = ()) -> str:
-    """A message in one line, with `{host}` in place of the host's names, and without what differs between any two runs. A long one is cut."""
+def _failures(result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What the role says that failed, or what Ansible itself says if it could not even run the role's task."""
+    yield from result.get("failures") or ()
+    if result.get("failed") and not result.get("failures") and not result.get("unreachable"):
+        yield {"subject": "", "msg": _message(result)}
+
+
+def _failure_text(failure: Mapping[str, Any]) -> str:
+    subject = str(failure.get("subject") or "")
+    return f"{subject}: {_message(failure)}" if subject.startswith(_NAMED_SUBJECTS) else _message(failure)
+
+
+def cleaned(message: str) -> str:
+    """A message in one line, without what differs between any two runs. A long one is cut."""
     left = len(message) - _LONGEST_REASON
     message = message[:_LONGEST_REASON] + (f" ... and {left} more characters" if left > 0 else "")
     for pattern, replacement in _NOISE:
         message = pattern.sub(replacement, message)
-    for name in sorted({host, *addresses} - {""}, key=len, reverse=True):
-        message = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", HOST, message)
     return message.strip() or "no reason was given"
 
 
-def _module_results(variables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The subject and the result of each module call. A loop has a result for each of its items."""
-    for name, subject in (("global", "global"), ("logins", "logins"), ("users", "audit of users")):
-        result = variables.get(f"apptainer_fleet_{name}_result")
-        if not isinstance(result, dict) or result.get("skipped"):
-            continue
-        items = result.get("results") if name == "logins" else None
-        if not isinstance(items, list):
-            yield subject, result
-            continue
-        for item in items:
-            if not item.get("skipped"):
-                yield f"{_ACCOUNT}{item.get(item.get('ansible_loop_var', 'item'), '?')}", item
+def without_names(message: str, host: str, addresses: Sequence[str] = ()) -> str:
+    """A cleaned message with placeholders for the host's names and for addresses, so that the same problem on two hosts has the same text."""
+    message = cleaned(message)
+    for name in sorted({host, *addresses} - {""}, key=len, reverse=True):
+        message = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", _HOST, message)
+    return _IPV4.sub(_ADDRESS, message)
 
 
 def _message(result: Mapping[str, Any]) -> str:
     return str(result.get("msg") or "")
 
 
-def _differences(subject: str, result: Mapping[str, Any], changed: bool) -> Iterator[Difference]:
+def _ignored_files(host: _Host, result: Mapping[str, Any], failures: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
+    """Global files that cannot be read: failures in a play that only compares, and parts that a real run would replace."""
+    parts = {str(part.get("subject") or "global"): part for part in result.get("parts") or ()}
+    found = {} if host.applied else {str(failure.get("subject") or "global"): _message(failure) for failure in failures if failure.get("unreadable")}
+    found.update((subject, str(part["unreadable"])) for subject, part in parts.items() if part.get("unreadable") and not host.changed)
+    for subject, message in found.items():
+        path = str(parts.get(subject, {}).get("config_file") or "")
+        yield Difference(f"{subject}: {os.path.basename(path) or 'remote.yaml'}", path, (IGNORED, cleaned(message)), ignored=host.common(message))
+
+
+def _differences(result: Mapping[str, Any], changed: bool) -> Iterator[Difference]:
+    """What differs by the diffs; and each part that differs without one, because Ansible ran without `--diff`, or with `no_log`."""
     if not result.get("changed"):
         return
-    found = False
+    explained = set()
     diffs = result.get("diff") or []
     for diff in diffs if isinstance(diffs, list) else [diffs]:
-        before, after, header = (str(diff.get(key) or "") for key in ("before", "after", "after_header"))
+        subject, before, after, header = (str(diff.get(key) or "") for key in ("subject", "before", "after", "after_header"))
         differing = sentences(before, after, changed)
         if differing:
-            found = True
+            explained.add(subject or "global")
             path = header.removesuffix(ATTRIBUTES)
-            yield Difference(f"{subject}: {os.path.basename(path) or 'a file'}", path, differing, before, after)
-    if not found:
-        path = str(result.get("config_file") or "")
-        hint = "details are shown only with --diff" if changed else "rerun with --diff for details"
-        yield Difference(f"{subject}: {os.path.basename(path) or 'a file'}", path, (hint,))
+            yield Difference(_subject(subject, path), path, differing, before, after)
+    differing_parts = [part for part in result.get("parts") or () if part.get("changed")]
+    if not differing_parts and not explained:
+        differing_parts = [{}]
+    hint = "the file was changed; with --diff, the report says what" if changed else "the file differs; with --diff, the report says in what"
+    for part in differing_parts:
+        subject, path = str(part.get("subject") or "global"), str(part.get("config_file") or "")
+        if subject not in explained:
+            yield Difference(_subject(subject, path), path, (hint,))
 
 
-def _user_findings(result: Any) -> Iterator[UserFinding]:
-    users = result.get("users") if isinstance(result, dict) else None
-    for user in users or ():
+def _subject(subject: str, path: str) -> str:
+    return f"{subject or 'global'}: {os.path.basename(path) or 'a file'}"
+
+
+def _user_findings(result: Mapping[str, Any]) -> Iterator[UserFinding]:
+    for user in result.get("users") or ():
         name = str(user.get("user") or "?")
         if user.get("error"):
             yield UserFinding("not-audited", "warning", name, str(user["error"]), str(user.get("home") or ""))
         for finding in user.get("findings") or ():
-            text = {key: str(finding.get(key) or "") for key in ("id", "severity", "message", "path")}
-            yield UserFinding(text["id"], text["severity"], name, text["message"], text["path"])
+            text = {key: str(finding.get(key) or "") for key in ("id", "severity", "message", "path", "remote")}
+            yield UserFinding(text["id"], text["severity"], name, text["message"], text["path"], text["remote"])

@@ -21,8 +21,9 @@ from typing import Any
 
 import jinja2
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, shortened
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import DRIFTED, FAILED, IN_STATE, UNREACHABLE
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import STATE_LABELS, Report, as_dict, headline, printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import DRIFTED, FAILED, IN_STATE, UNDECLARED, UNREACHABLE
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import DRIFT, Report, as_dict, printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NOTHING_DECLARED, headline, locked_out_sentences
 from markupsafe import Markup
 
 _HERE = Path(__file__).parent
@@ -46,31 +47,45 @@ def page(report: Report) -> str:
     for item in content["findings"]:
         item["users"] = len({place["user"] for place in item["places"]})
         item["messages"] = _messages(item["places"])
-    return _template().render(
+    return _template("report.html").render(
         content,
+        is_drift=report.differed == DRIFT,
         verdict=_verdict(report),
         headline=headline(report),
-        labels=STATE_LABELS,
+        locked_out_sentences=locked_out_sentences(report),
+        labels=report.labels,
         bar=_bar(report),
         visible_groups=_visible_groups(report),
-        in_state=folded(result.host for result in report.results if result.state == IN_STATE),
+        quiet={state: folded(report.hosts(state)) for state in (UNDECLARED, IN_STATE)},
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
-        data=Markup(_script_data(content)),
+        data=Markup(_script_data(content, report.labels)),
     )
 
 
+def begun_page(title: str, begun: str) -> str:
+    """The HTML that stands in for a report while it is being made. It stays if that never ends, and says so."""
+    style = (_HERE / "report.css").read_text(encoding="utf-8")
+    return _template("begun.html").render(title=title, begun=begun, style=Markup(style), style_hash=_hash(style))
+
+
 @functools.cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_printable_text)
-    return environment.from_string((_HERE / "report.html").read_text(encoding="utf-8"))
+    environment.filters["time"] = _time
+    return environment.from_string((_HERE / name).read_text(encoding="utf-8"))
 
 
 def _printable_text(value: object) -> object:
     """What the template prints of a value. The style and the script are printed as they are."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _time(text: str) -> str:
+    """A time as people read it."""
+    return text.replace("T", " ").replace("Z", " UTC")
 
 
 def _visible_groups(report: Report) -> int:
@@ -83,11 +98,16 @@ def _verdict(report: Report) -> tuple[str, str]:
     total, unknown, drifted = len(report.results), report.count(FAILED) + report.count(UNREACHABLE), report.count(DRIFTED)
     if not total:
         return UNREACHABLE, headline(report)
+    undeclared = report.count(UNDECLARED)
+    if undeclared == total:
+        return UNREACHABLE, NOTHING_DECLARED
     if not unknown:
-        return (DRIFTED, f"{_part_of(drifted, total)} drifted") if drifted else (IN_STATE, "All hosts are in state")
+        if drifted:
+            return DRIFTED, f"{_part_of(drifted, total)} {report.differed}"
+        return IN_STATE, f"All {total - undeclared:,} hosts that have something declared are in state" if undeclared else "All hosts are in state"
     state = FAILED if report.failures else UNREACHABLE
     if drifted:
-        return state, f"{_part_of(drifted, total)} drifted, {unknown:,} could not be checked"
+        return state, f"{_part_of(drifted, total)} {report.differed}, {unknown:,} could not be checked"
     return state, "No host could be checked" if unknown == total else f"{_part_of(unknown, total)} could not be checked"
 
 
@@ -99,7 +119,7 @@ def _part_of(count: int, total: int) -> str:
 
 def _bar(report: Report) -> list[tuple[str, float, float]]:
     """The start and the width of each state's part of the bar, which is 1000 wide. Even a single host among thousands is visible."""
-    present = [state for state in STATE_LABELS if report.count(state)]
+    present = [state for state in report.labels if report.count(state)]
     widths = {state: max(_NARROWEST, 1000 * report.count(state) / len(report.results)) for state in present}
     scale, start, parts = 1000 / sum(widths.values()) if widths else 1, 0.0, []
     for state in present:
@@ -121,7 +141,7 @@ def _users_text(hosts_of_users: dict[str, list[str]]) -> str:
     return "; ".join(texts[:_MOST_USERS]) + (f"; and {len(texts) - _MOST_USERS} more" if len(texts) > _MOST_USERS else "")
 
 
-def _script_data(content: dict[str, Any]) -> str:
+def _script_data(content: dict[str, Any], labels: dict[str, str]) -> str:
     """What the script needs, as JSON without a `<`, which is the only way to end the `script` element that contains it."""
     keys: dict[str, list[str]] = {}
     texts = {}
@@ -130,7 +150,7 @@ def _script_data(content: dict[str, Any]) -> str:
             texts[item["key"]] = printable(_row_text(kind, item))
             for host in item["hosts"]:
                 keys.setdefault(host, []).append(item["key"])
-    data = {"labels": STATE_LABELS, "texts": texts,
+    data = {"labels": labels, "texts": texts,
             "hosts": [[host["name"], host["state"], keys.get(host["name"], [])] for host in content["hosts"]]}
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

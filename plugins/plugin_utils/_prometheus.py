@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import IN_STATE, STATES
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import Report
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import Report, summary_counts
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
@@ -25,9 +25,13 @@ def exposition(report: Report, timestamp: float) -> str:
         _metric("apptainer_fleet_hosts", "Number of hosts in each state.", [({"state": state}, report.count(state)) for state in STATES]),
         _metric("apptainer_fleet_host_state", "1 for each host that is not in state. Other hosts have no series.",
                 [({"host": result.host, "state": result.state}, 1) for result in report.results if result.state != IN_STATE]),
+        _metric("apptainer_fleet_unreadable_files", "Number of hosts with a global file that cannot be read, and so is ignored.",
+                [({}, summary_counts(report)["unreadable"])]),
         _metric("apptainer_fleet_drift_groups", "Number of different kinds of drift.", [({}, len(report.groups))]),
         _metric("apptainer_fleet_user_findings", "Number of findings of the audit of users' files.",
                 [({"finding": group.id, "severity": group.severity}, len(group.places)) for group in report.findings]),
+        _metric("apptainer_fleet_locked_out_users", "Number of users who would be locked out if the endpoint were removed now.",
+                [({"remote": locked_out.remote}, len(locked_out.users)) for locked_out in report.locked_out]),
         _metric("apptainer_fleet_report_timestamp_seconds", "Time at which the report was made.", [({}, round(timestamp, 3))]),
     ))
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""The drift report: the results of all hosts, with everything that is the same on several hosts in one group. Pure rules."""
+"""The report: the results of all hosts, with everything that is the same on several hosts in one group. Pure rules."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, natural_key, shortened
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, natural_key
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import (
     DRIFTED,
     FAILED,
-    HOST,
     IN_STATE,
+    LOCKED_OUT,
     STATES,
+    UNDECLARED,
     UNREACHABLE,
     Difference,
     HostResult,
     UserFinding,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 
-# The exit statuses of ansible-playbook.
-STATUS_IN_STATE, STATUS_DRIFT, STATUS_UNKNOWN = 0, 2, 4
+# The exit statuses of ansible-playbook. Source: RUN_FAILED_HOSTS and RUN_UNREACHABLE_HOSTS in ansible-core's executor/task_queue_manager.py.
+STATUS_IN_STATE, STATUS_FAILED, STATUS_UNREACHABLE = 0, 2, 4
 
-STATE_LABELS = {DRIFTED: "drifted", FAILED: "failed", UNREACHABLE: "unreachable", IN_STATE: "in state"}
+# What a host with differences is: in a play that only compares, after a change, and in the check mode of a play that changes.
+DRIFT, CHANGE, PREDICTION = "drifted", "changed", "to be changed"
 
-_MOST_LINES = 5  # of a kind, in a mail
 _TITLE_SENTENCES = 3
-_LONGEST_LINE = 500
-_SEVERITIES = ("error", "warning")  # and then all others
+_SEVERITIES = ("error", "warning", "info")  # and then all others
 
 # Control characters except tab and line feed, line separators, marks of direction, and halves of surrogate pairs.
 _ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -44,7 +44,7 @@ _Item = TypeVar("_Item")
 
 
 class DifferenceGroup(NamedTuple):
-    """The hosts with the same difference. `difference` is that of the first of them; `file` has `{host}` in place of the host's name."""
+    """The hosts with the same difference. `difference` is that of the first of them, and so is `file`, which says if other hosts have other paths."""
 
     difference: Difference
     file: str
@@ -59,7 +59,7 @@ class DifferenceGroup(NamedTuple):
 
 
 class ReasonGroup(NamedTuple):
-    """The hosts that failed, or are unreachable, for the same reason."""
+    """The hosts that failed, or are unreachable, for the same reason. It is in the words of the first of them, whose name may be in it."""
 
     reason: str
     hosts: tuple[str, ...]
@@ -82,8 +82,16 @@ class FindingGroup(NamedTuple):
         return tuple(dict.fromkeys(finding.user for _host, finding in self.places))
 
 
+class LockedOut(NamedTuple):
+    """The users who would be locked out if the endpoint `remote` were removed now."""
+
+    remote: str
+    users: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+
 class Report(NamedTuple):
-    """The results of all hosts, and their groups, the largest first."""
+    """The results of all hosts, and their groups: ignored global files first, then the largest. `differed` is `DRIFT`, or its alternative."""
 
     title: str
     generated: str
@@ -92,32 +100,71 @@ class Report(NamedTuple):
     failures: tuple[ReasonGroup, ...]
     unreachable: tuple[ReasonGroup, ...]
     findings: tuple[FindingGroup, ...]
+    differed: str = DRIFT
+    due: str = ""
+    """When the next report should be there, in UTC. After that, this one is stale. Empty: nobody says when."""
 
     def count(self, state: str) -> int:
         return sum(result.state == state for result in self.results)
 
+    def hosts(self, *states: str) -> tuple[str, ...]:
+        """The names of the hosts in these states, in natural order."""
+        return tuple(result.host for result in self.results if result.state in states)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The words for the states, the most important first."""
+        return {DRIFTED: self.differed, FAILED: "failed", UNREACHABLE: "unreachable", UNDECLARED: "undeclared", IN_STATE: "in state"}
+
+    @property
+    def problem_states(self) -> tuple[str, ...]:
+        """The states of hosts that something has to be done about. What was changed is not among them."""
+        return (DRIFTED, FAILED, UNREACHABLE) if self.differed == DRIFT else (FAILED, UNREACHABLE)
+
     @property
     def status(self) -> int:
-        """The exit status for ansible-playbook. A report without hosts has an unknown status, because a pattern that matches nothing is an error."""
-        if not self.results or self.failures or self.unreachable:
-            return STATUS_UNKNOWN
-        return STATUS_DRIFT if self.groups else STATUS_IN_STATE
+        """The exit status for ansible-playbook, as Ansible itself has it. Without any host, or with nothing declared for any, nothing is known."""
+        if self.hosts(UNREACHABLE):
+            return STATUS_UNREACHABLE
+        return STATUS_FAILED if self.hosts(*self.problem_states) or self.is_empty else STATUS_IN_STATE
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no host, or nothing declared for any host. That must not look like a fleet that is in state."""
+        return self.count(UNDECLARED) == len(self.results)
+
+    @property
+    def limit(self) -> str:
+        """The hosts that failed or were not reached, as a pattern for `--limit`. (Ansible has no ranges of host names there.)"""
+        names = self.hosts(FAILED, UNREACHABLE)
+        # A colon separates patterns, unless there is a comma. Source: split_host_pattern in ansible-core's inventory/manager.py
+        return ",".join(names) + ("," if len(names) == 1 and ":" in names[0] else "")
+
+    @property
+    def locked_out(self) -> tuple[LockedOut, ...]:
+        """Who would be locked out by the removal of which endpoint."""
+        places = [place for group in self.findings if group.id == LOCKED_OUT for place in group.places]
+        return tuple(LockedOut(members[0][1].remote, tuple(sorted({finding.user for _host, finding in members}, key=natural_key)),
+                               tuple(dict.fromkeys(host for host, _finding in members)))
+                     for members in _grouped(places, lambda place: place[1].remote))
 
 
-def build_report(title: str, generated: str, results: Iterable[HostResult]) -> Report:
-    """Group what is the same on several hosts. `generated` is the time, in UTC, as text."""
+def build_report(title: str, generated: str, results: Iterable[HostResult], differed: str = DRIFT, due: str = "") -> Report:
+    """Group what is the same on several hosts. `generated` and `due` are times in UTC, as text (`2026-11-23T18:00:00Z`)."""
     ordered = tuple(sorted(results, key=lambda result: (natural_key(result.host), result.host)))
     differences = [(result.host, difference) for result in ordered for difference in result.differences]
     findings = [(result.host, finding) for result in ordered for finding in result.findings]
+    groups = [DifferenceGroup(members[0][1], _common_path(members), tuple(dict.fromkeys(host for host, _difference in members)))
+              for members in _grouped(differences, lambda item: item[1].key)]
     return Report(
         title, generated, ordered,
-        tuple(DifferenceGroup(members[0][1], _common_path(members), tuple(dict.fromkeys(host for host, _difference in members)))
-              for members in _grouped(differences, lambda item: _difference_key(item[1]))),
+        tuple(sorted(groups, key=lambda group: not group.difference.ignored)),
         _reason_groups(ordered, FAILED),
         _reason_groups(ordered, UNREACHABLE),
         tuple(sorted((FindingGroup(members[0][1].id, members[0][1].severity, tuple(members))
                       for members in _grouped(findings, lambda item: (item[1].id, item[1].severity))),
                      key=lambda group: _severity_rank(group.severity))),
+        differed, due,
     )
 
 
@@ -125,13 +172,8 @@ def _severity_rank(severity: str) -> int:
     return _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
 
 
-def _difference_key(difference: Difference) -> Hashable:
-    """What two hosts must have in common to be in one group: the sentences and, if the file is missing, also what it should contain."""
-    return difference.subject, difference.sentences, "" if difference.before else difference.after
-
-
 def _reason_groups(results: Iterable[HostResult], state: str) -> tuple[ReasonGroup, ...]:
-    groups = _grouped([result for result in results if result.state == state], lambda result: result.reason)
+    groups = _grouped([result for result in results if result.state == state], lambda result: result.common_reason or result.reason)
     return tuple(ReasonGroup(members[0].reason, tuple(result.host for result in members)) for members in groups)
 
 
@@ -143,20 +185,18 @@ def _grouped(items: Iterable[_Item], key: Callable[[_Item], Hashable]) -> list[l
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _common_path(members: Iterable[tuple[str, Difference]]) -> str:
-    """The path on all hosts, with `{host}` for a host's name if that makes it the same. Otherwise one of the paths, and that there are others."""
-    paths = {(host, difference.path) for host, difference in members}
-    same = {path for _host, path in paths}
-    general = {path.replace(host, HOST) for host, path in paths}
-    if len(same) == 1:
-        return same.pop()
-    return general.pop() if len(general) == 1 else f"{min(same)} and other paths"
+def _common_path(members: Sequence[tuple[str, Difference]]) -> str:
+    """The path on all hosts, or that on the first of them, and that there are others."""
+    paths = list(dict.fromkeys(difference.path for _host, difference in members))
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and other paths"
 
 
 def summary_counts(report: Report) -> dict[str, int]:
-    """How many hosts are in which state, and how many groups of differences and how many findings there are."""
+    """How many hosts are in which state, and how many of the rest there are."""
+    ignored = {host for group in report.groups if group.difference.ignored for host in group.hosts}
     return {"hosts": len(report.results), **{state: report.count(state) for state in STATES},
-            "groups": len(report.groups), "findings": sum(len(group.places) for group in report.findings)}
+            "unreadable": len(ignored), "groups": len(report.groups), "findings": sum(len(group.places) for group in report.findings),
+            "locked_out": len({user for locked_out in report.locked_out for user in locked_out.users})}
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -168,11 +208,15 @@ def as_dict(report: Report) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "title": report.title,
+        "state": "finished",
         "generated": report.generated,
+        "due": report.due,
         "status": report.status,
         "summary": summary_counts(report),
+        "limit": report.limit,
         "groups": [{"id": number, "title": group.title, "subject": group.difference.subject, "file": group.file,
-                    "sentences": list(group.difference.sentences), "diff": group.difference.unified(), **_hosts(group.hosts)}
+                    "unreadable": bool(group.difference.ignored), "sentences": list(group.difference.sentences),
+                    "diff": group.difference.unified(), **_hosts(group.hosts)}
                    for number, group in enumerate(report.groups)],
         "failures": [{"reason": group.reason, **_hosts(group.hosts)} for group in report.failures],
         "unreachable": [{"reason": group.reason, **_hosts(group.hosts)} for group in report.unreachable],
@@ -180,63 +224,22 @@ def as_dict(report: Report) -> dict[str, Any]:
                       "places": [{"host": host, "user": finding.user, "path": finding.path, "message": finding.message}
                                  for host, finding in group.places]}
                      for group in report.findings],
+        "locked_out": [{"remote": locked_out.remote, "users": list(locked_out.users), **_hosts(locked_out.hosts)}
+                       for locked_out in report.locked_out],
         "hosts": [{"name": result.host, "state": result.state, "reason": result.reason, "groups": groups_of_host.get(result.host, [])}
                   for result in report.results],
     }
+
+
+def begun_dict(title: str, begun: str) -> dict[str, Any]:
+    """What JSON has while a run has begun and not finished: no status and no host, so that nobody takes an older run's for this one's."""
+    return {"schema": SCHEMA, "title": title, "state": "begun", "begun": begun, "status": None}
 
 
 def _hosts(hosts: tuple[str, ...]) -> dict[str, Any]:
     return {"count": len(hosts), "nodes": folded(hosts), "hosts": list(hosts)}
 
 
-def headline(report: Report, differed_label: str = "") -> str:
-    """How many hosts are in which state, in one sentence. `differed_label` is for the hosts with differences, if "drifted" is not right."""
-    if not report.results:
-        return "No host was checked: no host matches the pattern and the limit"
-    labels = dict(STATE_LABELS, **{DRIFTED: differed_label}) if differed_label else STATE_LABELS
-    parts = [f"{report.count(state)} {label}" for state, label in labels.items() if report.count(state)]
-    return f"{_plural(len(report.results), 'host')}: {', '.join(parts)}"
-
-
-def summary_lines(report: Report, differed_label: str = "") -> list[str]:
-    """The report as text, for example for a mail, the most important lines first.
-
-    With `differed_label` (see `headline()`), nothing is left out and all hosts are named.
-    """
-    complete = bool(differed_label)
-    lines = [headline(report, differed_label)]
-    lines += _group_lines((differed_label or "drift").capitalize(),
-                          [(group.hosts, f"{group.difference.subject}: {group.title}") for group in report.groups], complete)
-    lines += _group_lines("Failed", [(group.hosts, group.reason) for group in report.failures], complete)
-    lines += _group_lines("Unreachable", [(group.hosts, group.reason) for group in report.unreachable], complete)
-    lines += _group_lines("Users' files", [(group.hosts, f"{group.id} ({group.severity}), {_plural(len(group.users), 'user')}")
-                                           for group in report.findings])
-    return lines
-
-
-def stop_sentence(untouched: Sequence[str]) -> str:
-    """What a rollout that stops says about the hosts that it has not reached."""
-    if not untouched:
-        return "The rollout stops here. There were no further hosts"
-    return f"The rollout stops here. {_plural(len(untouched), 'host was', 'hosts were')} not touched: {printable(folded(untouched))}"
-
-
 def printable(text: str) -> str:
     """Text for a terminal or a page: active characters (escapes, changes of direction, half characters) become harmless text, as `\\u001b`."""
     return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _group_lines(kind: str, groups: list[tuple[tuple[str, ...], str]], complete: bool = False) -> list[str]:
-    most = len(groups) if complete else _MOST_LINES
-    names = folded if complete else shortened
-    lines = [f"{kind} on {_plural(len(hosts), 'host')} ({printable(names(hosts))}): {_one_line(text)}" for hosts, text in groups[:most]]
-    return lines + ([f"{kind}: {len(groups) - most} more"] if len(groups) > most else [])
-
-
-def _one_line(text: str) -> str:
-    text = printable(" ".join(text.split()))
-    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]} ..."
-
-
-def _plural(number: int, singular: str, plural: str = "") -> str:
-    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"

@@ -7,6 +7,17 @@
   const byId = (id) => document.getElementById(id);
   document.documentElement.classList.add("scripted");
 
+  // Nobody writes to a page that is not replaced any more, so it has to say itself that it is old. It is asked again, for pages that stay open.
+  const age = () => {
+    const due = byId("due");
+    if (!due) return;
+    const hours = (Date.now() - Date.parse(document.querySelector(".when time").dateTime)) / 3600000;
+    byId("age").textContent = hours < 72 ? `${Math.floor(hours)} hours` : `${Math.floor(hours / 24)} days`;
+    byId("stale").hidden = Date.now() < Date.parse(due.dateTime);
+  };
+  age();
+  setInterval(age, 60000);
+
   // On paper nothing can be opened, so everything is printed open, except the rows in the long list of differences. Afterwards it is closed again.
   let opened = [];
   addEventListener("beforeprint", () => {

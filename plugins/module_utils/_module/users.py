@@ -101,20 +101,20 @@ def _findings(account: Account, global_path: str, flavor: str) -> List[Dict[str,
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     memory = _MAX_MEMORY if hard == resource.RLIM_INFINITY else min(hard, _MAX_MEMORY)
     resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
-    _become(account)
+    become(account)
     os.environ["HOME"] = account.home
     system = (global_path, os.path.dirname(global_path))
     return [finding for finding in inspect(global_path, user_file(flavor), flavor)["findings"] if finding["path"] not in system]
 
 
-def _become(account: Account) -> None:
+def become(account: Account) -> None:
     """Turn this process into the user's, for good: no id is left to return with, and only root may inspect its memory.
 
     Raises ApptainerError if that is not possible. An id of -1, which the system takes for "as it is", does not pass.
     """
     ids, groups = (account.uid,) * 3, (account.gid,) * 3
     if os.geteuid() not in (0, account.uid):
-        raise ApptainerError("only root may read other users' files. Run the task with become: true.")
+        raise ApptainerError("only root may work on other users' files. Run the task with become: true.")
     if os.geteuid() != account.uid:
         os.initgroups(account.name, account.gid)
         os.setresgid(*groups)

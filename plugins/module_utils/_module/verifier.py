@@ -9,6 +9,7 @@
 The network's libraries are imported here, inside functions, and so only where a server is asked.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -111,17 +112,19 @@ def sentences(problems: Iterable[Tuple[str, str]]) -> str:
 
 
 def http_options(module: AnsibleModule, can_skip: bool = False) -> "HttpOptions":
-    """The options of NETWORK_SPEC. Fails with Ansible's usual message if a library is missing on this node.
+    """The options of NETWORK_SPEC. Fails with Ansible's usual message if libraries are missing on this node.
 
     With `can_skip`, the module has the option `verify`, and the message says so.
     """
     from .._network import client, discovery
 
     why = "to ask servers" + (" (verify: never skips this)" if can_skip else "")
-    if not client.HAS_REQUESTS:
-        module.fail_json(msg=missing_required_lib("requests", reason=why), exception=client.REQUESTS_IMPORT_ERROR)
-    if not discovery.HAS_JSONSCHEMA:
-        module.fail_json(msg=missing_required_lib("jsonschema", reason=why), exception=discovery.JSONSCHEMA_IMPORT_ERROR)
+    errors = {"requests": client.REQUESTS_IMPORT_ERROR, "jsonschema": discovery.JSONSCHEMA_IMPORT_ERROR}
+    missing = [name for name, error in errors.items() if error]
+    if missing:
+        module.fail_json(
+            msg=f"{missing_required_lib(' and '.join(missing), reason=why)} For example: {sys.executable} -m pip install {' '.join(missing)}",
+            exception="\n".join(filter(None, errors.values())), missing_libraries=missing)
     params = module.params
     return client.HttpOptions(
         timeout=checked_timeout(params), validate_certs=params["validate_certs"], ca_path=params["ca_path"],

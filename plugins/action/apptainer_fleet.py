@@ -1,0 +1,58 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One trip to a host: what its variables declare is merged, checked and templated once, and one run of the module of this name does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import DeclarationError
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import declared_for
+
+MODULE = "hpc.apptainer.apptainer_fleet"
+LOST = "the connection was lost while the module ran, so it is not known how far it came; run again when the host is reachable: "
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
+    """The action. Its documentation is in the module of the same name."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        options = self.validate_argument_spec(argument_spec={"collect": {"type": "bool", "default": False}})[1]
+        result.update(self._converged(variables, options["collect"]))
+        if options["collect"] and result.pop("failed", False) and not result["failures"]:
+            result["failures"] = [{"subject": "global", "msg": str(result.get("msg") or result.get("module_stderr") or "no reason was given")}]
+        return result
+
+    def _converged(self, variables: Mapping[str, Any], collect: bool) -> dict[str, Any]:
+        """The result of the host. With `collect`, also if it cannot be reached."""
+        nothing: dict[str, Any] = {"changed": False, "declared": False, "parts": [], "failures": []}
+        try:
+            declared = declared_for(variables["inventory_hostname"], variables, self._templar)
+        except DeclarationError as error:
+            return {**nothing, "failures": [{"subject": "declaration", "msg": str(error)}], "failed": True, "msg": str(error)}
+        module_options = declared.module_options()
+        if declared.is_empty and not module_options["audit_users"]:
+            return nothing
+        try:
+            answer = self._execute_module(module_name=MODULE, module_args=module_options, task_vars=variables)
+        except AnsibleConnectionFailure as error:
+            if not collect:
+                raise
+            return {**nothing, "declared": True, "unreachable_reason": str(error)}
+        answer.pop("invocation", None)  # as large as all the rest, and kept for each host
+        answer.pop("_ansible_parsed", None)
+        if answer.pop("unreachable", False):
+            lost = f"{LOST}{answer.get('msg')}"
+            return {**nothing, "declared": True, "failed": True, "msg": lost, "failures": [{"subject": "connection", "msg": lost}]}
+        return {**nothing, "declared": not declared.is_empty, **answer}

@@ -1,0 +1,124 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks what is declared for all hosts of a run in one place, and has each distinct endpoint, keyserver and login verified once."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import declared_for, hosts_of, variables_of
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded
+
+MODULE = "hpc.apptainer.apptainer_verify"
+NETWORK = ("timeout", "validate_certs", "ca_path", "client_cert", "client_key")
+_MOST_PROBLEMS = 10
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
+    """The action. Its documentation is in the module of the same name."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        hostvars = variables["hostvars"]
+        pattern = self.validate_argument_spec(argument_spec={"hosts": {"type": "str"}})[1]["hosts"]
+        hosts = variables["ansible_play_batch"] if pattern is None else hosts_of(pattern, hostvars)
+        if not hosts:
+            raise AnsibleActionFail(f"no host in the inventory matches {pattern}; correct the pattern (apptainer_fleet_hosts, or --limit)")
+        declared = self._declared(hosts, hostvars)
+        result.update(changed=False, verified=None, verification=[])
+        result.setdefault("warnings", []).extend(_warnings(declared, hostvars))
+        to_verify = [item for item in declared if item.options["verify"]]
+        if to_verify:
+            result.update(self._verified(to_verify, variables))
+        return result
+
+    def _declared(self, hosts: Sequence[str], hostvars: Any) -> list[Declaration]:
+        """What is declared for each host. Raises AnsibleActionFail that names each problem once, with all hosts that have it."""
+        found: list[Declaration] = []
+        problems: dict[str, list[str]] = {}
+        for host, variables, templar in variables_of(hosts, self._task, self._loader, hostvars):
+            try:
+                found.append(declared_for(host, variables, templar))
+            except DeclarationError as error:
+                problems.setdefault(str(error), []).append(host)
+        for item in found:
+            for name in item.user_hosts:
+                if name not in hostvars:
+                    problems.setdefault(f"user_host (or apptainer_fleet_user_host) is {name}, a host that is not in the inventory; set it to the name "
+                                        "of one that is", []).append(item.host)
+        if problems:
+            raise AnsibleActionFail(_sentences(f"{folded(on)}: {message}" for message, on in problems.items()))
+        if all(not item.remotes and not item.logins for item in found):
+            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the inventory, and "
+                                    "check that these variables are where these hosts get them (ansible-inventory --host)")
+        return found
+
+    def _verified(self, declared: Sequence[Declaration], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """What servers say of all that is declared, unless this run of Ansible has asked them the same already."""
+        network = {name: declared[0].options[name] for name in NETWORK if declared[0].options[name] is not None}
+        claims = list({json.dumps(item.claims(), sort_keys=True): item.claims() for item in declared}.values())
+        with _Memory() as memory:
+            new = [item for item in claims if _digest(item, network) not in memory.digests]
+            if not new:
+                return {}
+            answer: dict[str, Any] = self._execute_module(module_name=MODULE, module_args={"declarations": new, **network}, task_vars=variables)
+            answer.pop("invocation", None)
+            if not answer.get("failed") and not answer.get("unreachable"):
+                memory.digests.update(_digest(item, network) for item in new)
+        if answer.get("missing_libraries"):
+            answer["msg"] += (". To verify from another host, set apptainer_fleet_verify_from to one whose Python has them. To verify nothing, set "
+                              "apptainer_fleet_verify to false")
+        return answer
+
+
+class _Memory:
+    """What was verified in this run of Ansible, in its own directory for temporary files, which others cannot read. Whoever comes second waits."""
+
+    def __enter__(self) -> _Memory:
+        self._file = os.open(os.path.join(constants.DEFAULT_LOCAL_TMP, "apptainer_fleet_verified"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.digests = set(os.pread(self._file, os.fstat(self._file).st_size, 0).decode().split())
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        os.pwrite(self._file, "".join(f"{digest}\n" for digest in sorted(self.digests)).encode(), 0)
+        os.close(self._file)
+
+
+def _digest(claims: Any, network: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([claims, network], sort_keys=True).encode()).hexdigest()
+
+
+def _warnings(declared: Iterable[Declaration], hostvars: Any) -> list[str]:
+    """Accounts whose files belong to a host that is not in this run."""
+    declared = list(declared)
+    present = {item.host for item in declared}
+    absent: dict[str, set[str]] = {}
+    for item in declared:
+        for name, users in item.user_hosts.items():
+            if name not in present:
+                absent.setdefault(name, set()).update(users)
+    return [f"the logins of {', '.join(sorted(users))} are left alone, because {name} writes their files, and it is not among the hosts of this run"
+            for name, users in sorted(absent.items())]
+
+
+def _sentences(problems: Iterable[str]) -> str:
+    problems = list(problems)
+    more = len(problems) - _MOST_PROBLEMS
+    return ". ".join(problems[:_MOST_PROBLEMS]) + (f". There are {more} more problems" if more > 0 else "")

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+from __future__ import annotations
+
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._declarations import suboptions
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._logins import ModuleDocFragment as Logins
+
+
+class ModuleDocFragment:
+    # The option `logins` of FLEET_SPEC in module_utils/_module/fleet.py.
+    # Annotated, because ansible-test takes only literals in plain assignments.
+    DOCUMENTATION: str = """
+options:
+  logins:
+    description:
+      - The logins of accounts of the node. The files of each are read and written by a process that has only this account's rights.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      user:
+        description:
+          - The name of the account. Its files are in the home that the node's user database has for it.
+        type: str
+        required: true
+      remotes:
+        description:
+          - The endpoints to log in to, as in O(hpc.apptainer.apptainer_logins#module:remotes).
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description:
+              - The name of the endpoint.
+            type: str
+            required: true
+          state:
+            description:
+              - Whether a token should be stored.
+            type: str
+            choices: [present, absent]
+            default: present
+          token:
+            description:
+              - The access token. Either this or O(logins[].remotes[].token_file) is required unless O(logins[].remotes[].state=absent).
+            type: str
+          token_file:
+            description:
+              - A file on the managed node whose first line is the token. The account must be able to read it.
+            type: path
+      keyservers:
+        description:
+          - The keyservers to log in to.
+        type: list
+        elements: dict
+        suboptions:
+""" + suboptions(Logins.KEYSERVER, 8, "logins[].keyservers") + """\
+      registries:
+        description:
+          - The OCI registries to log in to.
+        type: list
+        elements: dict
+        suboptions:
+""" + suboptions(Logins.REGISTRY, 8, "logins[].registries") + """\
+      prune:
+        description:
+          - Remove the logins that are not listed, of the kinds for which a list is given.
+        type: bool
+        default: false
+      config_file:
+        description:
+          - The account's C(remote.yaml), if it is not in the account's home.
+        type: path
+      auth_file:
+        description:
+          - The file with the account's logins to registries, if it is not beside C(remote.yaml).
+        type: path
+"""

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, the hpc.apptainer contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: may change in any release.
+
+"""The role's variables of hosts, templated once. The only place that knows how Ansible keeps variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.template import Templar
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError, check_names, declaration, variables
+
+
+def declared_for(host: str, available: Mapping[str, Any], templar: Any) -> Declaration:
+    """What the variables of the host declare. Raises DeclarationError."""
+    check_names(available)
+    values = {name: _templated(name, available[name], templar) for name in variables() if name in available}
+    return declaration(host, values)
+
+
+def variables_of(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """Each host with its variables as this task would see them there, defaults of the role and `vars` of the play included, and their templar.
+
+    `hostvars` alone has neither of these.
+    """
+    manager, inventory = hostvars._variable_manager, hostvars._inventory  # noqa: SLF001 - there is no public way, in any ansible-core
+    for host in hosts:
+        found = manager.get_vars(play=task.get_play(), host=inventory.get_host(host), task=task, _hosts=hosts, _hosts_all=hosts)
+        yield host, found, Templar(loader=loader, variables=found)
+
+
+def hosts_of(pattern: str, hostvars: Any) -> list[str]:
+    """The names of the hosts that match, within `--limit`, in the order of the inventory."""
+    return [str(host.name) for host in hostvars._inventory.get_hosts(pattern, ignore_restrictions=True)]  # noqa: SLF001
+
+
+def _templated(name: str, value: Any, templar: Any) -> Any:
+    try:
+        return _plain(templar.template(value))
+    except AnsibleError as error:
+        raise DeclarationError(f"{name} cannot be templated: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Without the types that Ansible has for values that are vaulted in place."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (str, bool, int, float)) else str(value)
