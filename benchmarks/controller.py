@@ -137,7 +137,8 @@ def measured(row: Row, inventory: Path, checkout: Path, core: Path) -> Cost:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             output.seek(0)
-            sys.exit(f"{row.name} ended with {process.returncode}:\n{output.read()[-5000:]}")
+            text = output.read()
+            sys.exit(f"{row.name} ended with {process.returncode}:\n{text[:3000]}\n...\n{text[-1000:]}")
     return Cost(usage.ru_utime + usage.ru_stime, int((place / "memory").read_text()) / 1024)
 
 
