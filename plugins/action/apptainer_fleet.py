@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,13 +31,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         variables = task_vars or {}
         options = self.validate_argument_spec(argument_spec={"collect": {"type": "bool", "default": False}})[1]
         result.update(self._converged(variables, options["collect"]))
-        if options["collect"] and result.pop("failed", False) and not result["failures"]:
-            result["failures"] = [{"subject": "global", "msg": str(result.get("msg") or result.get("module_stderr") or "no reason was given")}]
+        if options["collect"]:
+            result.pop("exception", None)  # Ansible would show it as an error of the task
+            if result.pop("failed", False) and not result["failures"]:
+                message = str(result.get("msg") or result.get("module_stderr") or "no reason was given")
+                result["failures"] = [{"subject": "global", "msg": message}]
         return result
 
     def _converged(self, variables: Mapping[str, Any], collect: bool) -> dict[str, Any]:
         """The result of the host. With `collect`, also if it cannot be reached."""
-        nothing: dict[str, Any] = {"changed": False, "declared": False, "parts": [], "failures": []}
+        nothing: dict[str, Any] = {"changed": False, "declared": False, "parts": [], "failures": [], "at": time.time()}
         try:
             declared = declared_for(variables["inventory_hostname"], variables, self._templar)
         except DeclarationError as error:

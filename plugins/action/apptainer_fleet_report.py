@@ -20,7 +20,8 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import VARIABLE, HostResult, host_result
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
@@ -48,7 +49,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import (
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
-    "all_hosts": {"type": "list", "elements": "str"},
+    "pattern": {"type": "str"},
     "applied": {"type": "bool", "default": False},
     "max_unreachable": {"type": "str", "default": "10%"},
     "max_age": {"type": "float", "default": 26},
@@ -77,26 +78,29 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             raise AnsibleActionFail("max_age: give a number of hours, or 0 for a report that never becomes stale")
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         now = datetime.datetime.now(datetime.timezone.utc)
+        variables = task_vars or {}
         if options["state"] == "begun":
             answer, texts = _begun(options["title"], now, files)
+            progress = _first_progress(options, now, variables["hostvars"])
         else:
-            answer, texts = self._finished(options, now, files, task_vars or {})
+            progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
+            answer, texts = self._finished(options, now, files, variables, progress)
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += answer["errors"]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
+        known = {name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}
+        result["ansible_facts"] = {PROGRESS: {**progress, **known}}
         return {**result, **answer, "changed": False, "files": files, "msg": ". ".join([*answer["summary"][:1], *answer["errors"]])}
 
-    def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str],
-                  variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str], variables: Mapping[str, Any],
+                  before: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """What the action answers, and the text of each of the files."""
         applied = options["applied"]
         differed = DRIFT if not applied else PREDICTION if self._task.check_mode else CHANGE
-        of_play = variables["ansible_play_hosts_all"]
-        hosts = _names(of_play if options["hosts"] is None else options["hosts"])
-        of_run = of_play if options["all_hosts"] is None else options["all_hosts"]
-        all_hosts = _names([*of_run, *hosts]) if applied else hosts
-        max_unreachable = _max_unreachable(options["max_unreachable"], len(all_hosts))
-        results, untouched = _results(hosts, all_hosts, variables["hostvars"], differed)
+        hosts = _names(variables["ansible_play_hosts_all"] if options["hosts"] is None else options["hosts"])
+        all_hosts = _names([*before.get("all_hosts", variables["ansible_play_hosts_all"]), *hosts]) if applied else hosts
+        max_unreachable = before.get("max_unreachable", _max_unreachable(options["max_unreachable"], len(all_hosts)))
+        results, untouched = _results(hosts, all_hosts, variables["hostvars"], differed, before.get("began", 0.0))
         due = _text(now + datetime.timedelta(hours=options["max_age"])) if options["max_age"] else ""
         report = build_report(options["title"], _text(now), results.values(), differed, due)
         errors = []
@@ -112,9 +116,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         elif report.is_empty and not untouched:
             errors.append(NOTHING_DECLARED)
         problems = report.hosts(*report.problem_states)
-        answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "stop": stop, "limit": report.limit,
+        reached = sum(results[host].state != UNREACHABLE for host in hosts)
+        answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop, "limit": report.limit,
                   "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
+
+
+def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
+    """What later tasks of this run have to know, as a fact of the controller."""
+    all_hosts = {} if options["pattern"] is None else {"all_hosts": hosts_of(options["pattern"], hostvars)}
+    allowed = {name: _max_unreachable(options["max_unreachable"], len(hosts)) for name, hosts in [("max_unreachable", all_hosts.get("all_hosts"))] if hosts}
+    return {"began": now.timestamp(), **all_hosts, **allowed, "problems": [], "reasons": {}, "stop": False, "errors": []}
 
 
 def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -139,8 +151,9 @@ def _max_unreachable(value: str, hosts: int) -> int:
     return math.ceil(round(float(number[:-1]) * hosts / 100, 6)) if number.endswith("%") else int(number)
 
 
-def _results(hosts: Iterable[str], all_hosts: Iterable[str], hostvars: Any, differed: str) -> tuple[dict[str, HostResult], tuple[str, ...]]:
-    """The results of all hosts that were begun so far, and the hosts that were not.
+def _results(hosts: Iterable[str], all_hosts: Iterable[str], hostvars: Any, differed: str,
+             began: float) -> tuple[dict[str, HostResult], tuple[str, ...]]:
+    """The results of all hosts that were begun so far, and the hosts that were not. What is older than `began` is of an earlier playbook.
 
     Registered variables contain no templates, so raw ones are used: templating them takes a second longer.
     """
@@ -150,6 +163,8 @@ def _results(hosts: Iterable[str], all_hosts: Iterable[str], hostvars: Any, diff
             raise AnsibleActionFail(f"hosts: {host} is not in the inventory; use the names that the inventory has")
         variables = hostvars.raw_get(host)
         result = variables.get(VARIABLE)
+        if isinstance(result, Mapping) and result.get("at", began) < began:
+            result = None
         if not result and host not in wanted:
             untouched.append(host)
             continue

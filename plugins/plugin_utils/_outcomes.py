@@ -22,6 +22,9 @@ IN_STATE, UNDECLARED, DRIFTED, FAILED, UNREACHABLE = STATES = ("in_state", "unde
 # The variable that the role leaves on each host. It is empty if an earlier playbook of the same run has left it.
 VARIABLE = "apptainer_fleet_result"
 
+# The fact of the controller with what later tasks of the same run have to know.
+PROGRESS = "apptainer_fleet_progress"
+
 # The finding on a user who is locked out if the endpoint is removed now.
 LOCKED_OUT = "unreleased-copy"
 
@@ -128,8 +131,8 @@ def _evaluated(host: _Host, result: Any) -> HostResult:
     differences = (*_ignored_files(host, result, failures), *_differences(result, host.changed))
     fatal = [failure for failure in failures if host.applied or not failure.get("unreadable")]
     state, message = IN_STATE, ""
-    if result.get("unreachable"):
-        state, message = UNREACHABLE, result["unreachable"] if isinstance(result["unreachable"], str) else _message(result)
+    if result.get("unreachable_reason") or result.get("unreachable"):  # the role's own word, or Ansible's
+        state, message = UNREACHABLE, str(result.get("unreachable_reason") or _message(result))
     elif fatal:
         state, message = FAILED, "; ".join(map(_failure_text, fatal))
     elif differences:
