@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from support import envs, processes
+from support import envs, processes, stubs
 
 KEYS = {"uri": "https://keys.example.org", "order": 0, "insecure": False}
 REMOTES = [{"name": "site", "uri": "https://library.example.org", "exclusive": True, "keyservers": [{"uri": KEYS["uri"]}]},
@@ -53,7 +53,6 @@ RESULT = {
     "parts": [{"subject": subject, "changed": False, "config_file": path}
               for subject, path in (("global", GLOBAL_FILE["path"]), ("account ci", "/home/ci/.apptainer/remote.yaml"))],
 }
-STUB = "#!/bin/sh\ncat > /dev/null\nexec cat {result}\n"
 SUDO = '#!/bin/sh\nwhile [ "$1" != /bin/sh ]; do shift; done\nexec "$@"\n'  # becomes nobody, so that no account and no rights are needed
 
 # Like bin/ansible-playbook, and leaves the peak memory of this process (KB), without that of its workers, in the file.
@@ -107,12 +106,12 @@ class Cost(NamedTuple):
 
 def site(directory: Path, hosts: int) -> Path:
     """Write an inventory and what it needs into an empty directory. Returns the inventory."""
-    for name, text in (("python", STUB.format(result=directory / "result.json")), ("sudo", SUDO)):
-        (directory / name).write_text(text)
-        (directory / name).chmod(0o755)
-    (directory / "result.json").write_text(json.dumps(RESULT))
+    sudo = directory / "sudo"
+    sudo.write_text(SUDO)
+    sudo.chmod(0o755)
+    python = stubs.interpreter(directory / "python", RESULT)
     variables = {
-        "ansible_connection": "local", "ansible_python_interpreter": str(directory / "python"), "ansible_become_exe": str(directory / "sudo"),
+        "ansible_connection": "local", "ansible_python_interpreter": str(python), "ansible_become_exe": str(sudo),
         "apptainer_fleet_remotes": REMOTES, "apptainer_fleet_prune": True, "apptainer_fleet_verify_from": "node1"}
     (directory / "group_vars").mkdir()
     (directory / "group_vars" / "all.json").write_text(json.dumps(variables))

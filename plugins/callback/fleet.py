@@ -49,6 +49,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._console import (
     failure_text,
     message_lines,
     one_line,
+    plural,
     recap_lines,
 )
 
@@ -77,6 +78,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible has no types
         self._in_place = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._progress = Progress(time.monotonic, self._in_place)
         self._play_uuid, self._batch = None, 0
+        self._hosts: set[str] = set()
         self._messages: dict[str, tuple[Any, str, Messages]] = {}  # by the task: the task, its title, and what its hosts said
         self._titles: dict[str, str] = {}
         # What was collected must not be lost if the run is interrupted. Workers, which are forks of this process, end without this.
@@ -91,9 +93,10 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible has no types
         variables = play.get_variable_manager().get_vars(play=play, include_hostvars=False)
         hosts, every = (variables.get(f"ansible_play_{name}") or [] for name in ("batch", "hosts_all"))
         batch = batch_label(self._batch, len(every), play.serial)
-        size = f"{len(hosts)} host{'' if len(hosts) == 1 else 's'}"
         self._progress.start_play(batch, hosts)
-        self._banner(f"PLAY [{play.get_name().strip()}] ({', '.join(filter(None, [batch, size]))})", play)
+        self._hosts.update(hosts)
+        size = ", ".join(filter(None, [batch, plural(len(hosts)) if hosts else ""]))  # a play on the implicit localhost has none
+        self._banner(f"PLAY [{play.get_name().strip()}]{f' ({size})' if size else ''}", play)
 
     @quiet
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002
@@ -142,8 +145,9 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible has no types
 
     @quiet
     def v2_runner_item_on_failed(self, result: Any) -> None:
-        _host, _task, content = parts(result)
-        self._note_failure(FAILED, result, False, f"(item={self._get_item_label(content)}) ")
+        _host, task, content = parts(result)
+        label = "" if "censored" in content else f"(item={self._get_item_label(content)}) "
+        self._note_failure(FAILED, result, task.ignore_errors is True, label)
 
     @quiet
     def v2_on_file_diff(self, result: Any) -> None:
@@ -183,13 +187,14 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible has no types
     def v2_playbook_on_stats(self, stats: Any) -> None:
         self._show_messages()
         self._display.banner("PLAY RECAP")
-        for kind, line in recap_lines({host: stats.summarize(host) for host in stats.processed}):
+        summaries = {host: stats.summarize(host) for host in stats.processed}
+        for kind, line in recap_lines({host: summary for host, summary in summaries.items() if host in self._hosts or summary["failures"]}):
             self._display.display(line, color=COLORS.get(kind))
         self._display.display("", screen_only=True)
         if stats.custom and self.get_option("show_custom_stats"):
             self._display.banner("CUSTOM STATS: ")
             for name, value in sorted(stats.custom.items()):
-                self._display.display(f"\t{'RUN' if name == '_run' else name}: {self._dump_results(value, indent=1)}")
+                self._display.display(f"\t{'RUN' if name == '_run' else name}: {' '.join(self._dump_results(value, indent=1).split())}")
         if context.CLIARGS["check"] and self.get_option("check_mode_markers"):
             self._display.banner("DRY RUN")
 

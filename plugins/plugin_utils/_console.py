@@ -20,7 +20,7 @@ FAILED, UNREACHABLE, CHANGED = "Failed", "Unreachable", "Changed"
 
 _MOST_GROUPS = 10
 _LONGEST_MESSAGE = 1000
-_LONGEST_CHANGED = 200
+_LONGEST_HOSTS = 200
 _FEW = 3
 
 _TERMINAL_SECONDS = 0.1
@@ -89,17 +89,16 @@ def message_lines(messages: Iterable[Message]) -> Iterator[tuple[str, str]]:
             example = "" if message.same else f", for example on {message.hosts[0]}"
             yield kind, f"{kind} on {counted(message.hosts)}{example}:{'' if message.text.startswith(chr(10)) else ' '}{message.text}"
         if others := [host for message in group[_MOST_GROUPS:] for host in message.hosts]:
-            yield kind, f"{kind} for other reasons on {counted(others)}; -v shows all"
+            yield kind, f"{kind} on {counted(others, 'more host')}: rerun with -v to see all"
 
 
-def counted(hosts: Iterable[str]) -> str:
-    """How many hosts, and which: `3 hosts (node[1-3])`."""
-    names = list(dict.fromkeys(hosts))
-    return f"{_hosts(len(names))} ({printable(folded(names))})"
+def counted(hosts: Sequence[str], noun: str = "host") -> str:
+    """How many hosts, and which, but not all of very many: `3 hosts (node[1-3])`."""
+    return f"{plural(len(hosts), noun)} ({printable(shortened(hosts, _LONGEST_HOSTS))})"
 
 
-def _hosts(number: int) -> str:
-    return f"{number} host{'' if number == 1 else 's'}"
+def plural(number: int, noun: str = "host") -> str:
+    return f"{number} {noun if number == 1 else f'{noun}s'}"
 
 
 def recap_lines(summaries: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
@@ -109,9 +108,9 @@ def recap_lines(summaries: Mapping[str, Mapping[str, int]]) -> list[tuple[str, s
     fine = len(summaries) - len({*failed, *unreachable})
     parts = [f"{fine} ok", *(f"{len(hosts)} {label}" for label, hosts in (
         ("failed", failed), ("unreachable", unreachable), ("changed", changed), ("with ignored errors", ignored)) if hosts)]
-    lines = [("", f"{_hosts(len(summaries))}: {', '.join(parts)}")]
+    lines = [("", f"{plural(len(summaries))}: {', '.join(parts)}")]
     lines += [(kind, f"{kind}: {printable(folded(hosts))}") for kind, hosts in ((FAILED, failed), (UNREACHABLE, unreachable)) if hosts]
-    return lines + ([(CHANGED, f"{CHANGED}: {printable(shortened(changed, _LONGEST_CHANGED))}")] if changed else [])
+    return lines + ([(CHANGED, f"{CHANGED}: {printable(shortened(changed, _LONGEST_HOSTS))}")] if changed else [])
 
 
 def batch_count(hosts: int, serial: Sequence[int | str]) -> int:
@@ -199,7 +198,7 @@ class Progress:
         counts = [f"{lost.count(kind)} {kind.lower()}" for kind in (FAILED, UNREACHABLE) if kind in lost]
         awaited = self._awaited()
         waiting = [f"waiting for {folded(awaited)}"] if 0 < len(awaited) <= _FEW else []
-        progress = ", ".join([f"{len(self._done)} of {_hosts(total)} done", *counts, *waiting])
+        progress = ", ".join([f"{len(self._done)} of {plural(total)} done", *counts, *waiting])
         return printable(": ".join(filter(None, [self._label, self._task, progress])))
 
     def _awaited(self) -> set[str]:
