@@ -124,6 +124,9 @@ parts:
     default:
       description: The default endpoint of the global file.
       type: str
+    unreadable:
+      description: Why the global file could not be read, if it was replaced, or would be in a real run.
+      type: str
     backup_file:
       description: The path of the copy of the global file, if there is one.
       type: str

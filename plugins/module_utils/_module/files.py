@@ -255,6 +255,9 @@ def _update(module: AnsibleModule, planned: _Planned, backups: Sequence[str]) ->
     for warning in dict.fromkeys(unreadable + planned.warnings + planned.verification.warnings + links):
         warn(module, warning)
     result: Dict[str, Any] = {"changed": planned.changed}
+    problems = [draft.content.problem for draft in planned.drafts if isinstance(draft.content, _Unreadable)]
+    if problems:
+        result["unreadable"] = problems[0]
     if module._diff:
         result["diff"] = [shown for draft in planned.drafts for shown in _diff(draft)]
     return Update([draft.value for draft in planned.drafts], result, backups, planned.verification)

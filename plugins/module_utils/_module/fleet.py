@@ -52,7 +52,7 @@ FLEET_SPEC: Dict[str, Any] = dict(
 _ACCOUNT_SECONDS = 300  # for the files of one account, which may be on a slow file server
 _AUDIT_SECONDS = 10.0  # for the files of one user, as the default of apptainer_users_info
 _PROGRAM_SECONDS = 10.0
-_FOR_ONE_PART = ("changed", "config_file", "auth_file", "default", "backup_file", "backup_files")
+_FOR_ONE_PART = ("changed", "config_file", "auth_file", "default", "unreadable", "backup_file", "backup_files")
 
 
 class _Run:
