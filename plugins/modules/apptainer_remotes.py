@@ -127,6 +127,10 @@ credentials:
     has_secret:
       description: Whether the file contains the secret itself, as it does for keyservers.
       type: bool
+unreadable:
+  description: Why the old file could not be read. It was replaced, or would be in a real run.
+  returned: when O(unreadable=replace) and the file could not be read
+  type: str
 verified:
   description:
     - Whether the servers confirmed everything that was verified.
