@@ -56,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
                 raise
             return {**nothing, "declared": True, "unreachable_reason": str(error)}
         if not shows_diff and "diff" in answer:
-            answer["unshown_diff"] = answer.pop("diff")
+            answer["differences"] = answer.pop("diff")
         answer.pop("invocation", None)  # as large as all the rest, and kept for each host
         answer.pop("_ansible_parsed", None)
         if answer.pop("unreachable", False):
