@@ -113,7 +113,7 @@ def declaration(host: str, values: Mapping[str, Any], names: Iterable[str] = ())
     remotes = _merged("remotes", "name", "endpoint", values, problems)
     logins = [] if options["config_root"] else _merged("logins", "user", "account", values, problems, _NESTED)
     if problems:
-        raise DeclarationError(". ".join(problems))
+        raise DeclarationError(" ".join(problem if problem.endswith("?") else f"{problem}." for problem in problems))
     return Declaration(host, remotes, logins, options)
 
 
@@ -148,16 +148,16 @@ def _merged(kind: str, key: str, noun: str, values: Mapping[str, Any], problems:
         except LayerError as error:
             problems.append(f"{name}: {error}")
             return []
-    entries = layered(layers.values(), key, nested)
+    slips = [f"{name}: {noun} {entry[key]}: {slip}" for name in names for entry in layers[name] or () for slip in _unknown_keys(entry, spec)]
+    if slips:
+        problems += slips
+        return []
     found = []
-    for entry in entries:
-        place = f"{', '.join(name for name in names if any(item[key] == entry[key] for item in layers[name] or ()))}: {noun} {entry[key]}"
-        wrong = list(_unknown_keys(entry, spec))
-        if not wrong:
-            checked = ArgumentSpecValidator(_plain({"options": spec})["options"]).validate(entry)
-            wrong = [_without_python(message) for message in checked.error_messages]
-            found.append(_given(checked.validated_parameters))
-        problems += [f"{place}: {message}" for message in wrong]
+    for entry in layered(layers.values(), key, nested):
+        checked = ArgumentSpecValidator(_plain({"options": spec})["options"]).validate(entry)
+        places = ", ".join(name for name in names if any(item[key] == entry[key] for item in layers[name] or ()))
+        problems += [f"{places}: {noun} {entry[key]}: {_without_python(message)}" for message in checked.error_messages]
+        found.append(_given(checked.validated_parameters))
     return found
 
 
