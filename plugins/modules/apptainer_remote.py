@@ -53,7 +53,7 @@ EXAMPLES = r"""
   become: true
   become_user: ci
 
-- name: Remove an endpoint
+- name: Remove an endpoint that is not exclusive, or that has been retired
   hpc.apptainer.apptainer_remote:
     scope: global
     name: old

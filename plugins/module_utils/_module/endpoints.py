@@ -73,8 +73,8 @@ def converge_remotes(module: AnsibleModule) -> Dict[str, Any]:
     if params["prune"] and not params["remotes"]:
         raise ApptainerError("prune: true with an empty list of remotes would remove every endpoint; list those that should stay")
     if params["unreadable"] == "replace" and not params["prune"]:
-        raise ApptainerError("unreadable: replace needs prune: true, because only then the list of remotes is all that the new file has to hold; set both, "
-                             "or neither")
+        raise ApptainerError("unreadable: replace needs prune: true, because only then the list of remotes is all that the new file has to hold; set "
+                             "both, or neither")
     config, _system, result = _converge(module, params["remotes"], prune=params["prune"], keep_default=True)
     return dict(result, **config_result(config))
 

@@ -273,8 +273,8 @@ def _replaced_file(draft: _Draft, backups: Sequence[str]) -> str:
     """What was lost with a file that could not be read, and where it is. `backups` are empty in check mode."""
     path = draft.target.path
     copy = next((backup for backup in backups if backup.startswith(path)), f"{path}.*~")
-    lost = ("Until now, Apptainer ignored it for everyone: no endpoint was exclusive, and its default did not count. Endpoints that only it held are gone; "
-            "users whose files hold exclusive copies of them are locked out (finding stale-copy)." if draft.target.is_global
+    lost = ("Until now, Apptainer ignored it for everyone: no endpoint was exclusive, and its default did not count. Endpoints that only it held are "
+            "gone; users whose files hold exclusive copies of them are locked out (finding stale-copy)." if draft.target.is_global
             else "The tokens and logins that only it held are gone; log in again.")
     return f"{draft.content.problem}. It is replaced, and the old file is kept as {copy}. {lost}"
 
