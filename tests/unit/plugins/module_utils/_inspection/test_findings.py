@@ -169,7 +169,7 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
     ("only a port", of_system(uri="//:8443"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "//:8443", "x")]),
     ("only a dot", of_system(uri="."), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % ".", "x")]),
     ("only a path", of_system(uri="/h"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "/h", "x")]),
-    ("only a query", of_system(uri="?h"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "?h", "x")]),
+    ("only a query", of_system(uri="?h"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "?(hidden)", "x")]),
     ("a port with //", of_system(uri="//h:8443"), NO_USER, [], [info("uri-not-for-1.0", SYSTEM, ONLY_FROM_1_1 % "//h:8443", "x")]),
     ("a port with a scheme", of_system(uri="https://h:8443"), NO_USER, [],
      [info("uri-not-for-1.0", SYSTEM, ONLY_FROM_1_1 % "https://h:8443", "x")]),
