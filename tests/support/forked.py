@@ -36,20 +36,21 @@ POSSIBLE = sys.platform == "linux"
 # the others.
 SERVER = """
 import gc, importlib, json, os, pkgutil, runpy, select, signal, socket, struct, sys
-modlib, listener = sys.argv[1], socket.socket(fileno=int(sys.argv[2]))
+modlib, listener, keep = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), sys.argv[3:] == ["keep"]
 del sys.argv[1:]
 sys.path.insert(0, modlib)
 from ansible.module_utils import basic
 import ansible_collections.hpc.apptainer.plugins.modules as modules
 for _, name, _ in pkgutil.iter_modules(modules.__path__):
     importlib.import_module(modules.__name__ + "." + name)
-for name in ("yaml", "requests", "jsonschema"):
+for name in ("yaml",) if keep else ("yaml", "requests", "jsonschema"):
     try:
         importlib.import_module(name)
     except ImportError:
         pass
+kept = "ansible_collections.hpc.apptainer.plugins.module_utils" if keep else "-"
 for name, module in list(sys.modules.items()):
-    if name.startswith("ansible_collections.") and getattr(module, "__file__", None):
+    if name.startswith("ansible_collections.") and getattr(module, "__file__", None) and not name.startswith(kept):
         del sys.modules[name]
         delattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2])
 del modules, module
@@ -87,7 +88,14 @@ os.environ.update(run["env"])
 if run["module"]:
     basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
     basic._ANSIBLE_PROFILE = "legacy"
-    runpy.run_module(run["module"], init_globals={"_module_fqn": run["module"], "_modlib_path": modlib}, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(run["module"], init_globals={"_module_fqn": run["module"], "_modlib_path": modlib}, run_name="__main__", alter_sys=True)
+    except SystemExit as exc:
+        if not keep:
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exc.code or 0)
 else:
     sys.argv = run["script"]
     sys.path.remove(modlib)
@@ -112,14 +120,14 @@ os._exit(os.WEXITSTATUS(status))
 
 
 class Server:
-    """One of those servers. It ends with this process."""
+    """One of those servers. It ends with this process. With `keep`, what modules share of this collection stays imported, too."""
 
-    def __init__(self, python: Path, modlib: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, python: Path, modlib: Path, env: Mapping[str, str], keep: bool = False) -> None:
         self.name = f"hpc-apptainer-{os.getpid()}-{secrets.token_hex(8)}"  # abstract: there is no file
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind("\0" + self.name)
             listener.listen(100)
-            command = [python, "-c", SERVER, modlib, str(listener.fileno())]
+            command = [python, "-c", SERVER, modlib, str(listener.fileno()), *(["keep"] if keep else [])]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env, pass_fds=[listener.fileno()])
 
     def run(self, module: str, *, stdin: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
