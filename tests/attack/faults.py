@@ -91,7 +91,7 @@ def quick_faults(calls: list[Call]) -> Iterator[Fault]:
     asking = set(at[0].values()) | set(at[1].values())
     for fault in all_faults(calls, lasting=False):
         call = calls[fault.number - 1]
-        if call.kind in CHANGING and not call.path.startswith("tmp/") or fault.what == str(errno.EIO) and call.number in asking:
+        if (call.kind in CHANGING and not call.path.startswith("tmp/")) or (fault.what == str(errno.EIO) and call.number in asking):
             yield fault
 
 

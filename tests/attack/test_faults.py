@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 
 import pytest
-from attack import faults, scenarios
 from support.injector import Fault, Injector, NoInjectorError
+
+from attack import faults, scenarios
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,6 @@ class TestTheInjector:
         assert names == []
 
     def test_an_error_that_lasts(self, run):
-        done, hit, _ = run("openat64", "", "5", "cwmslqdz")  # the lock file
+        done, hit, _ = run("openat64", "", "5", "cwmslqd")  # the lock file
         assert len(hit) > 1
         assert "Input/output error" in done.result["msg"]
