@@ -7,13 +7,15 @@
 `injector.c` says what the faults are. All modules run in forks of one process in which it is loaded, which costs a fifth of a new interpreter.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,26 +75,51 @@ class Injector:
         self._server = forked.Server(Path(sys.executable), envs.core("running") / "modlib", env, keep=True)
 
     def run(
-        self, name: str, args: Mapping[str, Any], *, home: Path, below: Path | None = None, fault: Fault | None = None, check: bool = False,
+        self, name: str, args: Mapping[str, Any], *, home: Path, below: Path | None = None, fault: Fault | None = None,
+        meanwhile: Iterator[None] = iter(()),
     ) -> tuple[processes.Run, list[Call]]:
         """Run a module: what became of it, and its calls below a directory.
 
         `below` is a real path, in which there are `tmp` for temporary files, and `account`: the home that is meant where `home` isn't.
+        At the fault "pause", what `meanwhile` does until it first yields is done before the call, and the rest beside the module.
         """
         with tempfile.TemporaryDirectory() as directory:
-            log = Path(directory) / "log"
-            env = processes.clean_env(home, self._variables(below, log, fault))
-            stdin = processes.input_of(name, args, check=check, diff=True, home=home)
-            done = processes.finished(self._server.run(processes.MODULES + name, stdin=stdin, env=env, cwd=home))
+            log, wait = Path(directory) / "log", Path(directory) / "wait"
+            env = processes.clean_env(home, self._variables(below, log, wait, fault))
+            stdin = processes.input_of(name, args, check=False, diff=True, home=home)
+            with _beside(wait, meanwhile) if fault is not None and fault.what == "pause" else contextlib.nullcontext():
+                done = processes.finished(self._server.run(processes.MODULES + name, stdin=stdin, env=env, cwd=home))
             lines = log.read_text().splitlines() if log.exists() else []
         return done, [Call(int(number.lstrip("!")), *rest, number[0] == "!") for number, *rest in (line.split(" ", 3) for line in lines)]
 
     @staticmethod
-    def _variables(below: Path | None, log: Path, fault: Fault | None) -> dict[str, object]:
+    def _variables(below: Path | None, log: Path, wait: Path, fault: Fault | None) -> dict[str, object]:
         if below is None:
             return {}
-        variables: dict[str, object] = {"INJECT_BELOW": below, "INJECT_LOG": log, "INJECT_HOME": below / "account", "TMPDIR": below / "tmp"}
+        variables: dict[str, object] = {"INJECT_BELOW": below, "INJECT_LOG": log, "INJECT_WAIT": wait, "INJECT_HOME": below / "account", "TMPDIR": below / "tmp"}
         if fault is not None:
             variables.update(INJECT_AT=fault.number, INJECT_FAULT=fault.what, INJECT_ALSO=fault.also)
         return variables
 
+
+@contextlib.contextmanager
+def _beside(wait: Path, meanwhile: Iterator[None]) -> Iterator[None]:
+    """Until the end of the block, wait in a thread for that file; once it is there, take the first step, remove it, and take the others."""
+    ended = threading.Event()
+
+    def steps() -> None:
+        while not wait.exists():
+            if ended.wait(0.0005):
+                return
+        next(meanwhile, None)
+        wait.unlink()
+        for _ in meanwhile:
+            pass
+
+    thread = threading.Thread(target=steps)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
