@@ -146,7 +146,8 @@ def fuzz(seconds: int, place: Path) -> tuple[str, int, list[str]]:
     corpus.mkdir()
     for number, seed in enumerate(seeds()):
         (corpus / str(number)).write_bytes(seed)
-    command = [python, __file__, found, f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={int(SLOW) * 20}", f"-artifact_prefix={place}/", corpus]
+    limits = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={int(SLOW) * 20}"]
+    command = [python, __file__, found, *limits, f"-artifact_prefix={place}/", corpus]
     env = {"PYTHONPATH": str(ROOT / ".collections"), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([str(word) for word in command], env=env, capture_output=True, text=True, check=False)
     runs = re.findall(r"Done (\d+) runs|stat::number_of_executed_units: (\d+)|^#(\d+)", done.stderr, re.MULTILINE)
@@ -157,7 +158,8 @@ def fuzz(seconds: int, place: Path) -> tuple[str, int, list[str]]:
 
 
 def _told(found: Path) -> list[str]:
-    return [f"{note['what']} <- {bytes.fromhex(note['input'])[:80]!r}" for note in map(json.loads, found.read_text().splitlines() if found.exists() else [])]
+    notes = map(json.loads, found.read_text().splitlines() if found.exists() else [])
+    return [f"{note['what']} <- {bytes.fromhex(note['input'])[:80]!r}" for note in notes]
 
 
 def _by_hypothesis(seconds: int, found: Path) -> int:

@@ -49,7 +49,8 @@ def _apptainer(path: Path, text: str, left: int, pause: float) -> Iterator[None]
 def beside_apptainer(injector: Injector, place: Path) -> Iterator[tuple[str, Count]]:
     """At each call of a module, Apptainer begins to write, and ends a moment later: it has written nothing yet, or the first half of the lines."""
     for name, (module, args) in _ADDS.items():
-        scenario = Scenario(f"beside Apptainer, {name}", module, args, {file: 0o600 for file in (USER, DOCKER) if GLOBAL != name} or {GLOBAL: 0o644})
+        files = {GLOBAL: 0o644} if name == GLOBAL else {USER: 0o600, DOCKER: 0o600}
+        scenario = Scenario(f"beside Apptainer, {name}", module, args, files)
         calls = Attack(injector, scenario, place / name.replace("/", "-")).calls
         text = _WRITTEN[name]
         half = text.index("\n", len(text) // 2) + 1 if name != DOCKER else len(text) // 2
@@ -112,7 +113,8 @@ def races(place: Path, rounds: int = 20) -> Iterator[tuple[str, Count]]:
             failures = [Failure(scenario.name, racer[0], seen) for racer, run in zip(racers, runs, strict=True) for seen in _lost(run, racer, base)]
             left = [name for name in trees.tree(base) if ".ansible-X" in name]
             kept = [kept for file in files for kept in _KEPT[file] if kept not in (base / file).read_text()]
-            failures += [Failure(scenario.name, "at the end", f"{name} is {what}") for names, what in ((left, "left over"), (kept, "lost")) for name in names]
+            failures += [Failure(scenario.name, "at the end", f"{name} is left over") for name in left]
+            failures += [Failure(scenario.name, "at the end", f"{name} is lost") for name in kept]
             yield scenario.name, Count(len(racers), 1, failures)
             shutil.rmtree(base)
 

@@ -76,7 +76,7 @@ class Injector:
 
     def run(
         self, name: str, args: Mapping[str, Any], *, home: Path, below: Path | None = None, fault: Fault | None = None,
-        meanwhile: Iterator[None] = iter(()),
+        meanwhile: Iterator[None] | None = None,
     ) -> tuple[processes.Run, list[Call]]:
         """Run a module: what became of it, and its calls below a directory.
 
@@ -87,7 +87,7 @@ class Injector:
             log, wait = Path(directory) / "log", Path(directory) / "wait"
             env = processes.clean_env(home, self._variables(below, log, wait, fault))
             stdin = processes.input_of(name, args, check=False, diff=True, home=home)
-            with _beside(wait, meanwhile) if fault is not None and fault.what == "pause" else contextlib.nullcontext():
+            with contextlib.nullcontext() if meanwhile is None else _beside(wait, meanwhile):
                 done = processes.finished(self._server.run(processes.MODULES + name, stdin=stdin, env=env, cwd=home))
             lines = log.read_text().splitlines() if log.exists() else []
         return done, [Call(int(number.lstrip("!")), *rest, number[0] == "!") for number, *rest in (line.split(" ", 3) for line in lines)]
@@ -96,7 +96,8 @@ class Injector:
     def _variables(below: Path | None, log: Path, wait: Path, fault: Fault | None) -> dict[str, object]:
         if below is None:
             return {}
-        variables: dict[str, object] = {"INJECT_BELOW": below, "INJECT_LOG": log, "INJECT_WAIT": wait, "INJECT_HOME": below / "account", "TMPDIR": below / "tmp"}
+        variables: dict[str, object] = {
+            "INJECT_BELOW": below, "INJECT_LOG": log, "INJECT_WAIT": wait, "INJECT_HOME": below / "account", "TMPDIR": below / "tmp"}
         if fault is not None:
             variables.update(INJECT_AT=fault.number, INJECT_FAULT=fault.what, INJECT_ALSO=fault.also)
         return variables
