@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from support import envs, leaks, processes
+from support import envs, forked, leaks, processes
 
 from attack.faults import Count, Failure
 from attack.scenarios import PASSWORD, TOKEN
@@ -211,12 +211,10 @@ def _run(kind: str, name: str, answer: Answer, place: Path) -> list[str]:
     home = place / re.sub(r"\W+", "-", f"{kind}-{name}")[:100]
     module, args = _asked(kind, server.port)
     stdin = processes.input_of(module, {**args, "sysconfdir": str(home / "etc")}, check=False, diff=True, home=home)
-    node = envs.core("running")
-    command = [sys.executable, "-c", processes.LAUNCHER, str(node / "modlib"), processes.MODULES + module]
+    modlib, env = envs.core("running") / "modlib", processes.clean_env(home)
     try:
-        done = subprocess.run(
-            command, input=stdin, env=processes.clean_env(home), cwd=home, capture_output=True, text=True, check=False, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
+        done = forked.run(Path(sys.executable), modlib, processes.MODULES + module, stdin=stdin, env=env, cwd=home, timeout=PATIENCE)
+    except TimeoutError:
         wrong = [f"does not end within {PATIENCE} seconds"]
         print(f"{kind}: {name}: {wrong}", file=sys.stderr, flush=True)
         return wrong

@@ -130,8 +130,8 @@ class Server:
             command = [python, "-c", SERVER, modlib, str(listener.fileno()), *(["keep"] if keep else [])]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env, pass_fds=[listener.fileno()])
 
-    def run(self, module: str, *, stdin: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a module in a process of its own, to its end."""
+    def run(self, module: str, *, stdin: str, env: Mapping[str, str], cwd: Path, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a module in a process of its own, to its end. Raises TimeoutError if it says nothing for so many seconds; it is killed then."""
         (umask,) = re.findall(r"^Umask:\s*(\d+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
         message = json.dumps({"module": module, "env": dict(env), "cwd": str(cwd), "umask": int(umask, 8)})
         (out, their_out), (err, their_err) = os.pipe(), os.pipe()
@@ -151,7 +151,7 @@ class Server:
                 os.close(their_err)
             pid = self._answer(server)
             try:
-                texts = _read(stdout, stderr)
+                texts = _read(stdout, stderr, timeout=timeout)
                 status = self._answer(server)
             except BaseException:
                 os.kill(pid, signal.SIGKILL)
@@ -165,14 +165,17 @@ class Server:
         return int(data)
 
 
-def _read(*pipes: IO[bytes]) -> list[str]:
+def _read(*pipes: IO[bytes], timeout: float | None) -> list[str]:
     """What comes until all who could write have closed their end."""
     found: dict[IO[bytes], bytes] = dict.fromkeys(pipes, b"")
     with selectors.DefaultSelector() as selector:
         for pipe in pipes:
             selector.register(pipe, selectors.EVENT_READ)
         while selector.get_map():
-            for key, _ in selector.select():
+            ready = selector.select(timeout)
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
                 data = key.fileobj.read(1 << 16)
                 found[key.fileobj] += data
                 if not data:
