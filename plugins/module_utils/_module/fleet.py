@@ -76,7 +76,8 @@ class _Run:
             yield
         except ApptainerError as error:
             message = in_words_of(self.module.params["flavor"], str(error))
-            self.result["failures"].append({"subject": subject, "msg": message, "unreadable": isinstance(error, UnreadableError)})
+            problem = in_words_of(self.module.params["flavor"], str(error.__cause__)) if isinstance(error, UnreadableError) else ""
+            self.result["failures"].append({"subject": subject, "msg": message, "unreadable": problem})
 
 
 def converge_node(module: AnsibleModule) -> Dict[str, Any]:
