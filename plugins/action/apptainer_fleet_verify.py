@@ -65,8 +65,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         if problems:
             raise AnsibleActionFail(_sentences(f"{folded(on)}: {message}" for message, on in problems.items()))
         if all(not item.remotes and not item.logins for item in found):
-            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the inventory, "
-                                    "and check that these hosts get them (ansible-inventory --host)")
+            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the "
+                                    "inventory, and check that these hosts get them (ansible-inventory --host)")
         return found
 
     def _verified(self, declared: Sequence[Declaration], variables: Mapping[str, Any]) -> dict[str, Any]:

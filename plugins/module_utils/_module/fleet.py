@@ -89,7 +89,7 @@ def converge_node(module: AnsibleModule) -> Dict[str, Any]:
     run = _Run(module)
     if params["remotes"] or params["prune"]:
         with run.part("global"), _options(module, scope="global"):
-            written = converge_remotes(module)
+            written = converge_remotes(module, ask=None)
             run.add("global", written)
         if params["check"] and not module.check_mode and not run.result["failures"]:
             with run.part("check"):
@@ -180,5 +180,5 @@ def _account_result(module: AnsibleModule, account: Account, entry: Mapping[str,
     warnings: List[str] = []
     module.warn = warnings.append
     with _options(module, keep_verified=False, **entry):
-        result = converge_account(module)
+        result = converge_account(module, ask=None)
     return {"result": result, "warnings": warnings}
