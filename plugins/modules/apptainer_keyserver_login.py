@@ -112,8 +112,7 @@ backup_files:
   elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
     KEYSERVER_LOGIN_REQUIRED,
     KEYSERVER_LOGIN_SPEC,
@@ -122,7 +121,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins impor
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(FILE_SPEC, **VERIFY_SPEC, **KEYSERVER_LOGIN_SPEC),
         required_if=KEYSERVER_LOGIN_REQUIRED,
         supports_check_mode=True,

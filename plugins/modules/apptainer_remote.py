@@ -151,8 +151,7 @@ backup_file:
   sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints import (
     REMOTE_MUTUALLY_EXCLUSIVE,
     REMOTE_SPEC,
@@ -162,7 +161,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints im
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **REMOTE_SPEC),
         mutually_exclusive=REMOTE_MUTUALLY_EXCLUSIVE,
         supports_check_mode=True,

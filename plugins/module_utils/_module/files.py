@@ -11,6 +11,7 @@ import grp
 import os
 import pwd
 import random
+import re
 import stat
 import tempfile
 import time
@@ -18,7 +19,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._errors import ApptainerError, ConflictError, FormatError, StoreError
+from .._errors import ApptainerError, ConflictError, FormatError, StoreError, shortened
 from .._files.config_file import (
     MAX_BYTES,
     FileState,
@@ -43,6 +44,7 @@ from .._values.remote_config import RemoteConfig
 from .common import warn
 from .verifier import Verification
 
+_NO_ID = 0xFFFFFFFF  # the largest number of 32 bits means "as it is"
 _MOST_ATTEMPTS = 100  # each one that fails means that somebody else has written meanwhile
 
 
@@ -297,6 +299,9 @@ def _attributes(module: AnsibleModule, target: Target, state: FileState) -> Dict
     attributes: Dict[str, Any] = dict(module.load_file_common_arguments(module.params, path=target.path))
     usual = 0o644 if target.is_global else 0o600
     mode = attributes["mode"] or f"{usual:04o}"
+    for name in ("owner", "group"):
+        if re.match(r"[0-9]+\Z", attributes[name] or "") and (len(attributes[name]) > 10 or int(attributes[name]) >= _NO_ID):
+            raise ApptainerError(f"{name} {shortened(attributes[name], 20)} is neither a name nor an id that Linux has; correct it")
     if isinstance(mode, bool):
         raise ApptainerError("mode must be like '0644' in quotes, or symbolic like 'go-w'")
     try:
