@@ -163,13 +163,12 @@ users:
   elements: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet import FLEET_SPEC, converge_node
 
 
 def main():
-    module = AnsibleModule(argument_spec=FLEET_SPEC, supports_check_mode=True)
+    module = Module(argument_spec=FLEET_SPEC, supports_check_mode=True)
     run(module, converge_node)
 
 

@@ -345,13 +345,12 @@ findings:
       elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import LOCATION_SPEC, NETWORK_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import LOCATION_SPEC, NETWORK_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.info import INFO_SPEC, inspect_files
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(LOCATION_SPEC, **NETWORK_SPEC, **INFO_SPEC),
         supports_check_mode=True,
     )

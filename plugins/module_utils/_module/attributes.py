@@ -9,14 +9,17 @@
 import grp
 import os
 import pwd
+import re
 import stat
 import tempfile
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._errors import ApptainerError, StoreError
+from .._errors import ApptainerError, StoreError, shortened
 from .._files.config_file import DirectoryDrift, FileState, global_directory_drift, mode_of, owner_of, users_directory_drift
+
+_NO_ID = 0xFFFFFFFF  # the largest number of 32 bits means "as it is"
 
 
 def wanted_attributes(module: AnsibleModule, path: str, is_global: bool, state: FileState) -> Dict[str, Any]:
@@ -27,6 +30,9 @@ def wanted_attributes(module: AnsibleModule, path: str, is_global: bool, state: 
     attributes: Dict[str, Any] = dict(module.load_file_common_arguments(module.params, path=path))
     usual = 0o644 if is_global else 0o600
     mode = attributes["mode"] or f"{usual:04o}"
+    for name in ("owner", "group"):
+        if re.match(r"[0-9]+\Z", attributes[name] or "") and (len(attributes[name]) > 10 or int(attributes[name]) >= _NO_ID):
+            raise ApptainerError(f"{name} {shortened(attributes[name], 20)} is neither a name nor an id that Linux has; correct it")
     if isinstance(mode, bool):
         raise ApptainerError("mode must be like '0644' in quotes, or symbolic like 'go-w'")
     try:
