@@ -60,13 +60,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         for item in found:
             for name in item.user_hosts:
                 if name not in hostvars:
-                    problem = f"user_host (or apptainer_fleet_user_host) is {name}, a host that is not in the inventory; set it to one that is"
+                    problem = f"user_host (or apptainer_fleet_user_host) is {name}, a host that is not in the inventory; set it to one that is."
                     problems.setdefault(problem, []).append(item.host)
         if problems:
             raise AnsibleActionFail(_sentences(f"{folded(on)}: {message}" for message, on in problems.items()))
         if all(not item.remotes and not item.logins for item in found):
-            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the inventory, "
-                                    "and check that these hosts get them (ansible-inventory --host)")
+            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the "
+                                    "inventory, and check that these hosts get them (ansible-inventory --host)")
         return found
 
     def _verified(self, declared: Sequence[Declaration], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,4 +120,4 @@ def _warnings(declared: Sequence[Declaration]) -> list[str]:
 def _sentences(problems: Iterable[str]) -> str:
     problems = list(problems)
     more = len(problems) - _MOST_PROBLEMS
-    return ". ".join(problems[:_MOST_PROBLEMS]) + (f". There are {more} more problems" if more > 0 else "")
+    return " ".join(problems[:_MOST_PROBLEMS]) + (f" There are {more} more problems." if more > 0 else "")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import yaml
@@ -25,7 +25,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._layers import Layer
 PREFIX = "apptainer_fleet_"
 
 # What tasks of the role and of the playbooks register.
-RESULTS = ("apptainer_fleet_result", "apptainer_fleet_verify_result", "apptainer_fleet_progress")
+RESULTS = ("apptainer_fleet_result", "apptainer_fleet_verify_result", "apptainer_fleet_report_result", "apptainer_fleet_progress")
 
 _SPECS = os.path.join(os.path.dirname(__file__), "..", "..", "roles", "apptainer_fleet", "meta", "argument_specs.yml")
 _LAYERS = ("apptainer_fleet_{}", "apptainer_fleet_group_{}", "apptainer_fleet_host_{}")
@@ -102,24 +102,26 @@ def variables() -> Mapping[str, Mapping[str, Any]]:
     return specs()["converge"]
 
 
-def check_names(names: Iterable[str]) -> None:
-    """Raises DeclarationError for a name that starts like the role's variables but is none: who misspells one would believe that it is in effect."""
-    known = {name for options in specs().values() for name in options}.union(RESULTS)
-    unknown = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
-    if unknown:
-        raise DeclarationError(". ".join(f"{name} is not a variable of the role{_nearest(name, known)}" for name in unknown))
+def declaration(host: str, values: Mapping[str, Any], names: Iterable[str] = ()) -> Declaration:
+    """What `values`, the role's variables that are set for the host, declare. `names` are those of all variables of the host.
 
-
-def declaration(host: str, values: Mapping[str, Any]) -> Declaration:
-    """What `values`, the role's variables that are set for the host, declare. Raises DeclarationError that lists all that is wrong."""
-    problems: list[str] = []
+    Raises DeclarationError that lists all that is wrong.
+    """
+    problems = list(_unknown_variables(names))
     options = {name[len(PREFIX):]: _checked_value(name, spec, values.get(name), problems)
                for name, spec in variables().items() if "options" not in spec}
     remotes = _merged("remotes", "name", "endpoint", values, problems)
     logins = [] if options["config_root"] else _merged("logins", "user", "account", values, problems, _NESTED)
     if problems:
-        raise DeclarationError(". ".join(problems))
+        raise DeclarationError(" ".join(problem if problem.endswith("?") else f"{problem}." for problem in problems))
     return Declaration(host, remotes, logins, options)
+
+
+def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """Names that start like the role's variables but are none: who misspells one would believe that it is in effect."""
+    known = {name for options in specs().values() for name in options}.union(RESULTS)
+    for name in sorted(name for name in names if name.startswith(PREFIX) and name not in known):
+        yield f"{name} is not a variable of the role{_nearest(name, known)}"
 
 
 def _checked_value(name: str, spec: Mapping[str, Any], value: Any, problems: list[str]) -> Any:
@@ -146,16 +148,16 @@ def _merged(kind: str, key: str, noun: str, values: Mapping[str, Any], problems:
         except LayerError as error:
             problems.append(f"{name}: {error}")
             return []
-    entries = layered(layers.values(), key, nested)
+    slips = [f"{name}: {noun} {entry[key]}: {slip}" for name in names for entry in layers[name] or () for slip in _unknown_keys(entry, spec)]
+    if slips:
+        problems += slips
+        return []
     found = []
-    for entry in entries:
-        place = f"{', '.join(name for name in names if any(item[key] == entry[key] for item in layers[name] or ()))}: {noun} {entry[key]}"
-        wrong = list(_unknown_keys(entry, spec))
-        if not wrong:
-            checked = ArgumentSpecValidator(_plain({"options": spec})["options"]).validate(entry)
-            wrong = [_without_python(message) for message in checked.error_messages]
-            found.append(_given(checked.validated_parameters))
-        problems += [f"{place}: {message}" for message in wrong]
+    for entry in layered(layers.values(), key, nested):
+        checked = ArgumentSpecValidator(_plain({"options": spec})["options"]).validate(entry)
+        places = ", ".join(name for name in names if any(item[key] == entry[key] for item in layers[name] or ()))
+        problems += [f"{places}: {noun} {entry[key]}: {_without_python(message)}" for message in checked.error_messages]
+        found.append(_given(checked.validated_parameters))
     return found
 
 

@@ -13,14 +13,13 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.template import Templar
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError, check_names, declaration, variables
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError, declaration, variables
 
 
 def declared_for(host: str, available: Mapping[str, Any], templar: Any) -> Declaration:
     """What the variables of the host declare. Raises DeclarationError."""
-    check_names(available)
     values = {name: _templated(name, available[name], templar) for name in variables() if name in available}
-    return declaration(host, values)
+    return declaration(host, values, available)
 
 
 def variables_of(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
