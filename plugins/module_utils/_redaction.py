@@ -27,10 +27,15 @@ _Value = TypeVar("_Value")
 
 
 def without_login(uri: str, word: str = HIDDEN) -> str:
-    """A URI that may be shown: `word` stands in place of a user name and password, however broken the rest is."""
-    _login, at, tail = uri.rpartition("@")
+    """A URI that may be shown: `word` stands in place of a user name and password, and of a query and fragment, however broken the rest is.
+
+    Where it cannot be told whether an @ is in the query, or a ? in the password, it stands for all of it.
+    """
+    login, at, tail = uri.rpartition("@")
     start = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|", uri)
-    return (start.group() if start else "") + word + at + tail if at else uri
+    if at:
+        uri = (start.group() if start else "") + word + ("" if re.search("[?#]", login) else at + tail)
+    return re.sub(r"([?#]).+", lambda match: match.group(1) + word, uri, flags=re.DOTALL)
 
 
 def safe_part(uri: str) -> str:

@@ -146,8 +146,8 @@ failures:
       description: What is wrong, and what to do.
       type: str
     unreadable:
-      description: Whether the global file is one that Apptainer silently ignores.
-      type: bool
+      description: Why the global file cannot be read, if it is one that Apptainer silently ignores. Empty for all other failures.
+      type: str
 unreachable_reason:
   description: Why the host could not be reached.
   returned: when O(collect=true) and the host could not be reached

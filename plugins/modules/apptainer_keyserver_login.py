@@ -112,7 +112,10 @@ backup_files:
   elements: str
 """
 
+from functools import partial
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
     KEYSERVER_LOGIN_REQUIRED,
@@ -127,7 +130,7 @@ def main():
         required_if=KEYSERVER_LOGIN_REQUIRED,
         supports_check_mode=True,
     )
-    run(module, converge_keyserver_login)
+    run(module, partial(converge_keyserver_login, ask=ask_claims))
 
 
 if __name__ == "__main__":

@@ -117,7 +117,10 @@ backup_files:
   elements: str
 """
 
+from functools import partial
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
     AUTH_FILE_SPEC,
@@ -133,7 +136,7 @@ def main():
         required_if=REGISTRY_LOGIN_REQUIRED,
         supports_check_mode=True,
     )
-    run(module, converge_registry_login)
+    run(module, partial(converge_registry_login, ask=ask_claims))
 
 
 if __name__ == "__main__":

@@ -319,10 +319,12 @@ findings:
       description:
         - V(error) means that something is broken or insecure now.
         - V(warning) means that it will be for some users or some versions of Apptainer.
+        - V(info) needs no action, unless what it says matters to you.
       type: str
       choices:
         - error
         - warning
+        - info
     path:
       description: The file or directory with the problem.
       type: str

@@ -72,10 +72,10 @@ class Site:
         self.file = self.host / "etc" / "apptainer" / "remote.yaml"
         self.file.write_text(GOOD)
         self.file.chmod(0o644)
-        encrypted = processes.run(environment / "bin" / "ansible-vault", "encrypt_string", "--vault-password-file", self.path / "vault-password",
-                                  "--name", "vault_site_token", "t0ken", env=processes.clean_env(self.home))
+        self.write("inventory/group_vars/all/vault.yml", "vault_site_token: t0ken\n")
+        encrypted = processes.run(environment / "bin" / "ansible-vault", "encrypt", "--vault-password-file", self.path / "vault-password",
+                                  self.path / "inventory/group_vars/all/vault.yml", env=processes.clean_env(self.home))
         assert encrypted.returncode == 0, encrypted.stderr
-        self.write("inventory/group_vars/all/vault.yml", encrypted.stdout + "site_token: '{{ vault_site_token }}'\n")
 
     def write(self, name, text):
         (self.path / name).write_text(text.replace("/srv/ansible", str(self.path)))

@@ -24,7 +24,7 @@ from .._values.docker_config import DockerConfig, login_hosts
 from .._values.flavors import FLAVORS
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
-from .findings import ReadFile, findings, root_owned, service_findings
+from .findings import ReadFile, by_severity, findings, root_owned, service_findings
 from .program import ProgramAnswer, Question
 
 AskServers = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
@@ -49,7 +49,8 @@ def read_file(
     if state.data is None:
         return ReadFile(path, unopened_link=unopened_link)
     file = ReadFile(
-        path, exists=True, mode=state.mode, uid=state.uid, expected_uid=expected_uid, directory_mode=directory_mode, unopened_link=unopened_link)
+        path, exists=True, mode=state.mode, uid=state.uid, expected_uid=expected_uid, directory=os.path.dirname(real), directory_mode=directory_mode,
+        unopened_link=unopened_link)
     try:
         return file._replace(document=reader(state.data, path))
     except ApptainerError as error:
@@ -102,8 +103,7 @@ def inspect(
         "auth_file": dict(_file_result(auth_file), registries=login_hosts(docker)),
         "logins": [login_result(login) for login in stored],
         "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=exclusive[0] if exclusive else None),
-        "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
-                     for finding in sorted(found, key=lambda finding: finding.severity != "error")],
+        "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by)) for finding in by_severity(found)],
         "program": _program_result(program) if program else None,
     }, **answers)
 

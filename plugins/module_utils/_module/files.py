@@ -273,8 +273,8 @@ def _replaced_file(draft: _Draft, backups: Sequence[str]) -> str:
     """What was lost with a file that could not be read, and where it is. `backups` are empty in check mode."""
     path = draft.target.path
     copy = next((backup for backup in backups if backup.startswith(path)), f"{path}.*~")
-    lost = ("Until now, Apptainer ignored it for everyone: no endpoint was exclusive, and its default did not count. Endpoints that only it held are gone; "
-            "users whose files hold exclusive copies of them are locked out (finding stale-copy)." if draft.target.is_global
+    lost = ("Until now, Apptainer ignored it for everyone: no endpoint was exclusive, and its default did not count. Endpoints that only it held are "
+            "gone; users whose files hold exclusive copies of them are locked out (finding stale-copy)." if draft.target.is_global
             else "The tokens and logins that only it held are gone; log in again.")
     return f"{draft.content.problem}. It is replaced, and the old file is kept as {copy}. {lost}"
 
@@ -310,8 +310,8 @@ def _new_data(module: AnsibleModule, target: Target, content: Any, value: Any) -
     """The bytes to write, known to read back as the same: a file that Apptainer refuses would fail open."""
     data: bytes = content.bytes_of(value)
     if len(data) > content.max_bytes:
-        raise FormatError(f"{target.path}: would have {len(data) >> 10} KiB after this change, but no more than {content.max_bytes >> 10} KiB are read of "
-                          "it, so it is unchanged. Remove what is not needed from it")
+        raise FormatError(f"{target.path}: would have {len(data) >> 10} KiB after this change, but no more than {content.max_bytes >> 10} KiB are "
+                          "read of it, so it is unchanged. Remove what is not needed from it")
     written = _content(module, target, data)
     if written.value != value or written.refusal:
         raise FormatError(f"{target.path}: what would be written does not read back as meant, so the file is unchanged. Please report this")

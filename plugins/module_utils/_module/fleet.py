@@ -84,7 +84,8 @@ class _Run:
             yield
         except ApptainerError as error:
             message = in_words_of(self.module.params["flavor"], str(error))
-            self.result["failures"].append({"subject": subject, "msg": message, "unreadable": isinstance(error, UnreadableError)})
+            problem = in_words_of(self.module.params["flavor"], str(error.__cause__)) if isinstance(error, UnreadableError) else ""
+            self.result["failures"].append({"subject": subject, "msg": message, "unreadable": problem})
 
 
 def converge_node(module: AnsibleModule) -> Dict[str, Any]:
@@ -96,7 +97,7 @@ def converge_node(module: AnsibleModule) -> Dict[str, Any]:
     run = _Run(module)
     if params["remotes"] or params["prune"]:
         with run.part("global"), _options(module, scope="global"):
-            written = converge_remotes(module)
+            written = converge_remotes(module, ask=None)
             run.add("global", written)
         if params["check"] and not module.check_mode and not run.result["failures"]:
             with run.part("check"):
@@ -187,7 +188,7 @@ def _account_result(module: AnsibleModule, account: Account, entry: Mapping[str,
     warnings: List[str] = []
     module.warn = warnings.append
     with _options(module, keep_verified=False, **_with_paths(entry)):
-        result = converge_account(module)
+        result = converge_account(module, ask=None)
     return {"result": result, "warnings": warnings}
 
 

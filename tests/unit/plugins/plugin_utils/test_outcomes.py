@@ -21,6 +21,7 @@ UNDECLARED = {"changed": False, "declared": False}
 HEADER = f"{PATH} (attributes)"
 MODE = {"subject": "global", "before": "mode: 0600\n", "after": "mode: 0644\n", "before_header": HEADER, "after_header": HEADER}
 SAME = {"subject": "global", "before": "a: 1\n", "after": "a: 1\n", "before_header": PATH, "after_header": PATH}
+REPLACED = {**SAME, "before": "# cannot be read as YAML: bad"}
 DRIFT = {"changed": True, "declared": True, "parts": [PART], "diff": [SAME, MODE]}
 DRIFTED = Difference("global: remote.yaml", PATH, ("mode is 0600, should be 0644",), MODE["before"], MODE["after"])
 LOST = "Failed to connect to the host via ssh: ssh: connect to host 10.0.0.7 port 22: timed out"
@@ -55,7 +56,7 @@ STATES = {
     "unreadable": ({**OK, "failures": [BAD]}, "drifted", "", 1),
     "unreadable, and an account failed": ({**OK, "failures": [BAD, failure("no", "account ci")]}, "failed", "account ci: no", 1),
     "unreadable, and an account drifted": ({**DRIFT, "failures": [BAD]}, "drifted", "", 2),
-    "would be replaced": ({**DRIFT, "parts": [{**PART, "unreadable": "bad"}]}, "drifted", "", 2),
+    "would be replaced": ({**DRIFT, "parts": [{**PART, "unreadable": "bad"}], "diff": [REPLACED, MODE]}, "drifted", "", 2),
     "no variable": (None, "failed", NO_RESULTS, 0),
     "skipped": ({"skipped": True, "changed": False}, "failed", NO_RESULTS, 0),
     "cleared": ({}, "failed", NO_RESULTS, 0),
@@ -108,14 +109,21 @@ def test_a_file_that_cannot_be_read_says_what_is_lost():
     assert (found.subject, found.path, found.ignored) == ("global: remote.yaml", PATH, "/srv/{host}/etc/apptainer/remote.yaml, line 3: bad")
     applied = host_result("n1", result, applied=True)
     assert (applied.state, applied.reason, applied.differences) == ("failed", "/srv/n1/etc/apptainer/remote.yaml, line 3: bad", ())
+    assert host_result("n1", {"failures": [{**BAD, "unreadable": "bad"}]}).differences[0].sentences == (IGNORED, "bad")
     (elsewhere,) = host_result("n1", {"failures": [BAD]}).differences
     assert (elsewhere.subject, elsewhere.path) == ("global: remote.yaml", "")
 
 
-def test_a_file_that_was_replaced_is_ignored_no_more():
-    result = {**DRIFT, "parts": [{**PART, "unreadable": "bad"}]}
-    assert [bool(found.ignored) for found in host_result("n1", result, applied=True).differences] == [True, False]
-    assert [bool(found.ignored) for found in host_result("n1", result, applied=True, changed=True).differences] == [False]
+@pytest.mark.parametrize("diff", [[REPLACED], []], ids=["diff", "no diff"])
+def test_a_file_that_is_replaced(diff):
+    """In a play that compares and in check mode, it is still ignored; after the change, it was."""
+    result = {**DRIFT, "parts": [{**PART, "unreadable": "/srv/n1/r: bad"}], "diff": diff}
+    for applied in (False, True):
+        (found,) = host_result("n1", result, applied=applied).differences
+        assert found.sentences == (IGNORED, "/srv/n1/r: bad", "it is to be replaced")
+        assert found.ignored == "/srv/{host}/r: bad"
+    (found,) = host_result("n1", result, applied=True, changed=True).differences
+    assert (found.sentences, found.ignored) == (("the file could not be read, and was replaced", "/srv/n1/r: bad"), "")
 
 
 def test_huge_files_are_not_compared():
