@@ -28,13 +28,20 @@ from .logins import AUTH_FILE_SPEC, LOGINS_SPEC, converge_account
 from .processes import output_of, replies
 from .users import audit, become
 
+
+def _with_texts(spec: Mapping[str, Any]) -> Dict[str, Any]:
+    """The options with paths as texts. Ansible would take "~" in a path for root's home, before there is a process of the account's."""
+    texts = {name: dict(option, type="str") if option["type"] == "path" else option for name, option in spec.items()}
+    return {name: dict(option, options=_with_texts(option["options"])) if "options" in option else option for name, option in texts.items()}
+
+
 _ACCOUNT: Dict[str, Any] = {
     "type": "list",
     "elements": "dict",
     "default": [],
-    "options": dict(
+    "options": _with_texts(dict(
         {name: option for name, option in LOGINS_SPEC.items() if name != "keep_verified"},
-        **AUTH_FILE_SPEC, user={"type": "str", "required": True}, config_file={"type": "path"}),
+        **AUTH_FILE_SPEC, user={"type": "str", "required": True}, config_file={"type": "path"})),
 }
 FLEET_SPEC: Dict[str, Any] = dict(
     LOCATION_SPEC,
@@ -52,6 +59,7 @@ FLEET_SPEC: Dict[str, Any] = dict(
 _ACCOUNT_SECONDS = 300  # for the files of one account, which may be on a slow file server
 _AUDIT_SECONDS = 10.0  # for the files of one user, as the default of apptainer_users_info
 _PROGRAM_SECONDS = 10.0
+_PATHS = ("config_file", "auth_file", "token_file")
 _FOR_ONE_PART = ("changed", "config_file", "auth_file", "default", "unreadable", "backup_file", "backup_files")
 
 
@@ -179,6 +187,13 @@ def _account_result(module: AnsibleModule, account: Account, entry: Mapping[str,
     os.environ["HOME"] = account.home
     warnings: List[str] = []
     module.warn = warnings.append
-    with _options(module, keep_verified=False, **entry):
+    with _options(module, keep_verified=False, **_with_paths(entry)):
         result = converge_account(module, ask=None)
     return {"result": result, "warnings": warnings}
+
+
+def _with_paths(entry: Mapping[str, Any]) -> Dict[str, Any]:
+    """The entry with its paths as the account means them."""
+    found = {name: os.path.expanduser(os.path.expandvars(value)) if name in _PATHS and value else value for name, value in entry.items()}
+    tokens = entry.get("remotes")
+    return dict(found, remotes=[_with_paths(token) for token in tokens]) if tokens else found
