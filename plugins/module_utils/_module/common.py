@@ -201,7 +201,7 @@ def read_token(module: AnsibleModule, path: str) -> str:
 
     Source: `internal/app/apptainer/remote_login.go`. Raises StoreError if the file cannot be read, ApptainerError if it does not exist.
     """
-    state = read(real_path(path))
+    state = read(real_path(path), refuse_foreign=True)
     if state.data is None:
         raise ApptainerError(f"token_file {path} does not exist on this node; correct the path, or create the file first")
     if (state.mode or 0) & 0o077:
