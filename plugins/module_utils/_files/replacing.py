@@ -106,7 +106,7 @@ def _rename_into_place(change: Replacement, parent: int, temporary: str) -> None
 
 def _discard(parent: int, directory: str, name: str, kept: List[str]) -> None:
     try:
-        with contextlib.suppress(FileNotFoundError):
+        if status_of(name, parent) is not None:
             os.unlink(name, dir_fd=parent)
     except OSError as exc:
         path = os.path.join(directory, name)
