@@ -22,7 +22,7 @@ _WOULD_CHANGE = "declaring it would change it"
 
 
 class Declared(NamedTuple):
-    """Options of apptainer_remotes. `undeclared` says, a sentence each, what they leave alone because it cannot be declared, and what a run
+    """Options of apptainer_remotes; `prune` is false if an endpoint cannot be listed, and so would be removed. `undeclared` says, a sentence each, what they leave alone because it cannot be declared, and what a run
     would change nevertheless, because the rules never leave it so."""
 
     remotes: Tuple[Dict[str, Any], ...] = ()
@@ -53,7 +53,7 @@ class _Declaration:
         self._choose(entries)
         is_complete = len(entries) == len(self.config.remotes)
         entries += self._global_default()
-        return Declared(tuple(entries), is_complete and bool(entries), tuple(self.undeclared))
+        return Declared(tuple(entries), is_complete, tuple(self.undeclared))
 
     def _global_default(self) -> Iterator[Dict[str, Any]]:
         """The entry of an endpoint that is a user's default and only in the global file."""

@@ -21,7 +21,7 @@ from .._redaction import without_login
 from .._rules.stored_secrets import stored_secrets
 from .._values.claims import Secret
 from .._values.docker_config import DockerConfig, login_hosts
-from .._values.flavors import FLAVORS
+from .._values.flavors import FLAVORS, in_words_of
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
 from .answers import answer_findings
@@ -124,7 +124,7 @@ def _declaration(file: ReadFile, system_file: Optional[ReadFile], flavor: str) -
     """How to declare a file; without `system_file` it is the global one. What a run would change nevertheless is among `undeclared`."""
     is_global = system_file is None
     if file.error:
-        return {"declared": None, "undeclared": [file.error]}
+        return {"declared": None, "undeclared": [in_words_of(flavor, file.error)]}
     found: Declared = declared(file.held, None if system_file is None else system_file.held, not (system_file and system_file.error), flavor)
     usual = 0o644 if is_global else 0o600
     changes = []
@@ -137,7 +137,7 @@ def _declaration(file: ReadFile, system_file: Optional[ReadFile], flavor: str) -
     if file.uid not in (None, file.expected_uid):
         changes.append(f"{file.path}: it belongs to uid {file.uid}, and a run as root gives it to uid {file.expected_uid}")
     options = {"scope": "global" if is_global else "user", "remotes": list(found.remotes), "prune": found.prune}
-    return {"declared": options, "undeclared": changes + list(found.undeclared)}
+    return {"declared": options, "undeclared": [in_words_of(flavor, text) for text in changes + list(found.undeclared)]}
 
 
 def _question(user_file: ReadFile, system: RemoteConfig) -> Question:

@@ -54,5 +54,6 @@ def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
         include=params["include"])
     if found.get("declared"):
         path = params["global_config_file"] if is_global else params["config_file"]
+        found["declared"]["prune"] = found["declared"]["prune"] and bool(found["declared"]["remotes"])  # which apptainer_remotes insists on
         found["declared"].update({name: params[name] for name in _WHERE if params[name]}, **({"config_file": path} if path else {}))
     return found

@@ -52,7 +52,7 @@ OPENPGP = "https://keys.openpgp.org"
 X = Keyserver("https://x.example", external=True)
 
 DECLARED = [  # what, the file, entries, whether to prune, words of what cannot be declared
-    ("no endpoint", config(), [], False, []),
+    ("no endpoint", config(), [], True, []),
     ("one", config("a", a=shared()), [entry(default=True)], True, []),
     ("a token and logins stay, and are not declared", config("a", a=shared(token=TOKEN)), [entry(default=True)], True, []),
     ("no default", config(a=shared()), [entry()], True, []),
@@ -119,7 +119,7 @@ def test_what_a_run_changes_nevertheless():
 
 
 @pytest.mark.parametrize(("before", "entries", "prune", "words"), table([
-    ("nothing", config(), [], False, 0),
+    ("nothing", config(), [], True, 0),
     ("one of the user's own", config("mine", mine=Remote("m.example", token=TOKEN)),
      [{"name": "mine", "uri": "https://m.example", "default": True}], True, 0),
     ("a copy of a global one", config("lab", lab=shared("lab.example", token=TOKEN)), [{"name": "lab", "default": True}], True, 0),
@@ -129,7 +129,7 @@ def test_what_a_run_changes_nevertheless():
      [{"name": "mine", "uri": "https://m.example"}, {"name": "lab", "default": True}], True, 0),
     ("only a default", config("lab"), [{"name": "lab", "default": True}], True, 0),
     ("one of the user's own is exclusive", config("", mine=Remote("m.example", exclusive=True)), [{"name": "mine", "uri": "https://m.example"}], True, 0),
-    ("a default that does not exist", config("gone"), [], False, 1),
+    ("a default that does not exist", config("gone"), [], True, 1),
     ("a global default that cannot be listed", config("<<", mine=Remote("m.example")), [{"name": "mine", "uri": "https://m.example"}], True, 1),
 ]))
 def test_of_a_users_file(before, entries, prune, words):
