@@ -81,7 +81,7 @@ def _difference(base: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str,
     after = {entry["name"]: entry for entry in wanted}
     entries = [_entry(before.get(name, {}), {"state": "present", **after[name]} if name in after else {"name": name, "state": "absent"})
                for name in dict.fromkeys([*before, *after])]
-    return [entry for entry in entries if len(entry) > 1]
+    return [entry for entry in entries if len(entry) > 1 or entry["name"] not in before]
 
 
 def _entry(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
