@@ -62,7 +62,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             return ([], [f"{NOTHING_WRITTEN}: endpoints are declared already for {names_of(declared)}. Leave these hosts out (apptainer_fleet_hosts, or "
                          "--limit), or remove apptainer_fleet_remotes, _group_remotes and _host_remotes where they are set for them, and adopt them "
                          "anew"]), {}
-        inventory = hostvars._inventory  # noqa: SLF001 - there is no public way, in any ansible-core
+        inventory = hostvars._inventory  # there is no public way, in any ansible-core
         groups = {str(name): [str(host.name) for host in group.get_hosts()] for name, group in inventory.groups.items() if name not in ("all", "ungrouped")}
         made = adoption(hosts, groups, datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
         files = {os.path.join(directory, path): text for path, text in made.files.items()}
@@ -92,7 +92,7 @@ def _closing(files: Mapping[str, str], directory: str, check_mode: bool, others:
 
 def _in_the_way(directory: str, path: str) -> Iterable[str]:
     """Why a file of variables must not be made: it is there already, or Ansible would no longer read another one for its directory."""
-    folder, name = os.path.split(path)
+    folder = os.path.dirname(path)
     if os.path.lexists(os.path.join(directory, path)):
         yield f"{printable(os.path.join(directory, path))} exists already"
     if len(path.split("/")) != 3 or os.path.basename(folder).startswith("."):

@@ -11,8 +11,8 @@ description:
   - Does in one run on the node what the role P(hpc.apptainer.apptainer_fleet#role) needs there. It writes the global C(remote.yaml) as
     M(hpc.apptainer.apptainer_remotes) does, checks how Apptainer interprets it as M(hpc.apptainer.apptainer_remote_info) does, writes accounts'
     logins as M(hpc.apptainer.apptainer_logins) does, and checks users' files as M(hpc.apptainer.apptainer_users_info) does.
-  - In a task, the action of this name takes all options but O(collect), O(inspect) and O(users) from the role's variables of the host (C(apptainer_fleet_*)). So the role
-    is the way to use it.
+  - In a task, the action of this name takes all options but O(collect), O(inspect) and O(users) from the role's variables of the host
+    (C(apptainer_fleet_*)). So the role is the way to use it.
   - No server is asked. Verify what is declared once for all nodes, with M(hpc.apptainer.apptainer_fleet_verify).
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)

@@ -42,25 +42,33 @@ def adoption(hosts: Sequence[Inspected], groups: Mapping[str, Iterable[str]], wh
     notes = _notes(hosts)
     if not layers.everyone:
         return Adoption({}, [NOTHING, *notes])
-    origin = f"Written by the playbook hpc.apptainer.adopt at {when}, from what is on {len(states)} hosts."
-    files = {_ALL: _text([origin, f"These are {names_of(states)}. What is different on some of them is in files for groups and hosts."],
+    origin = f"Written by the playbook hpc.apptainer.adopt at {when}, from what is on {names_of(states)}."
+    brief = f"Written by the playbook hpc.apptainer.adopt at {when}: how these hosts differ from group_vars/all."
+    files = {_ALL: _text([origin, "It is what most of these hosts have. What is different on some of them is in files for groups and hosts."],
                          {"apptainer_fleet_prune": True, "apptainer_fleet_remotes": layers.everyone},
                          [*_commented("What is not declared:", notes), *_login_lines(read.values())])}
     for group, entries in layers.groups.items():
-        files[f"group_vars/{group}/{FILE}"] = _text([origin], {"apptainer_fleet_group_remotes": entries})
+        files[f"group_vars/{group}/{FILE}"] = _text([brief], {"apptainer_fleet_group_remotes": entries})
     for host in states:
         own: dict[str, Any] = {"apptainer_fleet_prune": False} if host in layers.unpruned else {}
         own.update({"apptainer_fleet_host_remotes": layers.hosts[host]} if host in layers.hosts else {})
         if own:
-            files[f"host_vars/{host}/{FILE}"] = _text([origin], own)
+            files[f"host_vars/{host}/{FILE}"] = _text([brief], own)
     return Adoption(files, [_counts(states, layers, groups), *notes])
 
 
 def _counts(states: Mapping[str, Any], layers: Layers, groups: Mapping[str, Iterable[str]]) -> str:
-    alone = [host for host in states if host in layers.hosts]
-    parts = [f"{len([host for host in groups[group] if host in states and host not in alone])} as in group {printable(group)}" for group in layers.groups]
-    rest = len(states) - len(alone) - sum(len([host for host in groups[group] if host in states and host not in alone]) for group in layers.groups)
-    return ", ".join([f"{len(states)} hosts are declared: {rest} as in group_vars/all", *parts, *([f"{len(alone)} with differences of their own"] if alone else [])])
+    """Where how many hosts are declared, in one sentence."""
+    counts = {group: len((set(states) - set(layers.hosts)).intersection(groups[group])) for group in layers.groups}
+    alone = len(layers.hosts)
+    parts = [f"{len(states) - alone - sum(counts.values())} as in group_vars/all"]
+    parts += [f"{count} as in group {printable(group)}" for group, count in counts.items()]
+    parts += [f"{alone} with differences of their own"] if alone else []
+    return f"{_hosts(len(states))} declared: {', '.join(parts)}"
+
+
+def _hosts(number: int) -> str:
+    return "1 host is" if number == 1 else f"{number} hosts are"
 
 
 def _notes(hosts: Sequence[Inspected]) -> list[str]:
@@ -113,10 +121,10 @@ def _text(header: Sequence[str], variables: Mapping[str, Any], footer: Sequence[
 class _Dumper(yaml.SafeDumper):
     """As people write YAML: lists are indented, and nothing is an alias. What could be a template is marked as none."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - that is what it is for
         super().increase_indent(flow, False)
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _data: Any) -> bool:
         return True
 
     def represent_text(self, text: str) -> yaml.Node:

@@ -22,8 +22,11 @@ _WOULD_CHANGE = "declaring it would change it"
 
 
 class Declared(NamedTuple):
-    """Options of apptainer_remotes; `prune` is false if an endpoint cannot be listed, and so would be removed. `undeclared` says, a sentence each, what they leave alone because it cannot be declared, and what a run
-    would change nevertheless, because the rules never leave it so."""
+    """Options of apptainer_remotes; `prune` is false if an endpoint cannot be listed, and so would be removed.
+
+    `undeclared` says, a sentence each, what they leave alone because it cannot be declared, and what a run would change nevertheless, because the
+    rules never leave it so.
+    """
 
     remotes: Tuple[Dict[str, Any], ...] = ()
     prune: bool = False

@@ -16,8 +16,8 @@ LOGINS = [{"kind": "endpoint", "name": "a", "username": None}, {"kind": "keyserv
           {"kind": "registry", "name": "r.example:5000", "username": "ci"}]
 
 
-def finding(message, remote=None, line=None, severity="error", id="x"):
-    return {"id": id, "severity": severity, "path": PATH, "line": line, "remote": remote, "message": message, "refused_by": []}
+def finding(message, remote=None, line=None, severity="error", kind="x"):
+    return {"id": kind, "severity": severity, "path": PATH, "line": line, "remote": remote, "message": message, "refused_by": []}
 
 
 def account(user="ci", error=None, logins=(), findings=()):
@@ -93,8 +93,8 @@ def test_the_files_of_a_fleet():
     assert made.summary == ["8 hosts are declared: 5 as in group_vars/all, 2 as in group g, 1 with differences of their own",
                             "n9, unreachable: no route to n9"]
     assert made.files[ALL].startswith(
-        "---\n# Written by the playbook hpc.apptainer.adopt at today, from what is on 8 hosts.\n"
-        "# These are g[1-2],n[1-6]. What is different on some of them is in files for groups and hosts.\n\napptainer_fleet_prune: true\n")
+        "---\n# Written by the playbook hpc.apptainer.adopt at today, from what is on g[1-2],n[1-6].\n"
+        "# It is what most of these hosts have. What is different on some of them is in files for groups and hosts.\n\napptainer_fleet_prune: true\n")
     assert made.files[ALL].endswith("\n\n# What is not declared:\n# - n9, unreachable: no route to n9\n")
 
 
@@ -102,8 +102,8 @@ def test_the_text_for_a_simple_fleet():
     made = adoption(hosts(n1=found()), {}, "today")
     assert made.files == {ALL: """\
 ---
-# Written by the playbook hpc.apptainer.adopt at today, from what is on 1 hosts.
-# These are n1. What is different on some of them is in files for groups and hosts.
+# Written by the playbook hpc.apptainer.adopt at today, from what is on n1.
+# It is what most of these hosts have. What is different on some of them is in files for groups and hosts.
 
 apptainer_fleet_prune: true
 apptainer_fleet_remotes:
@@ -113,7 +113,7 @@ apptainer_fleet_remotes:
     exclusive: false
     keyservers: []
 """}
-    assert made.summary == ["1 hosts are declared: 1 as in group_vars/all"]
+    assert made.summary == ["1 host is declared: 1 as in group_vars/all"]
 
 
 def test_nothing_to_declare():
@@ -122,7 +122,7 @@ def test_nothing_to_declare():
 
 
 def test_what_is_not_declared_is_said_once():
-    secret = finding("a token is there", id="global-secret")
+    secret = finding("a token is there", kind="global-secret")
     made = adoption(hosts(n1=found(undeclared=["/srv/n1: x\ny"]), n2=found(undeclared=["/srv/n2: x\ny"]), n3=found(findings=[secret, finding("no matter")])),
                     {}, "today")
     assert made.summary[1:] == ["n[1-2] (2 hosts): /srv/{host}: x y", f"n3: {PATH}: a token is there"]
@@ -140,7 +140,8 @@ def test_logins_are_placeholders():
         "registries": [{"uri": "docker://r.example:5000", "username": "ci", "password": "SECRET"}]}]}
 
 
-@pytest.mark.parametrize("name", ["{{ lookup('pipe', 'id') }}", "{% x %}", "{# x #}", "#jinja2: variable_start_string: '[['", "5", "yes", "a: b", "\u2028", "é"])
+@pytest.mark.parametrize("name", ["{{ lookup('pipe', 'id') }}", "{% x %}", "{# x #}", "#jinja2: variable_start_string: '[['", "5", "yes", "a: b",
+                                  "\u2028", "é"])
 def test_no_text_of_a_node_is_a_template_or_another_value(name):
     text = adoption(hosts(n1=found(remotes=[{**A, "name": name}])), {}, "today").files[ALL]
 

@@ -153,7 +153,9 @@ def test_no_password_of_a_uri_is_declared(uri):
 
 
 NAMES = ["a", "b", "5", " ", "<<", "x\ty", "{{ z }}"]
-URIS = ["a.example", "//a.example:8443", "a.example:80", "cloud.apptainer.org", "https://a.example/p/", "http://a.example", "", "ftp://a.example", "a.example/?q"]
+URIS = [
+    "a.example", "//a.example:8443", "a.example:80", "cloud.apptainer.org", "https://a.example/p/", "http://a.example", "", "ftp://a.example", "a.example/?q",
+]
 KEYSERVERS = tuples([*values(Keyserver, [OPENPGP, X.uri, "hkp://x.example"], [False, True], [False, True], [False, True]), Keyserver("ftp://x.example")], 3)
 REMOTES = st.builds(Remote, st.one_of(st.sampled_from(URIS), TEXTS), st.sampled_from(["", TOKEN]), st.booleans(), st.booleans(), st.booleans(),
                     st.one_of(st.just(()), st.sampled_from(KEYSERVERS)))
