@@ -45,7 +45,7 @@ class WholeHead(http.client.HTTPResponse):
         """Read the head. Raises IncompleteRead if it has no end."""
         stream: Any = self.fp
         lines: Any = _Lines(stream)
-        self.fp = lines  # type: ignore[assignment]
+        self.fp = lines
         try:
             super().begin()
         finally:
