@@ -65,8 +65,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         if problems:
             raise AnsibleActionFail(_sentences(f"{folded(on)}: {message}" for message, on in problems.items()))
         if all(not item.remotes and not item.logins for item in found):
-            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the inventory, "
-                                    "and check that these hosts get them (ansible-inventory --host)")
+            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the "
+                                    "inventory, and check that these hosts get them (ansible-inventory --host)")
         return found
 
     def _verified(self, declared: Sequence[Declaration], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _warnings(declared: Sequence[Declaration]) -> list[str]:
     absent: dict[str, set[str]] = {}
     for item in declared:
         for name, users in item.user_hosts.items():
-            if name not in present:
+            if users and name not in present:
                 absent.setdefault(name, set()).update(users)
     return [f"the logins of {', '.join(sorted(users))} are left alone, because {name} writes their files, and it is not among the hosts of this run"
             for name, users in sorted(absent.items())]

@@ -29,6 +29,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from .._errors import NetworkError, quoted
 from .._values.claims import basic
+from .._values.hosts import no_place_for_secrets
 from .addresses import parts_of, quoted_without_login, redirected
 from .errors import (
     DeadlineError,
@@ -261,6 +262,9 @@ class Client:
             raise NetworkError(f"{quoted_without_login(url)} is not a valid address; write it like https://host.example.org:8443/path")
         if not authorization and parts.username:
             authorization = basic(unquote(parts.username), unquote(parts.password or ""))
+        hazard = no_place_for_secrets(parts.hostname or "") if authorization else ""
+        if hazard:
+            raise NetworkError(f"{server_of(url)} was not asked: no password or token is sent to {hazard}; use the server's name, or another address")
         if not _HEADER.match(authorization):
             raise NetworkError(f"{server_of(url)} was not asked: the credential has a line break or another control character in it; correct it")
         for hop in range(_MOST_REDIRECTS + 1):

@@ -334,11 +334,13 @@ class _Convergence:
         Raises RuleError for options that contradict this, and in a user's file: only the global one makes an endpoint exclusive.
         """
         if not self.is_global:
-            raise RuleError("only an endpoint of the global file can be retired; use scope: global, or state: absent to remove it from this user's file")
+            raise RuleError("only an endpoint of the global file can be retired; use scope: global, or state: absent to remove it from this user's "
+                            "file")
         contradicting = [option for option in ("exclusive", "default") if getattr(item, option)]
         if contradicting:
-            raise RuleError(f"a retired endpoint is neither exclusive nor the default; remove {' and '.join(f'{name}: true' for name in contradicting)}, "
-                            "or set false where another list of the inventory says so")
+            given = " and ".join(f"{option}: true" for option in contradicting)
+            raise RuleError(f"a retired endpoint is neither exclusive nor the default; remove {given}, or set false where another list of the "
+                            "inventory says so")
         if item.name in self.remotes:
             self.given_up.add(item.name)
             self._mark(item.name, False)

@@ -207,7 +207,13 @@ def test_no_secret_is_left_after_redaction(value, before):
 
 WITHOUT_LOGIN = [
     ("", ""),
-    ("h.example/a?b#c", "h.example/a?b#c"),
+    ("h.example/a", "h.example/a"),
+    ("h.example/a?b#c", "h.example/a?***"),
+    ("h.example/a#b?c", "h.example/a#***"),
+    ("h.example/a?\nb", "h.example/a?***"),
+    ("h.example/?", "h.example/?"),
+    ("https://u:p@h.example?token=t", "https://***@h.example?***"),
+    ("https://h.example?user=u@example.org&token=t", "https://***"),
     ("https://h.example:8443", "https://h.example:8443"),
     ("https://u:p@h.example/a", "https://***@h.example/a"),
     ("//u@h.example", "//***@h.example"),

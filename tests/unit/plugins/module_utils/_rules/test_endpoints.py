@@ -395,7 +395,8 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_said(token):
 
 def test_a_token_is_not_in_the_text_form_of_what_is_wanted():
     assert repr(present(token="hunter2")) == (
-        "WantedRemote(name='a', state='present', uri=None, insecure=None, default=None, exclusive=None, token='(hidden)', keyservers=None, force=False)")
+        "WantedRemote(name='a', state='present', uri=None, insecure=None, default=None, exclusive=None, token='(hidden)', keyservers=None, "
+        "force=False)")
     assert "uri='h', insecure=None, default=None, exclusive=None, token=None" in repr(present(uri="h"))
 
 
@@ -595,7 +596,7 @@ def test_a_retired_endpoint_is_neither_exclusive_nor_the_default(options, words)
 
 def test_in_a_users_file_nothing_is_retired():
     for before in (EMPTY, config("a", a=own()), config("lab", lab=shared(exclusive=True))):
-        with pytest.raises(RuleError, match='^endpoint "a": only an endpoint of the global file can be retired; use scope: global, or state: absent'):
+        with pytest.raises(RuleError, match=r'^endpoint "a": only an endpoint of the global file can be retired; use scope: global, or state: '):
             converge(before, [retired()], EMPTY)
 
 
