@@ -46,12 +46,13 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import (
     rollout_lines,
 )
 
+MAX_UNREACHABLE = "10%"
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
     "applied": {"type": "bool", "default": False},
-    "max_unreachable": {"type": "str", "default": "10%"},
+    "max_unreachable": {"type": "str", "default": MAX_UNREACHABLE},
     "max_age": {"type": "float", "default": 26},
     "title": {"type": "str", "default": "Apptainer drift"},
     "json": {"type": "path"},
@@ -91,8 +92,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += answer["errors"]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
-        known = {name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}
-        result["ansible_facts"] = {PROGRESS: {**progress, **known}}
+        known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}
+        progress = {**progress, **known}
+        # What is wrong with the report or with all of the run, nobody is to blame for but the controller. --limit excludes it.
+        culprit = variables["inventory_hostname"] if "ansible_limit" in variables else "localhost"
+        progress["blamed"] = [*progress["problems"], *([culprit] if progress["errors"] and culprit not in progress["problems"] else [])]
+        result["ansible_facts"] = {PROGRESS: progress}
         return {**result, **answer, "changed": False, "files": files, "msg": ". ".join([*answer["summary"][:1], *answer["errors"]])}
 
     def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str], variables: Mapping[str, Any],
@@ -150,9 +155,9 @@ def _names(hosts: Iterable[Any]) -> tuple[str, ...]:
 
 def _max_unreachable(value: str, hosts: int) -> int:
     """A number of hosts. A percentage is rounded up, so that it allows one host of a few, and only 0 allows none."""
-    if not re.fullmatch(r"[0-9]+|[0-9]+(\.[0-9]+)?%", value.strip()):
-        raise AnsibleActionFail(f"max_unreachable is {value}: set a number of hosts (3), or a percentage of all hosts of the run (10%)")
-    number = value.strip()
+    number = value.strip() or MAX_UNREACHABLE
+    if not re.fullmatch(r"[0-9]+|[0-9]+(\.[0-9]+)?%", number):
+        raise AnsibleActionFail(f"apptainer_fleet_max_unreachable is {value}, but must be a number of hosts (3), or a percentage of all hosts (10%)")
     return math.ceil(round(float(number[:-1]) * hosts / 100, 6)) if number.endswith("%") else int(number)
 
 

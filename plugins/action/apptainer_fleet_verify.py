@@ -111,7 +111,7 @@ def _warnings(declared: Sequence[Declaration]) -> list[str]:
     absent: dict[str, set[str]] = {}
     for item in declared:
         for name, users in item.user_hosts.items():
-            if name not in present:
+            if users and name not in present:
                 absent.setdefault(name, set()).update(users)
     return [f"the logins of {', '.join(sorted(users))} are left alone, because {name} writes their files, and it is not among the hosts of this run"
             for name, users in sorted(absent.items())]

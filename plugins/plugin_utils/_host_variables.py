@@ -13,12 +13,12 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.template import Templar
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError, declaration, variables
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import VARIABLES, Declaration, DeclarationError, declaration
 
 
 def declared_for(host: str, available: Mapping[str, Any], templar: Any) -> Declaration:
     """What the variables of the host declare. Raises DeclarationError."""
-    values = {name: _templated(name, available[name], templar) for name in variables() if name in available}
+    values = {name: _templated(name, available[name], templar) for name in VARIABLES if name in available}
     return declaration(host, values, available)
 
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import without_login
@@ -20,7 +20,7 @@ class LayerError(Exception):
     """A layer is not a list of dictionaries, or contains a name twice. The message has no value of an entry but its name, as others may be secret."""
 
 
-def layered(layers: Iterable[list[Entry] | None], key: str, nested: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+def layered(layers: Iterable[Sequence[Entry] | None], key: str, nested: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """The merged entries of all layers, the most general one first, in the order in which their names first appear.
 
     Entries with the same value of `key` become one. If several layers set a key of it, the value in the last of them counts. `nested` are the keys of
@@ -35,9 +35,17 @@ def layered(layers: Iterable[list[Entry] | None], key: str, nested: Mapping[str,
                 raise LayerError(f"{key} {without_login(name)} is listed twice in one list; merge the two entries")
             names.add(name)
             earlier = merged.setdefault(name, {})
-            lists = {inner: layered([earlier.get(inner), entry[inner]], by) for inner, by in (nested or {}).items() if inner in entry}
+            lists = {inner: _inner(f"{key} {without_login(name)}: {inner}", [earlier.get(inner), entry[inner]], by)
+                     for inner, by in (nested or {}).items() if inner in entry}
             earlier.update({**entry, **lists})
     return list(merged.values())
+
+
+def _inner(place: str, layers: list[Any], key: str) -> list[dict[str, Any]]:
+    try:
+        return layered(layers, key)
+    except LayerError as error:
+        raise LayerError(f"{place}: {error}") from None
 
 
 def _entries(layer: Any, key: str) -> list[Entry]:
@@ -47,7 +55,7 @@ def _entries(layer: Any, key: str) -> list[Entry]:
         raise LayerError(f"this must be a list of dictionaries, each with the key {key}")
     for number, entry in enumerate(layer, 1):
         name = entry.get(key)
-        if isinstance(name, (int, float)):
+        if isinstance(name, (int, float)):  # a boolean too
             raise LayerError(f"entry {number} of the list has the {key} {name}, which YAML does not read as text; put it in quotes")
         if not isinstance(name, str) or not name:
             raise LayerError(f"entry {number} of the list has no {key}; set the key {key} to a text that is not empty")

@@ -28,13 +28,20 @@ from .logins import AUTH_FILE_SPEC, LOGINS_SPEC, converge_account
 from .processes import output_of, replies
 from .users import audit, become
 
+
+def _with_texts(spec: Mapping[str, Any]) -> Dict[str, Any]:
+    """The options with paths as texts. Ansible would take "~" in a path for root's home, before there is a process of the account's."""
+    texts = {name: dict(option, type="str") if option["type"] == "path" else option for name, option in spec.items()}
+    return {name: dict(option, options=_with_texts(option["options"])) if "options" in option else option for name, option in texts.items()}
+
+
 _ACCOUNT: Dict[str, Any] = {
     "type": "list",
     "elements": "dict",
     "default": [],
-    "options": dict(
+    "options": _with_texts(dict(
         {name: option for name, option in LOGINS_SPEC.items() if name != "keep_verified"},
-        **AUTH_FILE_SPEC, user={"type": "str", "required": True}, config_file={"type": "path"}),
+        **AUTH_FILE_SPEC, user={"type": "str", "required": True}, config_file={"type": "path"})),
 }
 FLEET_SPEC: Dict[str, Any] = dict(
     LOCATION_SPEC,
@@ -42,7 +49,9 @@ FLEET_SPEC: Dict[str, Any] = dict(
     **dict(WHOLE_LIST_SPEC, remotes=dict(WHOLE_LIST_SPEC["remotes"], required=False, default=[])),
     backup={"type": "bool", "default": False},
     check={"type": "bool", "default": False},
-    collect={"type": "bool", "default": False},  # for the action
+    inspect={"type": "bool", "default": False},
+    collect={"type": "bool", "default": False},  # for the action, as the next one
+    users={"type": "list", "elements": "str", "default": []},
     logins=_ACCOUNT,
     audit_users={"type": "bool", "default": False},
     audited_users={"type": "list", "elements": "str"},
@@ -52,6 +61,7 @@ FLEET_SPEC: Dict[str, Any] = dict(
 _ACCOUNT_SECONDS = 300  # for the files of one account, which may be on a slow file server
 _AUDIT_SECONDS = 10.0  # for the files of one user, as the default of apptainer_users_info
 _PROGRAM_SECONDS = 10.0
+_PATHS = ("config_file", "auth_file", "token_file")
 _FOR_ONE_PART = ("changed", "config_file", "auth_file", "default", "unreadable", "backup_file", "backup_files")
 
 
@@ -136,7 +146,8 @@ def _check(module: AnsibleModule, written: Mapping[str, Any]) -> None:
         ask_program=program if root == "/" else None)
     effective = found["effective"]
     problems = []
-    if (effective["default"], effective["remotes"]) != (written["default"], written["remotes"]):
+    is_empty = not written["default"] and not written["remotes"]  # then Apptainer has its built-in endpoint
+    if not is_empty and (effective["default"], effective["remotes"]) != (written["default"], written["remotes"]):
         exclusive = f"the exclusive endpoint is {effective['exclusive']}" if effective["exclusive"] else "no endpoint is exclusive"
         default = f"the default is {effective['default']}" if effective["default"] else "there is no default"
         problems.append(f"for users without a file of their own, {exclusive} and {default}")
@@ -151,7 +162,7 @@ def _check(module: AnsibleModule, written: Mapping[str, Any]) -> None:
 def _converge_accounts(run: _Run) -> None:
     """Each account's logins, by a process that has become the account: so it works in homes on NFS, and root follows nobody's links."""
     entries = run.module.params["logins"]
-    found = {entry["user"]: _account(entry["user"]) for entry in entries}
+    found = {entry["user"]: account_of(entry["user"]) for entry in entries}
     known = [entry for entry in entries if found[entry["user"]]]
     questions: List[Callable[[], Any]] = [functools.partial(_account_result, run.module, found[entry["user"]], entry) for entry in known]
     answers = dict(zip((entry["user"] for entry in known), replies(questions, _ACCOUNT_SECONDS)))
@@ -168,7 +179,7 @@ def _converge_accounts(run: _Run) -> None:
             run.add(f"account {entry['user']}", answer["result"])
 
 
-def _account(name: str) -> Any:
+def account_of(name: str) -> Any:
     """The Account of this name, or None."""
     return next(iter(accounts([name], (), limits(""))[0]), None)
 
@@ -179,6 +190,13 @@ def _account_result(module: AnsibleModule, account: Account, entry: Mapping[str,
     os.environ["HOME"] = account.home
     warnings: List[str] = []
     module.warn = warnings.append
-    with _options(module, keep_verified=False, **entry):
+    with _options(module, keep_verified=False, **_with_paths(entry)):
         result = converge_account(module, ask=None)
     return {"result": result, "warnings": warnings}
+
+
+def _with_paths(entry: Mapping[str, Any]) -> Dict[str, Any]:
+    """The entry with its paths as the account means them."""
+    found = {name: os.path.expanduser(os.path.expandvars(value)) if name in _PATHS and value else value for name, value in entry.items()}
+    tokens = entry.get("remotes")
+    return dict(found, remotes=[_with_paths(token) for token in tokens]) if tokens else found
