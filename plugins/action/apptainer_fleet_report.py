@@ -50,6 +50,7 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
+    "canaries": {"type": "list", "elements": "str", "default": []},
     "applied": {"type": "bool", "default": False},
     "max_unreachable": {"type": "str", "default": "10%"},
     "max_age": {"type": "float", "default": 26},
@@ -91,7 +92,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += answer["errors"]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
-        known = {name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}
+        known = {name: answer[name] for name in ("problems", "reasons", "stop", "untouched", "errors") if name in answer}
         progress = {**progress, **known}
         # What is wrong with the report or with all of the run, nobody is to blame for but the controller. --limit excludes it.
         culprit = variables["inventory_hostname"] if "ansible_limit" in variables else "localhost"
@@ -112,6 +113,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         report = build_report(options["title"], _text(now), results.values(), differed, due)
         errors = []
         if applied:
+            hosts = [host for host in results if host in hosts or host in before.get("untouched", ())]
             progress = Progress(all_hosts, untouched, max_unreachable)
             batch = build_report("", "", [results[host] for host in hosts], differed)
             summary, stop = rollout_lines(batch, report, progress), progress.stops(report)
@@ -125,17 +127,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         problems = report.hosts(*report.problem_states)
         reached = sum(results[host].state != UNREACHABLE for host in hosts)
         answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop,
-                  "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
+                  "untouched": list(untouched), "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary,
+                  "errors": errors}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
 def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
-    """What later tasks of this run have to know, as a fact of the controller."""
-    progress = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": False, "errors": []}
+    """What later tasks of this run have to know, as a fact of the controller. Until there is a report, there must be no further batch."""
+    progress: dict[str, Any] = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": True, "untouched": [], "errors": []}
     if options["pattern"] is None:
         return progress
     all_hosts = hosts_of(options["pattern"], hostvars)
-    return {**progress, "all_hosts": all_hosts, "max_unreachable": _max_unreachable(options["max_unreachable"], len(all_hosts))}
+    canaries = [pattern for pattern in options["canaries"] if pattern]
+    if canaries and not hosts_of(canaries, hostvars, ignore_limit=True):
+        raise AnsibleActionFail(f"apptainer_fleet_canaries is {', '.join(canaries)}, but no host of the inventory matches it; correct it")
+    return {**progress, "all_hosts": all_hosts, "untouched": all_hosts, "canaries": [host for host in hosts_of(canaries, hostvars) if host in all_hosts],
+            "max_unreachable": _max_unreachable(options["max_unreachable"], len(all_hosts))}
 
 
 def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
