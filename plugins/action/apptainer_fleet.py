@@ -17,6 +17,11 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables impo
 
 MODULE = "hpc.apptainer.apptainer_fleet"
 LOST = "the connection was lost while the module ran, so it is not known how far it came; run again when the host is reachable: "
+ARGUMENTS = {
+    "collect": {"type": "bool", "default": False},
+    "inspect": {"type": "bool", "default": False},
+    "users": {"type": "list", "elements": "str", "default": []},
+}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
@@ -29,25 +34,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        options = self.validate_argument_spec(argument_spec={"collect": {"type": "bool", "default": False}})[1]
-        result.update(self._converged(variables, options["collect"]))
+        options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+        result.update(self._visited(variables, options))
         return _without_error(result) if options["collect"] else result
 
-    def _converged(self, variables: Mapping[str, Any], collect: bool) -> dict[str, Any]:
+    def _visited(self, variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
         """The result of the host. With `collect`, also if it cannot be reached."""
         nothing: dict[str, Any] = {"changed": False, "declared": False, "parts": [], "failures": [], "at": time.time()}
         try:
             declared = declared_for(variables["inventory_hostname"], variables, self._templar)
         except DeclarationError as error:
             return {**nothing, "failures": [{"subject": "declaration", "msg": str(error)}], "failed": True, "msg": str(error)}
-        module_options = declared.module_options()
-        if declared.is_empty and not module_options["audit_users"]:
+        module_options = declared.inspection(options["users"]) if options["inspect"] else declared.module_options()
+        if declared.is_empty and not options["inspect"] and not module_options["audit_users"]:
             return nothing
-        shows_diff, self._task.diff = self._task.diff, collect or self._task.diff  # the report says what was done, also without --diff
+        shows_diff, self._task.diff = self._task.diff, options["collect"] or self._task.diff  # the report says what was done, also without --diff
         try:
             answer = self._execute_module(module_name=MODULE, module_args=module_options, task_vars=variables)
         except AnsibleError as error:
-            if not collect:
+            if not options["collect"]:
                 raise
             if isinstance(error, AnsibleConnectionFailure):
                 return {**nothing, "declared": True, "unreachable_reason": str(error)}
@@ -59,7 +64,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         if answer.pop("unreachable", False):
             lost = f"{LOST}{answer.get('msg')}"
             return {**nothing, "declared": True, "failed": True, "msg": lost, "failures": [{"subject": "connection", "msg": lost}]}
-        return {**nothing, "declared": not declared.is_empty, **answer}
+        return {**nothing, "declared": bool(declared.remotes) if options["inspect"] else not declared.is_empty, **answer}
 
 
 def _without_error(result: dict[str, Any]) -> dict[str, Any]:

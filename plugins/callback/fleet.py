@@ -40,8 +40,11 @@ from ansible import constants, context
 from ansible.plugins.callback.default import CallbackModule as Default
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._console import (
     CHANGED,
+    DIFFERENCE,
     FAILED,
+    OUTPUT,
     UNREACHABLE,
+    WARNING,
     Messages,
     Progress,
     batch_label,
@@ -53,7 +56,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._console import (
     recap_lines,
 )
 
-OUTPUT, DIFFERENCE, WARNING, IGNORED = "Output", "Difference", "Warning", " (ignored)"
+IGNORED = " (ignored)"
 COLORS = {FAILED: constants.COLOR_ERROR, UNREACHABLE: constants.COLOR_UNREACHABLE, CHANGED: constants.COLOR_CHANGED, OUTPUT: constants.COLOR_OK}
 
 

@@ -114,9 +114,8 @@ backup_files:
 
 from functools import partial
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
     KEYSERVER_LOGIN_REQUIRED,
     KEYSERVER_LOGIN_SPEC,
@@ -125,7 +124,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins impor
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(FILE_SPEC, **VERIFY_SPEC, **KEYSERVER_LOGIN_SPEC),
         required_if=KEYSERVER_LOGIN_REQUIRED,
         supports_check_mode=True,

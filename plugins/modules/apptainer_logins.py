@@ -164,14 +164,13 @@ backup_files:
 
 from functools import partial
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import AUTH_FILE_SPEC, LOGINS_SPEC, converge_account
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(FILE_SPEC, **VERIFY_SPEC, **AUTH_FILE_SPEC, **LOGINS_SPEC),
         supports_check_mode=True,
     )

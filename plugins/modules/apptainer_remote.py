@@ -153,9 +153,8 @@ backup_file:
 
 from functools import partial
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints import (
     REMOTE_MUTUALLY_EXCLUSIVE,
     REMOTE_SPEC,
@@ -165,7 +164,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints im
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **REMOTE_SPEC),
         mutually_exclusive=REMOTE_MUTUALLY_EXCLUSIVE,
         supports_check_mode=True,

@@ -166,14 +166,13 @@ backup_file:
 
 from functools import partial
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints import SCOPED_FILE_SPEC, WHOLE_LIST_SPEC, converge_remotes
 
 
 def main():
-    module = AnsibleModule(argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **WHOLE_LIST_SPEC), supports_check_mode=True)
+    module = Module(argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **WHOLE_LIST_SPEC), supports_check_mode=True)
     run(module, partial(converge_remotes, ask=ask_claims))
 
 

@@ -144,13 +144,12 @@ users:
           elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.users import USERS_SPEC, audit
 
 
 def main():
-    module = AnsibleModule(argument_spec=USERS_SPEC, supports_check_mode=True)
+    module = Module(argument_spec=USERS_SPEC, supports_check_mode=True)
     run(module, audit)
 
 

@@ -16,11 +16,12 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import fold
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import cleaned, without_names
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import printable
 
-FAILED, UNREACHABLE, CHANGED = "Failed", "Unreachable", "Changed"
+# What a line is about, and its first word
+FAILED, UNREACHABLE, CHANGED, OUTPUT, DIFFERENCE, WARNING = "Failed", "Unreachable", "Changed", "Output", "Difference", "Warning"
 
 _MOST_GROUPS = 10
 _LONGEST_MESSAGE = 1000
-_LONGEST_HOSTS = 200
+_LONGEST_HOSTS = 80
 _FEW = 3
 
 _TERMINAL_SECONDS = 0.1

@@ -88,6 +88,13 @@ class Declaration(NamedTuple):
             "audit_users": audits,
         }
 
+    def inspection(self, users: Iterable[str]) -> dict[str, Any]:
+        """The options for the module apptainer_fleet to look at the host, at the declared accounts and at `users`. There is no secret in them."""
+        files = {entry["user"]: {name: entry[name] for name in ("config_file", "auth_file") if name in entry} for entry in self.own_logins}
+        accounts = [] if self.options["config_root"] else dict.fromkeys([*files, *users])
+        where = {name: self.options[name] for name in ("flavor", "sysconfdir") if self.options[name] is not None}
+        return {**where, "inspect": True, "root": self.options["config_root"], "logins": [{"user": user, **files.get(user, {})} for user in accounts]}
+
 
 def _read_specs() -> Mapping[str, Mapping[str, Any]]:
     with open(_SPECS, encoding="utf-8") as stream:

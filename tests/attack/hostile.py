@@ -24,12 +24,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from support import envs, forked, leaks, processes
+from support import envs, forked, leaks, patience, processes
 
 from attack.faults import Count, Failure
 from attack.scenarios import PASSWORD, TOKEN
 
-PATIENCE = 120  # seconds until a module that has two for each question counts as hanging
+TIMEOUT = 2  # seconds for each question; more on a busy machine
 LINK_LOCAL, OTHER = "169.254.169.254", "127.0.0.2"
 INTEGERS = ("2852039166", "2130706434", "0x7f000002", "0251.0376.0251.0376")
 FORMS = leaks.forms("alice", PASSWORD) | leaks.forms("", TOKEN)
@@ -63,6 +63,19 @@ def _echo(wrap: Callable[[str], bytes]) -> Callable[[socket.socket, bytes], None
     def answer(connection: socket.socket, request: bytes) -> None:
         sent = re.search(rb"(?i)^authorization: *\w+ +(\S+)", request, re.MULTILINE)
         connection.sendall(wrap(sent[1].decode("latin-1")) if sent else _http(401, WWW_Authenticate='Basic realm="r"'))
+
+    return answer
+
+
+def _realm_here(then: Answer) -> Callable[[socket.socket, bytes], None]:
+    """A registry with a token service at an address of 50,000 characters, which answers so."""
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        host = re.search(rb"(?i)^host: *(\S+)", request, re.MULTILINE)
+        if request.startswith(b"GET /v2/ ") and host:
+            connection.sendall(_http(401, WWW_Authenticate=f'Bearer realm="http://{host[1].decode()}/{"x" * 50000}"'))
+        elif isinstance(then, bytes):
+            connection.sendall(then)
 
     return answer
 
@@ -159,20 +172,30 @@ REDIRECTS: Mapping[str, Answer] = {
     f"a redirect to {place}": _http(302, Location=f"{scheme}//{place}/v2/")
     for scheme, place in itertools.product(("http:", ""), (OTHER, LINK_LOCAL, INTEGERS[1]))
 } | {"a redirect to a file": _http(302, Location="file:///etc/passwd")}
-BELIEVED = {"keyserver": {"JSON: an object"}}
+REALMS_HERE: Mapping[str, Answer] = {
+    "a token service with a long address: 404": _realm_here(_http(404)),
+    "a token service with a long address: 500": _realm_here(_http(500)),
+    "a token service with a long address: a web page": _realm_here(PLAIN["a web page"]),
+    "a token service with a long address: a list": _realm_here(PLAIN["JSON: an array"]),
+    "a token service with a long address: a bad chunk size": _realm_here(PLAIN["a bad chunk size"]),
+}
+# Who refuses everybody without a login, and takes this one, may be believed, whatever the text.
+BELIEVED = {"keyserver": {"the credential in a service"}}
 
 
 def _asked(kind: str, port: int) -> tuple[str, dict[str, Any]]:
-    login = {"username": "alice", "password": PASSWORD, "timeout": 2}
-    if kind == "registry":
-        return "apptainer_registry_login", {"uri": f"docker://127.0.0.1:{port}", **login}
+    timeout = patience.seconds(TIMEOUT)
+    login = {"username": "alice", "password": PASSWORD, "timeout": timeout}
+    if kind.startswith("registry"):
+        return "apptainer_registry_login", {"uri": f"docker://127.0.0.1:{port}", "insecure": kind != "registry", **login}
     if kind == "keyserver":
         return "apptainer_keyserver_login", {"uri": f"http://127.0.0.1:{port}", **login}
-    return "apptainer_remote", {"name": "site", "uri": f"http://127.0.0.1:{port}", "insecure": True, "token": TOKEN, "timeout": 2}
+    more = {"services": ["library"]} if kind == "services" else {"token": TOKEN}
+    return "apptainer_remote", {"name": "site", "uri": f"http://127.0.0.1:{port}", "insecure": True, "timeout": timeout, **more}
 
 
 class Server:
-    """Answers every request in the same way, and remembers them. Who speaks TLS is hung up on."""
+    """Answers every request in the same way, and remembers them. It does not speak TLS, as an http server does not."""
 
     def __init__(self, answer: Answer, address: str = "127.0.0.1", port: int = 0) -> None:
         self._answer = answer
@@ -192,6 +215,7 @@ class Server:
             connection.settimeout(30)
             request = connection.recv(65536)
             if request[:1] == b"\x16":
+                connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
                 return
             self.requests.append(request)
             if callable(self._answer):
@@ -211,17 +235,20 @@ def _run(kind: str, name: str, answer: Answer, place: Path) -> list[str]:
     home = place / re.sub(r"\W+", "-", f"{kind}-{name}")[:100]
     module, args = _asked(kind, server.port)
     stdin = processes.input_of(module, {**args, "sysconfdir": str(home / "etc")}, check=False, diff=True, home=home)
+    hangs = 20 * args["timeout"] + 30
     modlib, env = envs.core("running") / "modlib", processes.clean_env(home)
     try:
-        done = forked.run(Path(sys.executable), modlib, processes.MODULES + module, stdin=stdin, env=env, cwd=home, timeout=PATIENCE)
+        done = forked.run(Path(sys.executable), modlib, processes.MODULES + module, stdin=stdin, env=env, cwd=home, timeout=hangs)
     except TimeoutError:
-        wrong = [f"does not end within {PATIENCE} seconds"]
+        wrong = [f"does not end within {hangs} seconds"]
         print(f"{kind}: {name}: {wrong}", file=sys.stderr, flush=True)
         return wrong
     finally:
         server.close()
     run, wrong = processes.finished(done), []
     message = run.result.get("msg", "") if run.result else ""
+    if not server.requests:
+        wrong.append(f"was never asked: {message}")
     if run.result is None or "exception" in run.result or run.stderr or "Traceback" in run.stdout:
         wrong.append(f"no result, or more than a result: {(run.stderr or run.stdout)[-300:]}")
     if len(run.stdout) > 20000 or len(message) > 1500:
@@ -243,9 +270,9 @@ def _attack(place: Path) -> Count:
     subprocess.run(["ip", "address", "add", f"{LINK_LOCAL}/32", "dev", "lo"], check=True)
     thieves = {address: Server(_json('{"token": "t0ken"}'), address, 80) for address in (LINK_LOCAL, OTHER)}
     answers = {**PLAIN, **REDIRECTS}
-    cases = [(kind, name, answer) for kind in ("registry", "keyserver", "endpoint") for name, answer in answers.items()]
-    cases += [("registry", name, answer) for name, answer in REALMS.items()]
-    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+    cases = [(kind, name, answer) for kind in ("registry", "keyserver", "endpoint", "services") for name, answer in answers.items()]
+    cases += [(kind, name, answer) for kind in ("registry", "registry, insecure") for name, answer in {**REALMS, **REALMS_HERE}.items()]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
         seen = list(pool.map(lambda case: _run(*case, place), cases))
     failures = [Failure(kind, name, what) for (kind, name, _), found in zip(cases, seen, strict=True) for what in found]
     for address, thief in thieves.items():

@@ -49,7 +49,9 @@ FLEET_SPEC: Dict[str, Any] = dict(
     **dict(WHOLE_LIST_SPEC, remotes=dict(WHOLE_LIST_SPEC["remotes"], required=False, default=[])),
     backup={"type": "bool", "default": False},
     check={"type": "bool", "default": False},
-    collect={"type": "bool", "default": False},  # for the action
+    inspect={"type": "bool", "default": False},
+    collect={"type": "bool", "default": False},  # for the action, as the next one
+    users={"type": "list", "elements": "str", "default": []},
     logins=_ACCOUNT,
     audit_users={"type": "bool", "default": False},
     audited_users={"type": "list", "elements": "str"},
@@ -144,7 +146,8 @@ def _check(module: AnsibleModule, written: Mapping[str, Any]) -> None:
         ask_program=program if root == "/" else None)
     effective = found["effective"]
     problems = []
-    if (effective["default"], effective["remotes"]) != (written["default"], written["remotes"]):
+    is_empty = not written["default"] and not written["remotes"]  # then Apptainer has its built-in endpoint
+    if not is_empty and (effective["default"], effective["remotes"]) != (written["default"], written["remotes"]):
         exclusive = f"the exclusive endpoint is {effective['exclusive']}" if effective["exclusive"] else "no endpoint is exclusive"
         default = f"the default is {effective['default']}" if effective["default"] else "there is no default"
         problems.append(f"for users without a file of their own, {exclusive} and {default}")
@@ -159,7 +162,7 @@ def _check(module: AnsibleModule, written: Mapping[str, Any]) -> None:
 def _converge_accounts(run: _Run) -> None:
     """Each account's logins, by a process that has become the account: so it works in homes on NFS, and root follows nobody's links."""
     entries = run.module.params["logins"]
-    found = {entry["user"]: _account(entry["user"]) for entry in entries}
+    found = {entry["user"]: account_of(entry["user"]) for entry in entries}
     known = [entry for entry in entries if found[entry["user"]]]
     questions: List[Callable[[], Any]] = [functools.partial(_account_result, run.module, found[entry["user"]], entry) for entry in known]
     answers = dict(zip((entry["user"] for entry in known), replies(questions, _ACCOUNT_SECONDS)))
@@ -176,7 +179,7 @@ def _converge_accounts(run: _Run) -> None:
             run.add(f"account {entry['user']}", answer["result"])
 
 
-def _account(name: str) -> Any:
+def account_of(name: str) -> Any:
     """The Account of this name, or None."""
     return next(iter(accounts([name], (), limits(""))[0]), None)
 

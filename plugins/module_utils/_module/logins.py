@@ -82,6 +82,11 @@ class _DockerJson:
         return encode(value)
 
     @staticmethod
+    def has_secrets(value: DockerConfig) -> bool:
+        """Whether there is a login in it."""
+        return bool(value.auths)
+
+    @staticmethod
     def redacted_text(value: DockerConfig, before: Optional[DockerConfig] = None) -> str:
         """What a diff shows: no secrets, but whether they changed."""
         tree = redacted_docker_tree(value.tree, (before or value).tree)

@@ -196,6 +196,8 @@ def _explain_connection(chain: List[BaseException], proxy: Optional[Proxy]) -> _
         return NetworkError, "announces an impossible length in its answer: see its log, and that of a proxy in front of it", False
     for item in chain:
         tunnel = _TUNNEL.match(str(item.args[0])) if item.args else None
+        if type(item).__name__ in ("LocationParseError", "InvalidURL") or isinstance(item, UnicodeError):
+            return NetworkError, "has a host name that is not valid: correct the address", False
         if isinstance(item, socket.gaierror):
             return NetworkError, f"has a host name that cannot be resolved ({item.strerror}): check the name, and DNS on this machine", False
         if isinstance(item, ConnectionRefusedError):

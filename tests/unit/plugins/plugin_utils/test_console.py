@@ -61,7 +61,7 @@ def test_many_hosts_without_a_pattern():
     (found,) = lines(*((node, "full") for node in NODES[::2]))
     assert found.startswith("Failed on 100 hosts (node[1,3,5,")
     assert found.endswith(",...]): full")
-    assert len(found) < 250
+    assert len(found) < 130
 
 
 def test_messages_of_several_lines_begin_on_their_own():

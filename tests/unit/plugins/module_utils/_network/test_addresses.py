@@ -14,7 +14,6 @@ from support.asking import ENCODED, LOGIN, PASSWORD, REFUSES, get, get_error
 from support.tables import table
 from support.web import Reply, json_reply, serve
 
-
 NO_PLACE = {
     "a link-local address": [
         "169.254.169.254", "169.254.0.1", "2852039166", "0xa9fea9fe", "0XA9FEA9FE", "0251.0376.0251.0376", "025177524776", "169.254.43518", "169.16689662",
