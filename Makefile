@@ -6,10 +6,11 @@
 
 PYTHON ?= python3
 BIN := .venv/main/bin
+SECONDS ?= 60
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint unit integration fleet demo docs build clean programs venv
+.PHONY: help test lint unit integration fleet attack demo docs build clean programs venv
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +29,9 @@ integration: programs venv ## Tests with real processes
 
 fleet: programs venv ## Tests with sixteen ssh hosts
 	$(PYTEST) tests/fleet
+
+attack: programs venv ## Kills, errors, races, fuzzing and hostile servers (SECONDS=60 of fuzzing, PARTS="faults races")
+	PYTHONPATH=tests:.collections $(BIN)/python -m attack --seconds $(SECONDS) $(PARTS)
 
 demo: venv ## Show the collection at work on this machine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run

@@ -54,12 +54,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         module_options = declared.inspection(options["users"]) if options["inspect"] else declared.module_options()
         if declared.is_empty and not options["inspect"] and not module_options["audit_users"]:
             return nothing
+        shows_diff, self._task.diff = self._task.diff, options["collect"] or self._task.diff  # the report says what was done, also without --diff
         try:
             answer = self._execute_module(module_name=MODULE, module_args=module_options, task_vars=variables)
         except AnsibleConnectionFailure as error:
             if not options["collect"]:
                 raise
             return {**nothing, "declared": True, "unreachable_reason": str(error)}
+        if not shows_diff and "diff" in answer:
+            answer["differences"] = answer.pop("diff")
         answer.pop("invocation", None)  # as large as all the rest, and kept for each host
         answer.pop("_ansible_parsed", None)
         if answer.pop("unreachable", False):

@@ -79,17 +79,24 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         now = datetime.datetime.now(datetime.timezone.utc)
         variables = task_vars or {}
-        if options["state"] == "begun":
-            answer, texts = _begun(options["title"], now, files)
+        has_begun = options["state"] == "begun"
+        if has_begun:
             progress = _first_progress(options, now, variables["hostvars"])
         else:
             progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
-            answer, texts = self._finished(options, now, files, variables, progress)
+        if has_begun and progress.get("all_hosts", ["any"]):
+            answer, texts = _begun(options["title"], now, files)
+        else:  # a run without hosts is over when it begins
+            answer, texts = self._finished({**options, "hosts": []} if has_begun else options, now, files, variables, progress)
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += answer["errors"]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
         known = {name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}
-        result["ansible_facts"] = {PROGRESS: {**progress, **known}}
+        progress = {**progress, **known}
+        # What is wrong with the report or with all of the run, nobody is to blame for but the controller. --limit excludes it.
+        culprit = variables["inventory_hostname"] if "ansible_limit" in variables else "localhost"
+        progress["blamed"] = [*progress["problems"], *([culprit] if progress["errors"] and culprit not in progress["problems"] else [])]
+        result["ansible_facts"] = {PROGRESS: progress}
         return {**result, **answer, "changed": False, "files": files, "msg": ". ".join([*answer["summary"][:1], *answer["errors"]])}
 
     def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str], variables: Mapping[str, Any],
@@ -99,7 +106,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         differed = DRIFT if not applied else PREDICTION if self._task.check_mode else CHANGE
         hosts = _names(variables["ansible_play_hosts_all"] if options["hosts"] is None else options["hosts"])
         all_hosts = _names([*before.get("all_hosts", variables["ansible_play_hosts_all"]), *hosts]) if applied else hosts
-        max_unreachable = before.get("max_unreachable", _max_unreachable(options["max_unreachable"], len(all_hosts)))
+        max_unreachable = before.get("max_unreachable", 0) if before else _max_unreachable(options["max_unreachable"], len(all_hosts))
         results, untouched = _results(hosts, all_hosts, variables["hostvars"], differed, before.get("began", 0.0))
         due = _text(now + datetime.timedelta(hours=options["max_age"])) if options["max_age"] else ""
         report = build_report(options["title"], _text(now), results.values(), differed, due)
@@ -117,16 +124,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             errors.append(NOTHING_DECLARED)
         problems = report.hosts(*report.problem_states)
         reached = sum(results[host].state != UNREACHABLE for host in hosts)
-        answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop, "limit": report.limit,
-                  "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
+        answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop,
+                  "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
 def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
     """What later tasks of this run have to know, as a fact of the controller."""
-    all_hosts = {} if options["pattern"] is None else {"all_hosts": hosts_of(options["pattern"], hostvars)}
-    allowed = {name: _max_unreachable(options["max_unreachable"], len(hosts)) for name, hosts in [("max_unreachable", all_hosts.get("all_hosts"))] if hosts}
-    return {"began": now.timestamp(), **all_hosts, **allowed, "problems": [], "reasons": {}, "stop": False, "errors": []}
+    progress = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": False, "errors": []}
+    if options["pattern"] is None:
+        return progress
+    all_hosts = hosts_of(options["pattern"], hostvars)
+    return {**progress, "all_hosts": all_hosts, "max_unreachable": _max_unreachable(options["max_unreachable"], len(all_hosts))}
 
 
 def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -145,9 +154,9 @@ def _names(hosts: Iterable[Any]) -> tuple[str, ...]:
 
 def _max_unreachable(value: str, hosts: int) -> int:
     """A number of hosts. A percentage is rounded up, so that it allows one host of a few, and only 0 allows none."""
-    if not re.fullmatch(r"[0-9]+|[0-9]+(\.[0-9]+)?%", value.strip()):
-        raise AnsibleActionFail(f"max_unreachable is {value}: set a number of hosts (3), or a percentage of all hosts of the run (10%)")
-    number = value.strip()
+    number = value.strip() or ARGUMENTS["max_unreachable"]["default"]
+    if not re.fullmatch(r"[0-9]+|[0-9]+(\.[0-9]+)?%", number):
+        raise AnsibleActionFail(f"apptainer_fleet_max_unreachable is {value}, but must be a number of hosts (3), or a percentage of all hosts (10%)")
     return math.ceil(round(float(number[:-1]) * hosts / 100, 6)) if number.endswith("%") else int(number)
 
 

@@ -42,7 +42,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             raise AnsibleActionFail(f"no host in the inventory matches {pattern}; correct the pattern (apptainer_fleet_hosts, or --limit)")
         declared = self._declared(hosts, hostvars)
         result.update(changed=False, verified=None, verification=[])
-        result.setdefault("warnings", []).extend(_warnings(declared, hostvars))
+        result.setdefault("warnings", []).extend(_warnings(declared))
         to_verify = [item for item in declared if item.options["verify"]]
         if to_verify:
             result.update(self._verified(to_verify, variables))
@@ -60,13 +60,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         for item in found:
             for name in item.user_hosts:
                 if name not in hostvars:
-                    problems.setdefault(f"user_host (or apptainer_fleet_user_host) is {name}, a host that is not in the inventory; set it to the name "
-                                        "of one that is", []).append(item.host)
+                    problem = f"user_host (or apptainer_fleet_user_host) is {name}, a host that is not in the inventory; set it to one that is."
+                    problems.setdefault(problem, []).append(item.host)
         if problems:
             raise AnsibleActionFail(_sentences(f"{folded(on)}: {message}" for message, on in problems.items()))
         if all(not item.remotes and not item.logins for item in found):
-            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the inventory, and "
-                                    "check that these variables are where these hosts get them (ansible-inventory --host)")
+            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the "
+                                    "inventory, and check that these hosts get them (ansible-inventory --host)")
         return found
 
     def _verified(self, declared: Sequence[Declaration], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,14 +105,13 @@ def _digest(claims: Any, network: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([claims, network], sort_keys=True).encode()).hexdigest()
 
 
-def _warnings(declared: Iterable[Declaration], hostvars: Any) -> list[str]:
+def _warnings(declared: Sequence[Declaration]) -> list[str]:
     """Accounts whose files belong to a host that is not in this run."""
-    declared = list(declared)
     present = {item.host for item in declared}
     absent: dict[str, set[str]] = {}
     for item in declared:
         for name, users in item.user_hosts.items():
-            if name not in present:
+            if users and name not in present:
                 absent.setdefault(name, set()).update(users)
     return [f"the logins of {', '.join(sorted(users))} are left alone, because {name} writes their files, and it is not among the hosts of this run"
             for name, users in sorted(absent.items())]
@@ -121,4 +120,4 @@ def _warnings(declared: Iterable[Declaration], hostvars: Any) -> list[str]:
 def _sentences(problems: Iterable[str]) -> str:
     problems = list(problems)
     more = len(problems) - _MOST_PROBLEMS
-    return ". ".join(problems[:_MOST_PROBLEMS]) + (f". There are {more} more problems" if more > 0 else "")
+    return " ".join(problems[:_MOST_PROBLEMS]) + (f" There are {more} more problems." if more > 0 else "")

@@ -21,11 +21,15 @@ options:
   state:
     description:
       - Whether the endpoint should exist.
+      - V(retired) is for an endpoint of the global file that will be removed later. If it exists, it stays as it is, but is neither exclusive
+        nor the default. If it does not exist, nothing is done. In a user's file, use V(absent).
       - An exclusive endpoint cannot be removed from the global file, because users whose files hold a copy of it would be locked out.
-        Set O(exclusive=false) first, and remove the endpoint in a later run.
-      - With V(absent), all other options except O(force) are ignored.
+        Declare it as V(retired) first, and remove it when no copy is exclusive any more. The finding C(unreleased-copy) in
+        RV(hpc.apptainer.apptainer_users_info#module:users[].findings) names the users who would still be locked out.
+      - With V(absent), all other options except O(force) are ignored. With V(retired), all other options are ignored, but O(exclusive) and
+        O(default) must not be V(true).
     type: str
-    choices: [present, absent]
+    choices: [present, absent, retired]
     default: present
   uri:
     description:
@@ -99,7 +103,7 @@ options:
     default: false
   force:
     description:
-      - Remove the endpoint even if it is exclusive.
+      - With O(state=absent), remove the endpoint even if it is exclusive.
     type: bool
     default: false
 """

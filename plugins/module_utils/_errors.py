@@ -15,6 +15,11 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """A text that may be of any length, as a message or result shows it: at most so many characters of it, and then dots."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class ApptainerError(Exception):
     """Something the user must hear about, as one sentence: what is wrong, where, and what to do.
 
@@ -39,7 +44,15 @@ class RuleError(ApptainerError):
 
 
 class FormatError(ApptainerError):
-    """A file is not what Apptainer would read; the message names file, line and column."""
+    """A file is not what Apptainer would read: `problem` names file, line and column; in the message, the `remedy` follows."""
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem}. {remedy}" if remedy else problem)
+        self.problem = problem
+
+
+class UnreadableError(ApptainerError):
+    """A global file that is there, but that Apptainer cannot read: it silently ignores it, with its default and its exclusive endpoint."""
 
 
 class StoreError(ApptainerError):

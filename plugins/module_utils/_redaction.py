@@ -12,6 +12,7 @@ It knows both files by the names of their fields and keys alone, so it stands be
 import collections
 import re
 from typing import Any, Counter, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar
+from urllib.parse import unquote
 
 HIDDEN = "(hidden)"
 HIDDEN_CHANGED = "(hidden, changed)"
@@ -22,15 +23,56 @@ _URI_FIELDS = ("uri", "key")
 _SHOWN_KEYS = ("username", "email")  # of a login in docker-config.json; all others may hold a secret
 
 _SAFE_PART = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:\[[0-9A-Fa-f:.]*\])?[^:/?#@\s]*(?::[0-9]{1,5}(?![^/]))?")
+_START = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|")
+_WHOLE_URI = re.compile(r"\s*(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|[^\s/:@]+:[^@]+@[^\s@]+\s*\Z)")
+_URIS_IN_TEXT = re.compile(r"""(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^\s"'\\<>,]+""")
+_URI_OPTIONS = ("uri", "builtin_uri")
+_SECRET_OPTION = re.compile(r"(?!.*_file\Z).*(?:pas|pw|tok|secr|cred)", re.IGNORECASE)
 
 _Value = TypeVar("_Value")
 
 
 def without_login(uri: str, word: str = HIDDEN) -> str:
-    """A URI that may be shown: `word` stands in place of a user name and password, however broken the rest is."""
-    _login, at, tail = uri.rpartition("@")
-    start = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|", uri)
-    return (start.group() if start else "") + word + at + tail if at else uri
+    """A URI that may be shown: `word` stands in place of a user name and password, and of a query and fragment, however broken the rest is.
+
+    Where it cannot be told whether an @ is in the query, or a ? in the password, it stands for all of it.
+    """
+    login, at, tail = uri.rpartition("@")
+    start = _START.match(uri)
+    if at:
+        uri = (start.group() if start else "") + word + ("" if re.search("[?#]", login) else at + tail)
+    return re.sub(r"([?#]).+", lambda match: match.group(1) + word, uri, flags=re.DOTALL)
+
+
+def option_secrets(value: Any, is_uri: bool = False, is_secret: bool = False) -> Iterator[str]:
+    """The secrets in the options of a task as they were given, before anything in them is checked: lists in lists, unknown options, any type.
+
+    They are the values of options named like `password` or `token`, also misspelt; and in URIs, wherever they are, what there is beside
+    addresses: passwords, user names without one, and queries with fragments. With `is_uri`, a text is a URI, also without a scheme.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from option_secrets(key)
+            yield from option_secrets(item, key in _URI_OPTIONS, is_secret or _SECRET_OPTION.match(str(key)) is not None)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from option_secrets(item, is_uri, is_secret)
+    elif is_secret and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, str):
+        uris = [value] if is_uri or _WHOLE_URI.match(value) else _URIS_IN_TEXT.findall(value)
+        for uri in uris:
+            yield from _secrets_of_uri(uri.strip())
+
+
+def _secrets_of_uri(uri: str) -> Iterator[str]:
+    rest = uri[_START.match(uri).end():]  # type: ignore[union-attr]
+    login, _at, tail = rest.rpartition("@")
+    if re.search("[?#]", login):  # it cannot be told whether that is in the password, or the @ in the query
+        yield rest
+        return
+    password = login.partition(":")[2] or login.rstrip(":")
+    yield from (password, unquote(password), re.sub(r"[^?#]*[?#]?", "", tail, count=1, flags=re.DOTALL))
 
 
 def safe_part(uri: str) -> str:
@@ -105,13 +147,15 @@ def redacted_docker_tree(tree: Mapping[str, Any], before: Mapping[str, Any]) -> 
 
 
 def _by_shown_key(items: Iterable[Tuple[str, Any]]) -> Dict[str, Any]:
-    """The items by their key as it may be shown. Keys that differ only in a password stay apart: a later one gets the word `again`."""
+    """The items by their key as it may be shown. Keys that differ only in a password stay apart: a later one gets a number, as in `name (2)`."""
     shown: Dict[str, Any] = {}
     times: Counter[str] = collections.Counter()
     for key, value in items:
-        name = without_login(key)
-        shown[name + " again" * times[name]] = value
-        times[name] += name != key
+        name = unique = without_login(key)
+        while unique in shown:
+            times[name] += 1
+            unique = f"{name} ({times[name] + 1})"
+        shown[unique] = value
     return shown
 
 

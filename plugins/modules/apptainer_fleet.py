@@ -136,6 +136,9 @@ parts:
     default:
       description: The default endpoint of the global file.
       type: str
+    unreadable:
+      description: Why the global file could not be read, if it was replaced, or would be in a real run.
+      type: str
     backup_file:
       description: The path of the copy of the global file, if there is one.
       type: str
@@ -155,8 +158,8 @@ failures:
       description: What is wrong, and what to do.
       type: str
     unreadable:
-      description: Whether the global file is one that Apptainer silently ignores.
-      type: bool
+      description: Why the global file cannot be read, if it is one that Apptainer silently ignores. Empty for all other failures.
+      type: str
 inspected:
   description: What is there on the host.
   returned: when O(inspect=true)
@@ -204,14 +207,13 @@ users:
   elements: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet import FLEET_SPEC, converge_node
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet_inspect import inspect_node
 
 
 def main():
-    module = AnsibleModule(argument_spec=FLEET_SPEC, supports_check_mode=True)
+    module = Module(argument_spec=FLEET_SPEC, supports_check_mode=True)
     run(module, inspect_node if module.params["inspect"] else converge_node)
 
 

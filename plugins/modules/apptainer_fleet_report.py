@@ -8,14 +8,13 @@ DOCUMENTATION = r"""
 module: apptainer_fleet_report
 short_description: Report which hosts drifted and what differs
 description:
-  - Reports whether each host is in state, drifted, failed or unreachable. The report is made from the results that the role
-    P(hpc.apptainer.apptainer_fleet#role) registered for each host in an earlier play.
-  - Writes the report as JSON, as a page for a browser, and as metrics for Prometheus.
+  - Reports whether each host is in state, undeclared, drifted, failed or unreachable. The report is made from the variable
+    C(apptainer_fleet_result) that the role P(hpc.apptainer.apptainer_fleet#role) registered for each host in an earlier task or play.
+  - Prints the report in a few lines, and writes it as JSON, as a page for a browser, and as metrics for Prometheus.
   - Differences that are the same on many hosts are reported once.
-  - The module runs on the controller and reports on all hosts. One host should run it, as in the playbook C(hpc.apptainer.drift).
-    With C(run_once) in a play on many hosts, the exit status under ansible-core 2.16 is 2 instead of 4.
-  - The exit status of C(ansible-playbook) is 0 if all hosts are in state, and 2 if some drifted. It is 4 if the state of some hosts is unknown
-    because they failed or were unreachable, if there is no host at all, or if a file could not be written.
+  - The module runs on the controller and reports on all hosts, so only one host should run it (C(run_once)).
+  - The task does not fail for what happened on hosts or to files. It returns the hosts to blame (RV(problems)) and what is wrong with the report
+    itself (RV(errors)), and the playbooks C(hpc.apptainer.drift) and C(hpc.apptainer.rollout) let exactly these hosts, or localhost, fail.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 attributes:
@@ -31,19 +30,48 @@ attributes:
     description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: none
 options:
+  state:
+    description:
+      - V(finished) makes the report.
+      - V(begun) is for the start of a run. The JSON file and the page of an earlier run are replaced by ones that say that a run has begun and has
+        not finished, so that they cannot be taken for the report on this run if it never ends. The metrics stay, because they contain the time at
+        which they were made.
+    type: str
+    choices: [begun, finished]
+    default: finished
   hosts:
     description:
       - The names of the hosts to report on. By default all hosts of the play with this task, including failed ones.
+      - With O(applied=true), the hosts of the batch.
     type: list
     elements: str
+  pattern:
+    description:
+      - With O(state=begun), a pattern for all hosts of a run in several batches or plays. By default they are all hosts of the play with the task
+        that makes the report.
+      - If no host matches, the report says so at once, because no later task will run.
+      - A host of the run that has no results and is not in O(hosts) was not touched yet.
+    type: str
   applied:
     description:
       - Whether the play changed the hosts, as the playbook C(hpc.apptainer.rollout) does, and did not only compare them.
-      - With V(true), differences are reported as changed, or in check mode as to be changed.
-      - With V(true), the task fails if a host failed or was unreachable. This stops a play with C(serial) before its next batch. The message
-        lists the hosts of the play that were not touched.
+      - With V(true), differences are reported as changed, or in check mode as to be changed. They are no problem, but a global file that
+        cannot be read is a failure.
+      - With V(true), the lines are about the batch (O(hosts)). All other return values, and the files, are about all hosts that were begun so far.
     type: bool
     default: false
+  max_unreachable:
+    description:
+      - How many hosts may be unreachable without RV(stop). Only used with O(applied=true), or with O(pattern).
+      - A number of hosts (V(3)), or a percentage of all hosts of the run (V(10%)), which is rounded up to a whole host.
+    type: str
+    default: 10%
+  max_age:
+    description:
+      - After how many hours a report is stale, unless there is a newer one. The page then says so by itself. V(0) means never.
+      - The default is for a report that is made every day and takes up to two hours.
+    type: float
+    default: 26
   title:
     description: The headline of the report.
     type: str
@@ -52,7 +80,7 @@ options:
     description:
       - The path of the JSON file. See the notes for its content. Its mode is V(0640).
       - A relative path starts from the directory in which C(ansible-playbook) was started, as for the other files. The directory of the file
-        must exist.
+        must exist. An empty path means no file.
     type: path
   html:
     description: The path of the HTML page. The page is one file and loads nothing from elsewhere. Its mode is V(0640).
@@ -66,20 +94,29 @@ notes:
   - The content of all files is complete before the first one is written, and each file is replaced atomically. A symbolic link is followed
     only if it belongs to root or to the user who runs C(ansible-playbook).
   - The files contain no passwords or tokens, because the results of the modules contain none.
-  - The JSON object has the keys C(schema) (1, and a new number whenever the meaning of a key changes), C(title), C(generated) (the time, in
-    UTC), C(status) (as RV(status)), C(summary) (as RV(counts)), and five lists.
+  - A host is C(in_state); or C(undeclared) if nothing is declared for it, so that nothing was compared; or C(drifted); or C(failed) or
+    C(unreachable), so that its state is unknown. What was found on a host before it failed is in the report.
+  - A global file that cannot be read is drift, and the first in every list, because Apptainer silently ignores it. The exclusive and the default
+    endpoint then no longer apply to anyone.
+  - The JSON object has the keys C(schema) (2, and a new number whenever the meaning of a key changes), C(title), C(state) (C(finished), or C(begun)
+    while there is no report yet; then there are only C(begun), the time, and C(status), which is null), C(generated) (the time, in UTC), C(due)
+    (the time at which the report becomes stale, or empty), C(status) (as RV(status)), C(summary) (as RV(counts)), C(limit) (as RV(limit)), and
+    six lists.
   - The list C(groups) has one entry for each difference, with C(id), C(title), C(sentences) (the whole difference in words), C(subject),
-    C(file), and C(diff). In the diff, C(-) is the content on the first of the hosts, and C(+) the declared content.
-  - The lists C(failures) and C(unreachable) have one entry for each C(reason). C({host}) and C({address}) stand for the name and the address
-    of each host.
+    C(file), C(unreadable) (whether the file is a global one that cannot be read), and C(diff). In the diff, C(-) is the content on the first of the
+    hosts, and C(+) the declared content.
+  - The lists C(failures) and C(unreachable) have one entry for each C(reason). If it contains a path or an address that differs between hosts, it
+    is the one of the first of the hosts.
   - The list C(findings) has one entry for each C(finding) and C(severity), with a list C(places) of C(host), C(user), C(path) and C(message).
-  - The entries of these four lists have C(count) (the number of hosts), C(hosts) (their names), and C(nodes) (their names, folded, for example
+  - The list C(locked_out) has one entry for each endpoint (C(remote)), with the C(users) who would be locked out if it were removed now.
+  - The entries of these five lists have C(count) (the number of hosts), C(hosts) (their names), and C(nodes) (their names, folded, for example
     V(node[1-3])).
   - The list C(hosts) has one entry for each host, with C(name), C(state), C(reason), and C(groups) (the C(id) of each of its differences).
   - The metrics are C(apptainer_fleet_hosts) by C(state), C(apptainer_fleet_host_state) by C(host) and C(state), with a series only for hosts
-    that are not in state, C(apptainer_fleet_drift_groups), C(apptainer_fleet_user_findings) by C(finding) and C(severity), and
-    C(apptainer_fleet_report_timestamp_seconds), for an alert on a report that is too old.
-  - Findings of the audit of users' files affect neither the state of a host nor the exit status of C(ansible-playbook).
+    that are not in state, C(apptainer_fleet_unreadable_files), C(apptainer_fleet_drift_groups), C(apptainer_fleet_user_findings) by C(finding) and
+    C(severity), C(apptainer_fleet_locked_out_users) by C(remote), and C(apptainer_fleet_report_timestamp_seconds), for an alert on a report that
+    is too old.
+  - Findings of the audit of users' files affect neither the state of a host nor RV(status).
 """
 
 EXAMPLES = r"""
@@ -89,6 +126,10 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
   ignore_unreachable: true
+  vars:
+    apptainer_fleet_remotes:
+      - name: site
+        uri: https://library.example.org
   tasks:
     - name: Compare the files
       ansible.builtin.import_role:
@@ -98,26 +139,68 @@ EXAMPLES = r"""
   hosts: localhost
   gather_facts: false
   tasks:
-    - name: Report what differs, and set the exit status
+    - name: Report what differs
       hpc.apptainer.apptainer_fleet_report:
         hosts: "{{ groups['all'] }}"
         html: /var/www/html/drift.html
         prometheus: /var/lib/prometheus/node-exporter/apptainer-drift.prom
+      register: report
+
+    - name: Fail if there is something to do
+      ansible.builtin.assert:
+        that: report.status == 0 and report.errors | length == 0
+        fail_msg: "{{ report.msg }}"
 """
 
 RETURN = r"""
 status:
-  description: V(0) if all hosts are in state, V(2) if some drifted, V(4) if the state of some is unknown.
-  returned: when O(applied=false)
+  description:
+    - V(0) if there is nothing to do, V(2) if hosts drifted or failed, and V(4) if hosts are unreachable. These are the exit statuses of
+      C(ansible-playbook).
+    - V(2) also if there is no host, or if nothing is declared for any host.
+  returned: when O(state=finished)
   type: int
   sample: 2
-counts:
-  description: The number of hosts in each state, the number of groups of equal differences, and the number of findings.
-  returned: when O(applied=false)
+problems:
+  description: The names of the hosts that failed, are unreachable, or (with O(applied=false)) drifted, in natural order.
+  returned: when O(state=finished)
+  type: list
+  elements: str
+  sample: [node1, node2, node10]
+reasons:
+  description: For each of RV(problems), what is wrong, in one line.
+  returned: when O(state=finished)
   type: dict
-  sample: {hosts: 2000, in_state: 190, drifted: 1800, failed: 6, unreachable: 4, groups: 20, findings: 3}
+  sample: {node10: "global: remote.yaml: endpoint site: exclusive is false, should be true"}
+reached:
+  description: How many of O(hosts) are not unreachable.
+  returned: when O(state=finished)
+  type: int
+  sample: 1996
+stop:
+  description: Whether there must be no further batch, because a host failed or too many are unreachable. With O(applied=false), always V(false).
+  returned: when O(state=finished)
+  type: bool
+  sample: false
+limit:
+  description: The hosts that failed or are unreachable, as a pattern for C(--limit). Empty if there are none.
+  returned: when O(state=finished)
+  type: str
+  sample: node2,node10
+errors:
+  description: What is wrong with the report itself, or with the run as a whole. Empty if all is well.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+counts:
+  description: The number of hosts in each state, of hosts with a global file that cannot be read, of groups of equal differences, of findings, and
+    of users who would be locked out.
+  returned: when O(state=finished)
+  type: dict
+  sample: {hosts: 2000, in_state: 190, undeclared: 0, drifted: 1800, failed: 6, unreachable: 4, unreadable: 1, groups: 20, findings: 3, locked_out: 0}
 summary:
-  description: The report in a few lines of text, with the most important line first.
+  description: The report in a few lines of text, with the most important line first, as they are printed.
   returned: always
   type: list
   elements: str

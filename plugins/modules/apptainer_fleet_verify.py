@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: apptainer_fleet_verify
 short_description: Check and verify once what the role's variables declare for all hosts
 description:
-  - Reads the variables of the role P(hpc.apptainer.apptainer_fleet#role) of all hosts, and checks them in one place. A mistake is reported once, with the
-    hosts that have it.
+  - Reads the variables of the role P(hpc.apptainer.apptainer_fleet#role) of all hosts, and checks them in one place. A mistake is reported once,
+    with the hosts that have it.
   - Verifies each distinct endpoint, keyserver and login once, with M(hpc.apptainer.apptainer_verify). What was verified earlier in the same run of
     C(ansible-playbook) is not verified again.
   - Run the task once (C(run_once)), on the host that can reach the servers (C(delegate_to)).

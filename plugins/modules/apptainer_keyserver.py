@@ -155,13 +155,12 @@ backup_file:
   sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, NETWORK_SPEC, ROOT_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, NETWORK_SPEC, ROOT_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.keyserver import PLACED_KEYSERVER_SPEC, converge_keyserver
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(FILE_SPEC, **ROOT_SPEC, **NETWORK_SPEC, **PLACED_KEYSERVER_SPEC),
         supports_check_mode=True,
     )

@@ -112,8 +112,10 @@ backup_files:
   elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
+from functools import partial
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
     KEYSERVER_LOGIN_REQUIRED,
     KEYSERVER_LOGIN_SPEC,
@@ -122,12 +124,12 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins impor
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(FILE_SPEC, **VERIFY_SPEC, **KEYSERVER_LOGIN_SPEC),
         required_if=KEYSERVER_LOGIN_REQUIRED,
         supports_check_mode=True,
     )
-    run(module, converge_keyserver_login)
+    run(module, partial(converge_keyserver_login, ask=ask_claims))
 
 
 if __name__ == "__main__":

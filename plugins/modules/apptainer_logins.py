@@ -162,17 +162,19 @@ backup_files:
   elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, run
+from functools import partial
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import AUTH_FILE_SPEC, LOGINS_SPEC, converge_account
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(FILE_SPEC, **VERIFY_SPEC, **AUTH_FILE_SPEC, **LOGINS_SPEC),
         supports_check_mode=True,
     )
-    run(module, converge_account)
+    run(module, partial(converge_account, ask=ask_claims))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ EXAMPLES = r"""
   become: true
   become_user: ci
 
-- name: Remove an endpoint
+- name: Remove an endpoint that is not exclusive, or that has been retired
   hpc.apptainer.apptainer_remote:
     scope: global
     name: old
@@ -151,8 +151,10 @@ backup_file:
   sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, run
+from functools import partial
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints import (
     REMOTE_MUTUALLY_EXCLUSIVE,
     REMOTE_SPEC,
@@ -162,12 +164,12 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints im
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **REMOTE_SPEC),
         mutually_exclusive=REMOTE_MUTUALLY_EXCLUSIVE,
         supports_check_mode=True,
     )
-    run(module, converge_remote)
+    run(module, partial(converge_remote, ask=ask_claims))
 
 
 if __name__ == "__main__":

@@ -385,10 +385,12 @@ findings:
       description:
         - V(error) means that something is broken or insecure now.
         - V(warning) means that it will be for some users or some versions of Apptainer.
+        - V(info) needs no action, unless what it says matters to you.
       type: str
       choices:
         - error
         - warning
+        - info
     path:
       description: The file or directory with the problem.
       type: str
@@ -409,13 +411,12 @@ findings:
       elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import LOCATION_SPEC, NETWORK_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import LOCATION_SPEC, NETWORK_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.info import INFO_SPEC, inspect_files
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=dict(LOCATION_SPEC, **NETWORK_SPEC, **INFO_SPEC),
         supports_check_mode=True,
     )

@@ -11,8 +11,9 @@ description:
   - Adds, changes or removes remote endpoints in a C(remote.yaml), including their keyservers, the default and the exclusive endpoint.
   - The module does for a list what M(hpc.apptainer.apptainer_remote) does for one endpoint. The file is written once, or not at all if
     anything in the list is refused.
-  - The module refuses to remove the default endpoint of the global file while other endpoints remain, because Apptainer would fail for all
-    users who have no default of their own. Make another endpoint the default in the same task, or set O(remotes[].force=true).
+  - The module refuses to remove or retire the default endpoint of the global file while endpoints remain, because Apptainer would fail for all
+    users who have no default of their own. Make another endpoint the default in the same task. To remove the default endpoint nevertheless, set
+    O(remotes[].force=true).
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
 extends_documentation_fragment:
@@ -35,22 +36,23 @@ options:
     required: true
   prune:
     description:
-      - Remove the endpoints that are not listed. If one of them is exclusive, the module fails and changes nothing, unless O(retire=true).
+      - Remove the endpoints that are not listed. If one of them is exclusive in the global file, the module fails and changes nothing.
+        List it with O(remotes[].state=retired) first.
       - Copies of global endpoints in a user's file are not removed, because Apptainer would create them again.
       - The module fails if the list is empty.
     type: bool
     default: false
-  retire:
+  unreadable:
     description:
-      - How to remove an exclusive endpoint from the global file, if it has O(remotes[].state=absent), or is not listed and O(prune=true).
-      - V(true) removes it in two runs. The first run makes it non-exclusive and keeps it, with a warning. A later run removes it.
-      - V(false) makes the module fail.
-      - Apptainer copies the exclusive setting to users' files. A user whose copy Apptainer has not updated since the first run would be
-        locked out by the removal. The finding C(unreleased-copy) in RV(hpc.apptainer.apptainer_users_info#module:users[].findings) names
-        these users.
-      - O(remotes[].force=true) removes the endpoint at once. In a user's file, endpoints are always removed at once.
-    type: bool
-    default: false
+      - What to do if the file cannot be parsed. Apptainer silently ignores such a file. If it is the global one, no endpoint is exclusive then,
+        and its default does not apply.
+      - V(fail) makes the module fail.
+      - V(replace) writes a new file and keeps the old one beside it, whatever O(backup) says. RV(backup_file) is its path. A warning says
+        what was wrong with it, and what is lost. This requires O(prune=true), because the new file contains only what is listed.
+      - Tokens and keyserver logins in a user's file that cannot be parsed are lost too.
+    type: str
+    choices: [fail, replace]
+    default: fail
 seealso:
   - module: hpc.apptainer.apptainer_remote
   - module: hpc.apptainer.apptainer_remote_info
@@ -72,15 +74,16 @@ EXAMPLES = r"""
         uri: https://cloud.apptainer.org
   become: true
 
-- name: Replace the exclusive endpoint, and remove the old one in the next run of this task
+- name: Replace the exclusive endpoint, and keep the old one until the copies in users' files are released
   hpc.apptainer.apptainer_remotes:
     scope: global
     prune: true
-    retire: true
     remotes:
       - name: next
         uri: https://next.example.org
         exclusive: true
+      - name: site
+        state: retired
   become: true
 
 - name: Manage an endpoint in an image that is being built
@@ -127,6 +130,10 @@ credentials:
     has_secret:
       description: Whether the file contains the secret itself, as it does for keyservers.
       type: bool
+unreadable:
+  description: Why the old file could not be read. It was replaced, or would be in a real run.
+  returned: when O(unreadable=replace) and the file could not be read
+  type: str
 verified:
   description:
     - Whether the servers confirmed everything that was verified.
@@ -152,19 +159,21 @@ verification:
       type: str
 backup_file:
   description: The path of the copy.
-  returned: when O(backup=true) and the file was replaced
+  returned: when O(backup=true) and the file was replaced, or when a file that could not be parsed was replaced
   type: str
   sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, run
+from functools import partial
+
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints import SCOPED_FILE_SPEC, WHOLE_LIST_SPEC, converge_remotes
 
 
 def main():
-    module = AnsibleModule(argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **WHOLE_LIST_SPEC), supports_check_mode=True)
-    run(module, converge_remotes)
+    module = Module(argument_spec=dict(SCOPED_FILE_SPEC, **VERIFY_SPEC, **WHOLE_LIST_SPEC), supports_check_mode=True)
+    run(module, partial(converge_remotes, ask=ask_claims))
 
 
 if __name__ == "__main__":

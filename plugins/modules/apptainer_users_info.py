@@ -74,6 +74,14 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: audit.users | map(attribute='findings') | flatten | selectattr('severity', 'eq', 'error') | length == 0
     fail_msg: "{{ audit.users | map(attribute='findings') | flatten | map(attribute='message') | join(', ') }}"
+
+- name: Name the users who would be locked out if a retired endpoint were removed now
+  ansible.builtin.assert:
+    that: locked_out | length == 0
+    fail_msg: "{{ locked_out | join(', ') }}"
+  vars:
+    locked_out: >-
+      {{ audit.users | subelements('findings') | selectattr('1.id', 'eq', 'unreleased-copy') | map(attribute='0.user') | unique }}
 """
 
 RETURN = r"""
@@ -110,10 +118,12 @@ users:
           description:
             - V(error) means that something is broken or insecure now.
             - V(warning) means that it will be for some users or some versions of Apptainer.
+            - V(info) needs no action, unless what it says matters to you.
           type: str
           choices:
             - error
             - warning
+            - info
         path:
           description: The file or directory with the problem.
           type: str
@@ -134,13 +144,12 @@ users:
           elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.users import USERS_SPEC, audit
 
 
 def main():
-    module = AnsibleModule(argument_spec=USERS_SPEC, supports_check_mode=True)
+    module = Module(argument_spec=USERS_SPEC, supports_check_mode=True)
     run(module, audit)
 
 

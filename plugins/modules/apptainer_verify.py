@@ -89,13 +89,12 @@ verification:
       type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import NETWORK_SPEC, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import NETWORK_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet_verify import DECLARATIONS_SPEC, verify_declarations
 
 
 def main():
-    module = AnsibleModule(argument_spec=dict(NETWORK_SPEC, **DECLARATIONS_SPEC), supports_check_mode=True)
+    module = Module(argument_spec=dict(NETWORK_SPEC, **DECLARATIONS_SPEC), supports_check_mode=True)
     run(module, verify_declarations)
 
 

@@ -6,32 +6,33 @@
 
 """What the role's variables declare for one host: known names, lists merged and checked, texts such as "false" as what they mean. Pure rules.
 
-`meta/argument_specs.yml` of the role is the one place that knows the variables. Ansible would validate it too, but once for each host and entry point,
-which takes the controller longer than everything else in the role.
+`meta/argument_specs.yml` of the role is the one place that knows the variables. Ansible would validate it too, but once for each host and entry
+point, which takes the controller longer than everything else in the role.
 """
 
 from __future__ import annotations
 
-import difflib
-import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import without_login
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker, as_list, nearest, with_defaults
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._layers import LayerError, layered
 
 PREFIX = "apptainer_fleet_"
 
 # What tasks of the role and of the playbooks register.
-RESULTS = ("apptainer_fleet_result", "apptainer_fleet_verify_result", "apptainer_fleet_progress")
+RESULTS = ("apptainer_fleet_result", "apptainer_fleet_verify_result", "apptainer_fleet_report_result", "apptainer_fleet_progress")
 
 _SPECS = os.path.join(os.path.dirname(__file__), "..", "..", "roles", "apptainer_fleet", "meta", "argument_specs.yml")
 _LAYERS = ("apptainer_fleet_{}", "apptainer_fleet_group_{}", "apptainer_fleet_host_{}")
 _NESTED = {"remotes": "name", "keyservers": "uri", "registries": "uri"}
-_SECRETS = ("token", "password")  # for the module, which refuses what is not text: as text, 0123456 would be 42798
-_WORDS = {"bool": "a boolean, true or false", "int": "a number", "float": "a number", "list": "a list", "path": "a path", "str": "a text"}
+_LISTS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {"remotes": ("name", "endpoint", {}), "logins": ("user", "account", _NESTED)}
+_PARTS: Mapping[str, list[tuple[str, ...]]] = {
+    "remotes": [("token", "token_file")], "keyservers": [("password",)], "registries": [("username",), ("password",)]}  # that a login must have
+_SECRETS = ("token", "password")
 
 
 class DeclarationError(Exception):
@@ -55,8 +56,8 @@ class Declaration(NamedTuple):
 
     @property
     def user_hosts(self) -> dict[str, list[str]]:
-        """The hosts that write the files of accounts with a `user_host`, and the names of these accounts."""
-        found: dict[str, list[str]] = {}
+        """The hosts that write the files of accounts, and the names of these accounts. `apptainer_fleet_user_host` is one of them in any case."""
+        found: dict[str, list[str]] = {self.options["user_host"]: []} if self.options["user_host"] else {}
         for entry in self.logins:
             found.setdefault(self._writer(entry), []).append(entry["user"])
         return found
@@ -95,116 +96,81 @@ class Declaration(NamedTuple):
         return {**where, "inspect": True, "root": self.options["config_root"], "logins": [{"user": user, **files.get(user, {})} for user in accounts]}
 
 
-@functools.lru_cache(maxsize=None)
-def specs() -> Mapping[str, Mapping[str, Any]]:
-    """The options of each entry point of the role, from its argument specification."""
+def _read_specs() -> Mapping[str, Mapping[str, Any]]:
     with open(_SPECS, encoding="utf-8") as stream:
-        loaded = yaml.load(stream, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    return {name: entry["options"] for name, entry in loaded["argument_specs"].items()}
+        loaded = yaml.load(stream, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {name: _with_secrets(entry["options"]) for name, entry in loaded["argument_specs"].items()}
 
 
-@functools.lru_cache(maxsize=None)
-def variables() -> Mapping[str, Mapping[str, Any]]:
-    """The variables of the role's main entry point."""
-    return specs()["converge"]
+def _with_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, with a type of their own for passwords and tokens."""
+    typed = {name: {**option, "type": "secret"} if name in _SECRETS else option for name, option in options.items()}
+    return {name: {**option, "options": _with_secrets(option["options"])} if "options" in option else option for name, option in typed.items()}
 
 
-def check_names(names: Iterable[str]) -> None:
-    """Raises DeclarationError for a name that starts like the role's variables but is none: whoever misspells one would believe that it is in effect."""
-    known = {name for options in specs().values() for name in options}.union(RESULTS)
-    unknown = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
-    if unknown:
-        raise DeclarationError(". ".join(f"{name} is not a variable of the role{_nearest(name, known)}" for name in unknown))
+# The options of each entry point of the role. Read on import, which Ansible does once, before it forks a process for each host.
+SPECS = _read_specs()
+VARIABLES = SPECS["converge"]
 
 
-def declaration(host: str, values: Mapping[str, Any]) -> Declaration:
-    """What `values`, the role's variables that are set for the host, declare. Raises DeclarationError that lists all that is wrong."""
-    problems: list[str] = []
-    options = {name[len(PREFIX):]: _checked_value(name, spec, values.get(name), problems)
-               for name, spec in variables().items() if "options" not in spec}
-    remotes = _merged("remotes", "name", "endpoint", values, problems)
-    logins = [] if options["config_root"] else _merged("logins", "user", "account", values, problems, _NESTED)
+def declaration(host: str, values: Mapping[str, Any], names: Iterable[str] = ()) -> Declaration:
+    """What `values`, the role's variables that are set for the host, declare. `names` are those of all variables of the host.
+
+    Raises DeclarationError that lists all that is wrong.
+    """
+    problems = list(_unknown_variables(names))
+    options = {name[len(PREFIX):]: _option(name, spec, values.get(name), problems) for name, spec in VARIABLES.items() if "options" not in spec}
+    remotes = _merged("remotes", values, problems)
+    logins = [] if options["config_root"] else _merged("logins", values, problems)
+    problems.extend(_incomplete_logins(logins))
     if problems:
-        raise DeclarationError(". ".join(problems))
+        raise DeclarationError(" ".join(problem if problem.endswith("?") else f"{problem}." for problem in problems))
     return Declaration(host, remotes, logins, options)
 
 
-def _checked_value(name: str, spec: Mapping[str, Any], value: Any, problems: list[str]) -> Any:
+def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """Names that start like the role's variables but are none: who misspells one would believe that it is in effect."""
+    known = {name for options in SPECS.values() for name in options}.union(RESULTS)
+    for name in sorted(name for name in names if name.startswith(PREFIX) and name not in known):
+        yield f"{name} is not a variable of the role{nearest(name, known)}"
+
+
+def _option(name: str, spec: Mapping[str, Any], value: Any, problems: list[str]) -> Any:
     """A value as its type says, or its default. Empty text counts as none, as surveys give it."""
-    if value is None or value == "":
-        return spec.get("default")
-    checked = ArgumentSpecValidator({name: _plain(spec)}).validate({name: value})
-    if checked.error_messages:
-        wanted = f"one of {', '.join(spec['choices'])}" if "choices" in spec else _WORDS[spec["type"]]
-        problems.append(f"{name} is {value!r}, but must be {wanted}")
-    return checked.validated_parameters[name]
+    checked = None if value == "" else Checker(problems).value(name, value, spec)
+    return spec.get("default") if checked is None else checked
 
 
-def _merged(kind: str, key: str, noun: str, values: Mapping[str, Any], problems: list[str], nested: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+def _merged(kind: str, values: Mapping[str, Any], problems: list[str]) -> list[dict[str, Any]]:
     """The entries of one list, merged from its layers and checked."""
-    names = [layer.format(kind) for layer in _LAYERS]
-    spec = variables()[names[0]]["options"]
-    layers: dict[str, Any] = {}
-    for name in names:
+    key, noun, nested = _LISTS[kind]
+    options = VARIABLES[f"{PREFIX}{kind}"]["options"]
+    layers: list[list[Mapping[str, Any]] | None] = []
+    for name in (layer.format(kind) for layer in _LAYERS):
         try:
-            layers[name] = _list(values.get(name))
-            layered([layers[name]], key, nested)
+            entries = layered([_list(values.get(name))], key, nested)
         except LayerError as error:
             problems.append(f"{name}: {error}")
-            return []
-    entries = layered(layers.values(), key, nested)
-    found = []
-    for entry in entries:
-        place = f"{', '.join(name for name in names if any(item[key] == entry[key] for item in layers[name] or ()))}: {noun} {entry[key]}"
-        wrong = list(_unknown_keys(entry, spec))
-        if not wrong:
-            checked = ArgumentSpecValidator(_plain({"options": spec})["options"]).validate(entry)
-            wrong = [_without_python(message) for message in checked.error_messages]
-            found.append(_given(checked.validated_parameters))
-        problems += [f"{place}: {message}" for message in wrong]
-    return found
+            continue
+        checker = Checker(problems, is_secret=kind == "logins")
+        layers.append([checker.entry(f"{name}: {noun} {entry[key]}", entry, options) for entry in entries])
+    return [] if problems else [with_defaults(entry, options) for entry in layered(layers, key, nested)]
 
 
-def _given(value: Any) -> Any:
-    """Without the options that are not set. The module would take null for a value."""
-    if isinstance(value, dict):
-        return {name: _given(item) for name, item in value.items() if item is not None}
-    return [_given(item) for item in value] if isinstance(value, list) else value
+def _incomplete_logins(logins: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Logins that lack a part in all layers."""
+    for account in logins:
+        for kind, parts in _PARTS.items():
+            for login in account.get(kind, ()):
+                place = f"account {account['user']}: {kind}: {without_login(login[_NESTED[kind]])}"
+                if login["state"] == "present":
+                    yield from (f"{place} has no {' or '.join(names)}; set it, or state: absent" for names in parts if not any(map(login.get, names)))
+                if login.get("token") and login.get("token_file"):
+                    yield f"{place} has both token and token_file; remove one of them"
 
 
 def _list(value: Any) -> Any:
-    """A list, also if it is written as text (`-e k=v`, INI files, surveys)."""
-    if not isinstance(value, str):
-        return value
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        return as_list(None if value == "" else value, "dict")
+    except ValueError:
         raise LayerError("this is a text that is neither YAML nor JSON; write a list of dictionaries") from None
-
-
-def _unknown_keys(entry: Mapping[str, Any], spec: Mapping[str, Any], where: str = "") -> Iterable[str]:
-    for name, value in entry.items():
-        if name not in spec:
-            yield f"{where}the key {name} does not exist{_nearest(str(name), spec)}"
-        elif "options" in spec[name] and isinstance(value, Sequence) and not isinstance(value, str):
-            for number, item in enumerate(value, 1):
-                if isinstance(item, Mapping):
-                    yield from _unknown_keys(item, spec[name]["options"], f"{where}entry {number} of {name}: ")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else "; remove it, or correct its name"
-
-
-def _without_python(message: str) -> str:
-    """Ansible's message, without what only a programmer needs."""
-    return message.partition(", found:")[0].replace("<class '", "").replace("'>", "")
-
-
-def _plain(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """An option as Ansible's validation takes it."""
-    plain = {name: value for name, value in spec.items() if name not in ("description", "options")}
-    if "options" in spec:
-        plain["options"] = {name: {**_plain(option), **({"type": "raw"} if name in _SECRETS else {})} for name, option in spec["options"].items()}
-    return plain

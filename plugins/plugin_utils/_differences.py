@@ -75,7 +75,7 @@ def _changes(before: str, after: str) -> tuple[_Change, ...]:
         return (_Change("content"),)
     try:
         found = tuple(_document_changes(_parsed(before), _parsed(after)))
-    except (ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, yaml.YAMLError):
         found = ()
     return found or (_Change("content"),)
 

@@ -4,7 +4,7 @@
 
 # Private to this collection: may change in any release.
 
-"""The role's variables of hosts, templated once. The only place that knows how Ansible keeps variables."""
+"""The role's variables of hosts, templated once. The only place that knows how Ansible keeps variables: no ansible-core has a public way."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.template import Templar
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError, check_names, declaration, variables
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import VARIABLES, Declaration, DeclarationError, declaration
 
 
 def declared_for(host: str, available: Mapping[str, Any], templar: Any) -> Declaration:
     """What the variables of the host declare. Raises DeclarationError."""
-    check_names(available)
-    values = {name: _templated(name, available[name], templar) for name in variables() if name in available}
-    return declaration(host, values)
+    values = {name: _templated(name, available[name], templar) for name in VARIABLES if name in available}
+    return declaration(host, values, available)
 
 
 def variables_of(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
@@ -28,7 +27,7 @@ def variables_of(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) ->
 
     `hostvars` alone has neither of these.
     """
-    manager, inventory = hostvars._variable_manager, hostvars._inventory  # noqa: SLF001 - there is no public way, in any ansible-core
+    manager, inventory = hostvars._variable_manager, hostvars._inventory
     for host in hosts:
         found = manager.get_vars(play=task.get_play(), host=inventory.get_host(host), task=task, _hosts=hosts, _hosts_all=hosts)
         yield host, found, Templar(loader=loader, variables=found)
@@ -36,7 +35,7 @@ def variables_of(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) ->
 
 def hosts_of(pattern: str, hostvars: Any) -> list[str]:
     """The names of the hosts that match, within `--limit`, in the order of the inventory."""
-    return [str(host.name) for host in hostvars._inventory.get_hosts(pattern, ignore_restrictions=True)]  # noqa: SLF001
+    return [str(host.name) for host in hostvars._inventory.get_hosts(pattern, ignore_restrictions=True)]
 
 
 def _templated(name: str, value: Any, templar: Any) -> Any:

@@ -35,9 +35,17 @@ def layered(layers: Iterable[Sequence[Entry] | None], key: str, nested: Mapping[
                 raise LayerError(f"{key} {without_login(name)} is listed twice in one list; merge the two entries")
             names.add(name)
             earlier = merged.setdefault(name, {})
-            lists = {inner: layered([earlier.get(inner), entry[inner]], by) for inner, by in (nested or {}).items() if inner in entry}
+            lists = {inner: _inner(f"{key} {without_login(name)}: {inner}", [earlier.get(inner), entry[inner]], by)
+                     for inner, by in (nested or {}).items() if inner in entry}
             earlier.update({**entry, **lists})
     return list(merged.values())
+
+
+def _inner(place: str, layers: list[Any], key: str) -> list[dict[str, Any]]:
+    try:
+        return layered(layers, key)
+    except LayerError as error:
+        raise LayerError(f"{place}: {error}") from None
 
 
 def _entries(layer: Any, key: str) -> list[Entry]:
@@ -47,7 +55,7 @@ def _entries(layer: Any, key: str) -> list[Entry]:
         raise LayerError(f"this must be a list of dictionaries, each with the key {key}")
     for number, entry in enumerate(layer, 1):
         name = entry.get(key)
-        if isinstance(name, (int, float)):
+        if isinstance(name, (int, float)):  # a boolean too
             raise LayerError(f"entry {number} of the list has the {key} {name}, which YAML does not read as text; put it in quotes")
         if not isinstance(name, str) or not name:
             raise LayerError(f"entry {number} of the list has no {key}; set the key {key} to a text that is not empty")

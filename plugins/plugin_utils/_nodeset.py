@@ -14,9 +14,21 @@ from collections.abc import Iterable
 _NUMBER = re.compile("[0-9]+")
 
 
-def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """A sort key that puts `node2` before `node10`."""
-    return tuple((0, int(part)) if part.isdigit() and part.isascii() else (1, part) for part in re.split(r"([0-9]+)", name) if part)
+    return tuple((0, *_value(part)) if part.isdigit() and part.isascii() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part)
+
+
+def _value(number: str) -> tuple[int, str]:
+    """What orders numbers by their value, however many digits they have: Python refuses to convert more than 4,300."""
+    digits = number.lstrip("0")
+    return len(digits), digits
+
+
+def _next(number: str) -> str:
+    """The number that follows, with as many leading zeros as still fit."""
+    kept = number.rstrip("9")
+    return (f"{kept[:-1]}{int(kept[-1]) + 1}" if kept else "1") + "0" * (len(number) - len(kept))
 
 
 def folded(names: Iterable[str]) -> str:
@@ -58,9 +70,9 @@ def _folded_family(prefix: str, suffix: str, numbers: list[str]) -> str:
     """Names that differ only in the number between `prefix` and `suffix`."""
     widths = {len(number) for number in numbers if number.startswith("0") and len(number) > 1}
     ranges: list[list[str]] = []
-    for number in sorted(numbers, key=lambda text: (len(text) if len(text) in widths else 0, int(text or 0))):
+    for number in sorted(numbers, key=lambda text: (len(text) if len(text) in widths else 0, _value(text))):
         last = ranges[-1][-1] if ranges else ""
-        if last and int(number) == int(last) + 1 and (len(number) == len(last) or not {len(number), len(last)} & widths):
+        if last and number == _next(last) and (len(number) == len(last) or not {len(number), len(last)} & widths):
             ranges[-1][1:] = [number]
         else:
             ranges.append([number])

@@ -128,7 +128,7 @@ def _evaluated(host: _Host, result: Any) -> HostResult:
     if not result or result.get("skipped"):
         return HostResult(host.name, FAILED, _NO_RESULT)
     failures = list(_failures(result))
-    differences = (*_ignored_files(host, result, failures), *_differences(result, host.changed))
+    differences = (*_ignored_files(host, result, failures), *_differences(host, result))
     fatal = [failure for failure in failures if host.applied or not failure.get("unreadable")]
     state, message = IN_STATE, ""
     if result.get("unreachable_reason") or result.get("unreachable"):  # the role's own word, or Ansible's
@@ -180,36 +180,47 @@ def _message(result: Mapping[str, Any]) -> str:
 
 
 def _ignored_files(host: _Host, result: Mapping[str, Any], failures: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
-    """Global files that cannot be read: failures in a play that only compares, and parts that a real run would replace."""
-    parts = {str(part.get("subject") or "global"): part for part in result.get("parts") or ()}
-    found = {} if host.applied else {str(failure.get("subject") or "global"): _message(failure) for failure in failures if failure.get("unreadable")}
-    found.update((subject, str(part["unreadable"])) for subject, part in parts.items() if part.get("unreadable") and not host.changed)
-    for subject, message in found.items():
-        path = str(parts.get(subject, {}).get("config_file") or "")
-        yield Difference(f"{subject}: {os.path.basename(path) or 'remote.yaml'}", path, (IGNORED, cleaned(message)), ignored=host.common(message))
+    """Global files that cannot be read, and that stay as they are. `unreadable` of a failure is the problem alone, without what to do about it."""
+    paths = {part.get("subject"): str(part.get("config_file") or "") for part in result.get("parts") or ()}
+    for failure in [] if host.applied else failures:
+        problem = failure.get("unreadable")
+        if problem:
+            message = problem if isinstance(problem, str) else _message(failure)
+            subject, path = str(failure.get("subject") or "global"), paths.get(failure.get("subject"), "")
+            yield Difference(_subject(subject, path or "remote.yaml"), path, (IGNORED, cleaned(message)), ignored=host.common(message))
 
 
-def _differences(result: Mapping[str, Any], changed: bool) -> Iterator[Difference]:
-    """What differs by the diffs; and each part that differs without one, because Ansible ran without `--diff`, or with `no_log`."""
+def _differences(host: _Host, result: Mapping[str, Any]) -> Iterator[Difference]:
+    """What differs by the diffs; and each part that differs without one, because of `no_log`, or because the role ran without `--diff`."""
     if not result.get("changed"):
         return
     explained = set()
-    diffs = result.get("diff") or []
+    unread = {str(part.get("subject")): cleaned(str(part["unreadable"])) for part in result.get("parts") or () if part.get("unreadable")}
+    diffs = result.get("diff") or result.get("differences") or []  # the latter are the same, but not for callbacks to print
     for diff in diffs if isinstance(diffs, list) else [diffs]:
         subject, before, after, header = (str(diff.get(key) or "") for key in ("subject", "before", "after", "after_header"))
-        differing = sentences(before, after, changed)
+        differing = sentences(before, after, host.changed)
         if differing:
             explained.add(subject or "global")
             path = header.removesuffix(ATTRIBUTES)
-            yield Difference(_subject(subject, path), path, differing, before, after)
+            difference = Difference(_subject(subject, path), path, differing, before, after)
+            yield _replaced(host, difference, unread[subject]) if subject in unread and path == header else difference
     differing_parts = [part for part in result.get("parts") or () if part.get("changed")]
     if not differing_parts and not explained:
         differing_parts = [{}]
-    hint = "the file was changed; with --diff, the report says what" if changed else "the file differs; with --diff, the report says in what"
+    hint = "the file was changed; with --diff, the report says what" if host.changed else "the file differs; with --diff, the report says in what"
     for part in differing_parts:
         subject, path = str(part.get("subject") or "global"), str(part.get("config_file") or "")
         if subject not in explained:
-            yield Difference(_subject(subject, path), path, (hint,))
+            difference = Difference(_subject(subject, path), path, (hint,))
+            yield _replaced(host, difference, unread[subject]) if subject in unread else difference
+
+
+def _replaced(host: _Host, difference: Difference, problem: str) -> Difference:
+    """The difference of a global file that cannot be read, and that is replaced as a whole (`unreadable: replace`)."""
+    if host.changed:
+        return difference._replace(sentences=("the file could not be read, and was replaced", problem))
+    return difference._replace(sentences=(IGNORED, problem, "it is to be replaced"), ignored=host.common(problem))
 
 
 def _subject(subject: str, path: str) -> str:

@@ -104,7 +104,8 @@ def _verdict(report: Report) -> tuple[str, str]:
     if not unknown:
         if drifted:
             return DRIFTED, f"{_part_of(drifted, total)} {report.differed}"
-        return IN_STATE, f"All {total - undeclared:,} hosts that have something declared are in state" if undeclared else "All hosts are in state"
+        some = f"All hosts that have something declared are in state ({total - undeclared:,} of {total:,})"
+        return IN_STATE, some if undeclared else "All hosts are in state"
     state = FAILED if report.failures else UNREACHABLE
     if drifted:
         return state, f"{_part_of(drifted, total)} {report.differed}, {unknown:,} could not be checked"

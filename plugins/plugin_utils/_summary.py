@@ -63,7 +63,7 @@ def rollout_lines(batch: Report, so_far: Report, progress: Progress) -> list[str
     lines = [headline(batch) + (f" ({done} of {total} hosts done)" if len(batch.results) < total else "")]
     lines += [*_group_lines(batch), *_user_lines(batch)]
     if progress.is_over(so_far):
-        lines += [f"All batches: {headline(so_far)}"] if len(batch.results) < len(so_far.results) else []
+        lines += [f"In all batches, {headline(so_far)}"] if len(batch.results) < len(so_far.results) else []
         lines += [*_stop_lines(so_far, progress), *_limit_lines(so_far)]
     return lines
 
@@ -92,7 +92,7 @@ def _group_lines(report: Report) -> list[str]:
                 [(group.hosts, f"{group.difference.subject}: {group.title}") for group in report.groups]),
         *_lines("Failed", is_drift, [(group.hosts, group.reason) for group in report.failures]),
         *_lines("Unreachable", is_drift, [(group.hosts, group.reason) for group in report.unreachable]),
-        *_lines("Undeclared", is_drift, [(undeclared, "nothing is declared for these hosts, so nothing was looked at")] if undeclared else []),
+        *_lines("Undeclared", is_drift, [(undeclared, "nothing is declared, so nothing was looked at")] if undeclared else []),
     ]
 
 

@@ -17,6 +17,7 @@
   };
   age();
   setInterval(age, 60000);
+  addEventListener("focus", age);
 
   // On paper nothing can be opened, so everything is printed open, except the rows in the long list of differences. Afterwards it is closed again.
   let opened = [];

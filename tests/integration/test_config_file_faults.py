@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,10 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import Store
 path = sys.argv[1]
 """
 MARK = "/here-the-store-begins"
+MAKE = f"""
+os.access({MARK!r}, os.F_OK)
+store.make_directory(path, 0o755)
+"""
 REPLACE = f"""
 os.access({MARK!r}, os.F_OK)
 with store.locked(path):
@@ -92,9 +97,9 @@ def leftovers(directory):
 
 
 class TestKilled:
-    def moments(self, strace, path, log):
+    def moments(self, strace, path, log, script=REPLACE):
         """Every system call of the store, as its name and its how-manieth call of this name it is in the process."""
-        assert run(*strace, "-o", log, *python(REPLACE, path)).returncode == 0
+        assert run(*strace, "-o", log, *python(script, path)).returncode == 0
         calls = re.findall(r"^\d+ +(\w+)\((.*)", log.read_text(), re.MULTILINE)
         begin = next(number for number, (_, arguments) in enumerate(calls) if MARK in arguments)
         seen = collections.Counter(name for name, _ in calls[:begin])
@@ -125,6 +130,32 @@ class TestKilled:
         killed = [data for returncode, data in outcomes if returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)]
         assert len(killed) > 0.9 * len(moments) > 30
         assert {OLD, NEW} == set(killed)
+
+    def made_at(self, strace, directory, moment):
+        """What is there if the store is killed at this moment while it makes two directories; then the next run makes them."""
+        name, when = moment
+        top = directory / f"{name}-{when}"
+        top.mkdir()
+        path = top / "etc" / "apptainer"
+        done = run(*strace, "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={when}", *python(MAKE, path))
+        there = {str(found.relative_to(top)): stat.S_IMODE(found.stat().st_mode) for found in top.rglob("*") if found.is_dir()}
+        assert path.exists() or not (top / "etc").exists(), moment
+        assert path.exists() is (there.get("etc/apptainer") == 0o755), (moment, there)
+        assert run(*python(MAKE, path)).stderr == ""
+        assert os.listdir(top) == ["etc"], moment
+        assert os.listdir(top / "etc") == ["apptainer"], moment
+        assert {stat.S_IMODE(found.stat().st_mode) for found in (top / "etc", path)} == {0o755}, moment
+        assert set(os.listdir(path)) <= {store.LOCK_FILE}, moment
+        return done.returncode
+
+    def test_at_any_instant_a_directory_is_right_or_not_there(self, strace, path):
+        """mkdir, chown and chmod in three steps left one that no user can search, for ever: the next run found its file in state."""
+        moments = list(self.moments(strace, path.parent / "first" / "apptainer", path.with_name("log"), MAKE))
+        assert {"mkdir", "fchmod"} <= {name.replace("mkdirat", "mkdir") for name, _ in moments}
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            outcomes = list(pool.map(functools.partial(self.made_at, strace, path.parent), moments))
+        killed = [returncode for returncode in outcomes if returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)]
+        assert len(killed) > 0.9 * len(moments) > 20
 
     @pytest.mark.parametrize("name, when, expected", [("/^rename", 1, OLD), ("fsync", 1, OLD), ("fsync", 2, NEW)])
     def test_around_the_rename(self, strace, path, name, when, expected):
@@ -331,9 +362,6 @@ class TestForeseenInCheckMode:
             after = [etc.read_bytes() if etc.exists() else None, sorted(os.listdir(flagged if flagged.is_dir() else flagged.parent))]
         finally:
             subprocess.run(["chattr", f"-{attribute}", flagged], check=True)
-        if what == "directory of a directory to make" and attribute == "a":  # there, a directory can be made, and all below it
-            assert foreseen.result["changed"] and done.result["changed"] and before != after
-            return
         word = {"i": "immutable", "a": "append-only"}[attribute]
         assert foreseen.result["msg"] == done.result["msg"] == (
             f"{etc}: cannot write: Operation not permitted. {flagged} is {word}: find out who made it so, or end that with "

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbook hpc.apptainer.drift, and the task that ends a batch of a rollout: what they end with, what they say, and the files they write.
+"""The report on results that are written by hand, and the playbook hpc.apptainer.drift: what they say, whom they blame, and the files they write.
 
 Hosts are directories on this machine.
 """
@@ -10,6 +10,7 @@ Hosts are directories on this machine.
 import getpass
 import json
 import os
+import re
 import resource
 import signal
 import stat
@@ -69,6 +70,12 @@ def write(root, text):
         file.chmod(0o644)
 
 
+def blamed(done):
+    """The hosts that the recap says failed or were not reached."""
+    rows = re.findall(r"^(\S+) +: ok=.* unreachable=(\d) +failed=(\d)", done.stdout, re.MULTILINE)
+    return {host: "failed" if failed != "0" else "unreachable" for host, lost, failed in rows if (lost, failed) != ("0", "0")}
+
+
 def states(report):
     return {host["name"]: host["state"] for host in report["hosts"]}
 
@@ -79,13 +86,14 @@ def states(report):
     ({"n1": GOOD, "n2": DRIFTED, "n3": DRIFTED}, 2,
      "Drift on 2 hosts (n[2-3]): global: remote.yaml: endpoint site: exclusive is false, should be true"),
     ({"n1": None, "n2": DRIFTED}, 4, "2 hosts: 1 drifted, 1 unreachable"),
-    ({"n1": GOOD, "n2": "\tbad"}, 4, "Failed on 1 host (n2): "),
-], ids=["in state", "drifted", "unreachable", "failed"])
+    ({"n1": GOOD, "n2": "\tbad"}, 2,
+     "Drift on 1 host (n2): global: remote.yaml: the file is ignored, because it cannot be read: the exclusive and the default endpoint no longer "),
+], ids=["in state", "drifted", "unreachable", "unreadable"])
 def test_status(drift, tmp_path, core, hosts, status, said):
     done, report = drift(hosts, core=core)
     assert done.returncode == status, done.stdout + done.stderr
     assert said in " ".join(done.stdout.split())
-    assert (report["schema"], report["status"], len(report["hosts"])) == (1, status, len(hosts))
+    assert (report["schema"], report["status"], len(report["hosts"])) == (2, status, len(hosts))
     for name, text in hosts.items():
         if text is not None:
             assert (tmp_path / name / "etc" / "apptainer" / "remote.yaml").read_text() == text
@@ -95,13 +103,15 @@ def test_status(drift, tmp_path, core, hosts, status, said):
 def test_all_that_can_happen_in_one_run(drift, core):
     done, report = drift({"n1": GOOD, "n2": DRIFTED, "n3": "", "n4": "\tbad", "n5": None, "n6": None}, core=core)
     assert done.returncode == 4
-    assert states(report) == {"n1": "in_state", "n2": "drifted", "n3": "drifted", "n4": "failed", "n5": "unreachable", "n6": "unreachable"}
-    assert {(group["title"], group["nodes"]) for group in report["groups"]} == {
+    assert states(report) == {"n1": "in_state", "n2": "drifted", "n3": "drifted", "n4": "drifted", "n5": "unreachable", "n6": "unreachable"}
+    assert blamed(done) == {"n2": "failed", "n3": "failed", "n4": "failed", "n5": "unreachable", "n6": "unreachable"}, done.stdout
+    first, *groups = report["groups"]
+    assert {(group["title"], group["nodes"]) for group in groups} == {
         ("endpoint site: exclusive is false, should be true", "n2"), ("the file is missing or empty", "n3")}
+    assert (first["nodes"], first["unreadable"], "/n4/etc/apptainer/remote.yaml" in first["title"]) == ("n4", True, True)
     (lost,) = report["unreachable"]
     assert (lost["nodes"], lost["reason"].split(": ", 1)[0]) == ("n[5-6]", "Failed to connect to the host via ssh")
-    (failed,) = report["failures"]
-    assert "/{host}/etc/apptainer/remote.yaml" in failed["reason"]
+    assert report["failures"] == []
 
 
 @pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
@@ -136,13 +146,14 @@ def test_no_host_is_no_good_news(drift, tmp_path, core, limit):
     (tmp_path / "limit").write_text("n1\n")
     arguments = ["--limit", limit.format(tmp_path)] if limit else []
     done, report = drift({"n1": GOOD, "n2": GOOD}, *arguments, core=core, apptainer_fleet_hosts="n2" if limit else "nobody")
-    assert (done.returncode, report["hosts"]) == (4, [])
+    assert (done.returncode, report["hosts"], report["status"]) == (2, [], 2)
     assert "No host was checked" in done.stdout
 
 
 def test_variables_that_the_role_refuses(drift):
     done, report = drift({"n1": GOOD, "n2": GOOD}, apptainer_fleet_prune="perhaps")
-    assert done.returncode == 4
+    assert done.returncode == 2
+    assert blamed(done) == {"n1": "failed", "n2": "failed"}
     (failed,) = report["failures"]
     assert failed["nodes"] == "n[1-2]"
     assert "apptainer_fleet_prune" in failed["reason"]
@@ -173,7 +184,7 @@ def test_files(drift, tmp_path, arguments):
 
 def test_a_file_that_cannot_be_written(drift, tmp_path):
     done, report = drift({"n1": GOOD}, apptainer_fleet_report_html=str(tmp_path / "nowhere" / "drift.html"))
-    assert done.returncode == 4
+    assert (done.returncode, blamed(done)) == (2, {"localhost": "failed"})
     assert "nowhere/drift.html (No such file or directory): set a path in an existing directory" in " ".join(done.stdout.split())
     assert report["status"] == 0
 
@@ -194,7 +205,7 @@ def test_no_secret_leaks(drift, tmp_path, core):
     text = DRIFTED.replace("        System", f"        Token: {TOKEN}\n        System") + (
         f"Credentials:\n    - URI: https://someone:{TOKEN}@keys.example.org\n      Auth: Basic {TOKEN}\n")
     done, report = drift({"n1": text, "n2": f"{TOKEN}: ["}, "-vvvv", core=core, env={"ANSIBLE_LOG_PATH": tmp_path / "log"})
-    assert set(states(report).values()) == {"drifted", "failed"}
+    assert states(report) == {"n1": "drifted", "n2": "drifted"}
     texts = [done.stdout, done.stderr, (tmp_path / "log").read_text(), *(file.read_text() for file in Path(tmp_path / "out").iterdir())]
     assert leaks.leaked(texts, leaks.forms("someone", TOKEN)) == []
 
@@ -246,43 +257,208 @@ def test_whose_links_are_followed(tmp_path, elsewhere, owner, followed):
     assert link.is_symlink()
 
 
-CHANGED = {"changed": True, "diff": [{"before": DRIFTED, "after": GOOD, "after_header": "/etc/apptainer/remote.yaml"}]}
-SAME = {"changed": False}
-BAD = {"changed": False, "failed": True, "msg": "no space left"}
-BATCHES = [{
-    "hosts": "all", "gather_facts": False, "serial": 2, "ignore_unreachable": True,
-    "tasks": [
-        {"ansible.builtin.raw": "true", "when": "answer is none", "register": "apptainer_fleet_global_result"},
-        {"ansible.builtin.set_fact": {"apptainer_fleet_global_result": "{{ answer }}"}, "when": "answer is not none"},
-        {"hpc.apptainer.apptainer_fleet_report": {"hosts": "{{ ansible_play_batch }}", "applied": True},
-         "run_once": True, "delegate_to": "localhost"},
-    ],
-}]
+PART = {"subject": "global", "changed": True, "config_file": "/etc/apptainer/remote.yaml"}
+DIFF = {"subject": "global", "before": DRIFTED, "after": GOOD, "after_header": "/etc/apptainer/remote.yaml"}
+SAME = {"changed": False, "declared": True, "parts": [{**PART, "changed": False}]}
+CHANGED = {"changed": True, "declared": True, "parts": [PART], "diff": [DIFF]}
+NOTHING = {"changed": False, "declared": False}
+BAD = {**SAME, "failures": [{"subject": "global", "msg": "no space left"}]}
+GONE = {"changed": False, "unreachable_reason": "Connection refused"}
+IGNORED = {**SAME, "failures": [{"subject": "global", "msg": "/etc/apptainer/remote.yaml, line 3: bad", "unreadable": True}]}
+AUDITED = {**SAME, "users": [{"user": "alice", "home": "/home/alice", "error": None, "findings": [
+    {"id": "unreleased-copy", "severity": "warning", "path": "/home/alice/.apptainer/remote.yaml", "message": "m", "remote": "old"}]}]}
 
 
-@pytest.mark.parametrize("core", [envs.OLD_CORE, "newest"])
-@pytest.mark.parametrize(("answers", "arguments", "status", "said"), [
-    ([CHANGED, SAME, CHANGED], [], 0, ["2 hosts: 1 changed, 1 in state", "Changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive was "
-                                       "false, is now true", "1 host: 1 changed"]),
-    ([CHANGED, SAME, SAME], ["--check"], 0, ["2 hosts: 1 to be changed, 1 in state", "To be changed on 1 host (n1): global", "1 host: 1 in state"]),
-    ([CHANGED, BAD, SAME], [], 2, ["2 hosts: 1 changed, 1 failed. The rollout stops here. 1 host was not touched: n3", "Failed on 1 host (n2)"]),
-    ([None, None, SAME], [], 2, ["2 hosts: 2 unreachable. The rollout stops here. 1 host was not touched: n3", "Unreachable on 2 hosts (n[1-2])"]),
-    ([SAME, None, SAME], [], 2, ["2 hosts: 1 unreachable, 1 in state. The rollout stops here. 1 host was not touched: n3"]),
-    ([CHANGED, SAME, None], [], 2, ["1 host: 1 unreachable. The rollout stops here. There were no further hosts"]),
-    ([CHANGED, SAME, SAME], ["--limit", "n1,n3"], 0, ["2 hosts: 1 changed, 1 in state"]),
-], ids=["changed", "check", "failed", "all lost", "one lost", "the last is lost", "limit"])
-def test_the_end_of_a_batch(tmp_path, core, answers, arguments, status, said):
-    """Answers are what the role would have left on the hosts `n1`, `n2`, `n3`; `None` is a host that is unreachable."""
-    hosts = {f"n{number}": {"answer": answer, **(LOST if answer is None else {"ansible_connection": "local"})}
-             for number, answer in enumerate(answers, 1)}
-    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(BATCHES))
+@pytest.fixture(params=[envs.OLD_CORE, "newest"])
+def playbook(request, tmp_path):
+    """Run these plays on hosts `n1`, `n2` and so on that have these variables. Nothing connects to a host."""
     try:
-        environment = envs.core(core)
+        environment = envs.core(request.param)
     except envs.MissingInterpreterError as exc:
         pytest.skip(str(exc))
-    done = processes.run(environment / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml", *arguments, tmp_path / "play.yml",
-                         env=processes.clean_env(tmp_path / "home"))
+
+    def run(hosts, plays, *arguments, env=None):
+        inventory = {f"n{number}": variables for number, variables in enumerate(hosts, 1)}
+        (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": inventory}}))
+        (tmp_path / "play.yml").write_text(yaml.safe_dump(plays))
+        return processes.run(environment / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml", *arguments, tmp_path / "play.yml",
+                             env=processes.clean_env(tmp_path / "home", env), cwd=tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def reported(playbook, tmp_path):
+    """Report on hosts with these results. Returns the process, what the task returned, and the report's JSON."""
+
+    def run(results, *arguments, env=None, **options):
+        options = {"hosts": "{{ groups['all'] }}", "json": "report.json", "html": "report.html", "prometheus": "report.prom", **options}
+        keep = {"content": "{{ answer | to_json }}", "dest": str(tmp_path / "answer.json")}
+        plays = [{"hosts": "localhost", "gather_facts": False, "tasks": [
+            {"name": "Report", "hpc.apptainer.apptainer_fleet_report": options, "register": "answer"},
+            {"name": "Keep", "ansible.builtin.copy": keep, "check_mode": False},
+        ]}]
+        done = playbook([{} if result is None else {"apptainer_fleet_result": result} for result in results], plays, *arguments, env=env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done, *(json.loads((tmp_path / name).read_text()) for name in ("answer.json", "report.json"))
+
+    return run
+
+
+def test_every_state_and_whom_to_blame(reported, tmp_path):
+    """The task does not fail for them; it prints lines for a person, and says whom to let fail, and why."""
+    done, answer, report = reported([SAME, CHANGED, BAD, GONE, NOTHING, IGNORED, AUDITED, None, {"rc": 0, "users": 1}])
+    assert states(report) == {"n1": "in_state", "n2": "drifted", "n3": "failed", "n4": "unreachable", "n5": "undeclared", "n6": "drifted",
+                              "n7": "in_state", "n8": "failed", "n9": "failed"}
+    lines = [
+        "9 hosts: 2 drifted, 3 failed, 1 unreachable, 1 undeclared, 2 in state",
+        "Drift on 1 host (n6): global: remote.yaml: the file is ignored, because it cannot be read: the exclusive and the default endpoint no longer "
+        "apply to anyone; /etc/apptainer/remote.yaml, line 3: bad",
+        "Drift on 1 host (n2): global: remote.yaml: endpoint site: exclusive is false, should be true",
+        "Failed on 1 host (n3): no space left",
+        "Failed on 1 host (n8): there are no results: the role did not run on this host",
+        "Failed on 1 host (n9): the results from this host are not those of this collection's modules; check what runs there in their place",
+        "Unreachable on 1 host (n4): Connection refused",
+        "Undeclared on 1 host (n5): nothing is declared, so nothing was looked at",
+        "1 user would be locked out if the endpoint old were removed now: alice",
+        "Users' files on 1 host (n7): unreleased-copy (warning), 1 user",
+        "To rerun only what failed or was not reached: --limit n3,n4,n8,n9",
+    ]
+    assert answer["summary"] == lines
+    assert "\n".join(lines) in done.stdout
+    assert (answer["status"], answer["stop"], answer["errors"], answer["limit"]) == (4, False, [], report["limit"]) == (4, False, [], "n3,n4,n8,n9")
+    assert answer["problems"] == list(answer["reasons"]) == ["n2", "n3", "n4", "n6", "n8", "n9"]
+    assert answer["reasons"]["n3"] == "no space left"
+    assert answer["counts"] == report["summary"]
+    metrics = (tmp_path / "report.prom").read_text()
+    assert 'apptainer_fleet_hosts{state="undeclared"} 1\n' in metrics
+    assert "apptainer_fleet_unreadable_files 1\n" in metrics
+    assert 'apptainer_fleet_locked_out_users{remote="old"} 1\n' in metrics
+
+
+@pytest.mark.parametrize(("results", "status", "error"), [
+    ([NOTHING, NOTHING], 2, "Nothing is declared for any host: set apptainer_fleet_remotes or apptainer_fleet_logins"),
+    ([], 2, "No host was checked"),
+    ([NOTHING, SAME], 0, ""),
+], ids=["nothing declared", "no host", "something declared"])
+def test_a_fleet_without_declarations_is_no_fleet_in_state(reported, results, status, error):
+    done, answer, report = reported(results)
+    assert (answer["status"], report["status"], len(answer["errors"])) == (status, status, 1 if error else 0)
+    assert error in " ".join(answer["errors"])
+    assert error in done.stdout
+
+
+def test_values_that_are_texts(reported):
+    """As -e k=v, INI files and surveys give them."""
+    _done, answer, _report = reported([CHANGED, GONE], applied="yes", max_unreachable=1, max_age="30")
+    assert (answer["problems"], answer["stop"], answer["status"]) == (["n2"], False, 4)
+    _done, answer, report = reported([CHANGED, GONE], applied="false", max_unreachable="0", max_age="0", hosts="n1,n2", prometheus="")
+    assert (answer["problems"], answer["stop"], report["due"]) == (["n1", "n2"], False, "")
+    assert set(answer["files"]) == {"json", "html"}
+
+
+@pytest.mark.parametrize(("option", "said"), [
+    ({"max_unreachable": "some"}, "max_unreachable is some: set a number of hosts (3), or a percentage of all hosts of the run (10%)"),
+    ({"max_unreachable": "-1"}, "max_unreachable is -1"),
+    ({"max_age": "nan"}, "max_age: give a number of hours"),
+    ({"max_age": -1}, "max_age: give a number of hours"),
+    ({"hosts": ["n7"]}, "hosts: n7 is not in the inventory"),
+    ({"applied": "perhaps"}, "perhaps"),
+])
+def test_a_slip_in_an_option_is_refused(playbook, option, said):
+    task = {"hpc.apptainer.apptainer_fleet_report": {"hosts": ["n1"], **option}}
+    done = playbook([{"apptainer_fleet_result": SAME}], [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}])
+    assert done.returncode == 2
+    assert said in " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize("env", [{"ANSIBLE_DISPLAY_OK_HOSTS": "no"}, {"ANSIBLE_STDOUT_CALLBACK": "minimal"}, {"ANSIBLE_STDOUT_CALLBACK": "oneline"}])
+def test_the_lines_are_printed_whatever_else_is_not(reported, env):
+    done, answer, _report = reported([CHANGED, SAME], env=env)
+    assert "\n".join(answer["summary"]) in done.stdout
+
+
+def test_output_for_programs_stays_whole(reported, tmp_path):
+    (tmp_path / "callbacks").mkdir()
+    (tmp_path / "callbacks" / "all_json.py").write_text("""
+import json
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = "name: all_json\\ntype: stdout\\nshort_description: x\\ndescription: x"
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION, CALLBACK_TYPE, CALLBACK_NAME = 2.0, "stdout", "all_json"
+
+    def v2_playbook_on_stats(self, stats):
+        self._display.display(json.dumps({"ok": stats.ok}))
+""")
+    done, _answer, _report = reported([CHANGED], env={"ANSIBLE_STDOUT_CALLBACK": "all_json", "ANSIBLE_CALLBACK_PLUGINS": tmp_path / "callbacks"})
+    assert json.loads(done.stdout) == {"ok": {"localhost": 2}}
+
+
+def test_a_run_that_never_ends_leaves_no_fresh_report(reported, playbook, tmp_path):
+    """The metrics stay, as they have the time of the last report."""
+    reported([SAME])
+    old = {kind: (tmp_path / f"report.{kind}").read_text() for kind in ("json", "html", "prom")}
+    options = {"state": "begun", "json": "report.json", "html": "report.html", "prometheus": "report.prom"}
+    begin = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"hpc.apptainer.apptainer_fleet_report": options}]}]
+    assert playbook([{}], begin).returncode == 0
+    assert (tmp_path / "report.prom").read_text() == old["prom"]
+    begun = json.loads((tmp_path / "report.json").read_text())
+    assert (begun["state"], begun["status"], "hosts" in begun) == ("begun", None, False)
+    assert "and has not finished" in (tmp_path / "report.html").read_text()
+    assert "In state" not in (tmp_path / "report.html").read_text()
+    reported([SAME])
+    assert json.loads((tmp_path / "report.json").read_text())["state"] == "finished"
+    assert "and has not finished" not in (tmp_path / "report.html").read_text()
+    options["pattern"] = "nobody"
+    assert playbook([{}], begin).returncode == 0
+    assert json.loads((tmp_path / "report.json").read_text())["hosts"] == []
+    assert "No host was checked" in (tmp_path / "report.html").read_text()
+
+
+# A rollout as the playbook does it, with answers as the role would have left them.
+BATCHES = [
+    {"hosts": "localhost", "gather_facts": False, "tasks": [
+        {"hpc.apptainer.apptainer_fleet_report": {"state": "begun", "pattern": "all", "max_unreachable": "{{ allowed }}"}, "delegate_facts": True,
+         "delegate_to": "localhost"}]},
+    {"hosts": "all", "gather_facts": False, "serial": 2, "tasks": [
+        {"ansible.builtin.set_fact": {"apptainer_fleet_result": "{{ answer }}"}},
+        {"hpc.apptainer.apptainer_fleet_report": {"hosts": "{{ ansible_play_batch }}", "applied": True}, "run_once": True,
+         "delegate_to": "localhost", "delegate_facts": True, "register": "report"},
+        {"ansible.builtin.meta": "end_play", "when": "report.stop"}]},
+    {"hosts": "localhost", "gather_facts": False, "tasks": [
+        {"ansible.builtin.debug": {"msg": "end: {{ ansible_facts.apptainer_fleet_progress.problems }}"}}]},
+]
+
+
+@pytest.mark.parametrize(("answers", "allowed", "arguments", "said", "unsaid"), [
+    ([CHANGED, SAME, CHANGED], "10%", [],
+     ["2 hosts: 1 changed, 1 in state (2 of 3 hosts done)", "Changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive was false, is now "
+      "true", "1 host: 1 changed (3 of 3 hosts done)", "In all batches, 3 hosts: 2 changed, 1 in state", "end: []"], ["--limit", "stops"]),
+    ([CHANGED, SAME, SAME], 0, ["--check"],
+     ["2 hosts: 1 to be changed, 1 in state",
+      "To be changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive is false, should be true"], []),
+    ([{**CHANGED, "diff": []}, SAME], 0, [],
+     ["Changed on 1 host (n1): global: remote.yaml: the file was changed; with --diff, the report says what"], ["should be"]),
+    ([CHANGED, BAD, SAME], "100%", [],
+     ["2 hosts: 1 changed, 1 failed", "The rollout stops here. 1 host was not touched: n3", "Failed on 1 host (n2)", "--limit n2", "end: ['n2']"],
+     ["1 host: 1 in state"]),
+    ([IGNORED, SAME, SAME], 0, [], ["Failed on 1 host (n1): /etc/apptainer/remote.yaml, line 3: bad", "The rollout stops here."], ["Drift"]),
+    ([SAME, GONE, SAME], "10%", [],
+     ["2 hosts: 1 unreachable, 1 in state (2 of 3", "1 host: 1 in state (3 of 3", "--limit n2", "end: ['n2']"], ["stops"]),
+    ([SAME, GONE, SAME], 0, [], ["because 1 host is unreachable and apptainer_fleet_max_unreachable allows none. 1 host was not touched: n3"], []),
+    ([SAME, GONE, SAME, GONE, SAME], 1, [],
+     ["because 2 hosts are unreachable and apptainer_fleet_max_unreachable allows 1. 1 host was not touched: n5", "--limit n2,n4"], []),
+    ([CHANGED, SAME, GONE], 1, [], ["1 host: 1 unreachable (3 of 3", "In all batches, 3 hosts: 1 changed, 1 unreachable, 1 in state"], ["stops"]),
+    ([NOTHING, NOTHING, NOTHING], 1, [], ["Nothing is declared for any host"], []),
+    ([NOTHING, NOTHING, SAME], 1, [], ["2 hosts: 2 undeclared (2 of 3 hosts done)"], ["Nothing is declared for any host"]),
+    ([CHANGED, SAME, SAME], 0, ["--limit", "localhost,n1,n3"], ["2 hosts: 1 changed, 1 in state"], ["done)"]),
+], ids=["changed", "check", "no diff", "failed", "unreadable", "one lost", "none may be lost", "two lost", "the last is lost", "nothing declared",
+        "nothing declared at first", "limit"])
+def test_the_end_of_a_batch(playbook, answers, allowed, arguments, said, unsaid):
+    done = playbook([{"answer": answer, "ansible_connection": "local"} for answer in answers], BATCHES, *arguments, "-e", f"allowed={allowed}")
     text = " ".join(done.stdout.replace("''", "'").split())
-    assert done.returncode == status, done.stdout + done.stderr
-    assert [words for words in said if words not in text] == []
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [words for words in said if words not in text] == [], done.stdout
+    assert [words for words in unsaid if words in text] == [], done.stdout

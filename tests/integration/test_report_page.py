@@ -4,13 +4,14 @@
 
 """The report's page in a real browser: fast with 2,000 hosts, usable by keyboard, and nothing in it runs or fetches what it should not."""
 
+import datetime
 import json
 import shutil
 import time
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import Difference, HostResult, UserFinding
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import page
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import IGNORED, Difference, HostResult, UserFinding
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import build_report, printable
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -37,7 +38,8 @@ def fleet():
         *(drifted(name, f"endpoint site: URI is lib-{name}, should be library.example.org") for name in names[1800:1900]),
         *(HostResult(name, "failed", "the file is bad", (), (finding,)) for name in names[1900:1910]),
         *(HostResult(name, "unreachable", "Connection refused") for name in names[1910:1930]),
-        *(HostResult(name, "in_state") for name in names[1930:]),
+        *(HostResult(name, "undeclared") for name in names[1930:1935]),
+        *(HostResult(name, "in_state") for name in names[1935:]),
     ]
 
 
@@ -58,9 +60,10 @@ def browser(tmp_path_factory):
 def opened(browser, tmp_path):
     """Open the page of these outcomes; at the end, nothing was fetched but the page, and the console is empty."""
 
-    def show(outcomes, javascript=True):
+    def show(outcomes, javascript=True, text="", **report):
         file = tmp_path / "report.html"
-        file.write_text(page(build_report("Drift", "2026-11-23T18:00:00Z", outcomes)), encoding="utf-8")
+        report = {"title": "Drift", "generated": "2026-11-23T18:00:00Z", **report}
+        file.write_text(text or page(build_report(results=outcomes, **report)), encoding="utf-8")
         browser.get_log("performance")
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not javascript})
         browser.get(file.as_uri())
@@ -204,6 +207,56 @@ def test_without_javascript(opened):
     assert "node[0001-1800]" in find(browser, "#drift .nodes").text
 
 
+def ago(hours):
+    return (datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize(("made", "due", "stale"), [
+    (25.5, -0.5, None), (27.5, 1.5, "27 hours"), (100, 74, "4 days"), (100, None, None),
+], ids=["fresh", "stale", "long stale", "never stale"])
+def test_an_old_page_says_that_it_is_stale(opened, made, due, stale):
+    browser = opened([HostResult("n1", "in_state")], generated=ago(made), due="" if due is None else ago(due))
+    shown = [element.text for element in browser.find_elements("css selector", "#stale") if element.is_displayed()]
+    said = f"This report is stale: it is {stale} old, and no newer one was made. Look at the log of the job that makes it."
+    assert shown == ([said] if stale else [])
+    assert ("The next report is due by" in find(browser, ".when").text) is (due is not None)
+
+
+def test_a_page_that_stays_open_becomes_stale(opened):
+    browser = opened([], generated=ago(1), due=ago(-1))
+    assert not find(browser, "#stale").is_displayed()
+    browser.execute_script("document.getElementById('due').dateTime = arguments[0]; dispatchEvent(new Event('focus'))", ago(0.5))
+    assert find(browser, "#stale").is_displayed()
+
+
+def test_while_a_run_has_not_finished(opened):
+    browser = opened([], text=begun_page(HOSTILE, "2026-11-23T18:00:00Z"))
+    assert find(browser, ".verdict").text == "A run began on 2026-11-23 18:00:00 UTC and has not finished"
+    assert printable(HOSTILE) in find(browser, "h1").get_property("textContent")
+
+
+def test_states_that_are_no_drift(opened):
+    """What a global file that cannot be read costs is the first row; hosts for which nothing is declared have a section of their own."""
+    ignored = Difference("global: remote.yaml", FILE, (IGNORED, f"{FILE}, line 3: bad"), ignored="bad")
+    copy = UserFinding("unreleased-copy", "warning", "alice<b>", "m", "/home/alice/r", "old")
+    browser = opened([drifted("n1"), drifted("n2"), HostResult("n3", "drifted", "", (ignored,)), HostResult("n4", "undeclared", "", (), (copy,))])
+    assert find(browser, "#drift .row .title").text == f"{IGNORED}; {FILE}, line 3: bad"
+    assert find(browser, ".cards .undeclared").text.split() == ["1", "undeclared"]
+    find(browser, ".cards .undeclared a").click()
+    find(browser, "#undeclared summary").click()
+    assert find(browser, "#undeclared .nodes").text == "n4"
+    assert find(browser, ".alarm").text == "1 user would be locked out if the endpoint old were removed now: alice<b>"
+    find(browser, "[data-state=undeclared]").click()
+    assert shown(browser)[0] == ["n4"]
+
+
+@pytest.mark.parametrize("differed", ["changed", "to be changed"])
+def test_the_page_of_a_rollout_does_not_call_a_change_drift(opened, differed):
+    browser = opened([drifted("n1"), HostResult("n2", "in_state")], differed=differed)
+    assert find(browser, ".verdict").text == f"1 of 2 hosts {differed}"
+    assert "drift" not in find(browser, "body").text.lower().replace("hpc.apptainer.drift", "").replace("drift\n", "", 1)
+
+
 def test_print_opens_everything_and_closes_it_again(opened):
     browser = opened(fleet()[1890:1990])
     browser.execute_script("dispatchEvent(new Event('beforeprint'))")
@@ -215,6 +268,8 @@ def test_print_opens_everything_and_closes_it_again(opened):
 @pytest.mark.parametrize(("outcomes", "said"), [
     ([], "No host was checked"),
     ([HostResult("n1", "in_state")], "All hosts are in state"),
+    ([HostResult("n1", "undeclared"), HostResult("n2", "in_state")], "All hosts that have something declared are in state (1 of 2)"),
+    ([HostResult("n1", "undeclared")], "Nothing is declared for any host"),
     ([HostResult("n1", "unreachable", "x"), HostResult("n2", "unreachable", "x")], "No host could be checked"),
     ([HostResult("n1", "failed", "x"), HostResult("n2", "in_state")], "1 of 2 hosts could not be checked"),
     ([drifted("n1")], "The only host drifted"),
@@ -251,14 +306,15 @@ def test_contrast(opened, scheme):
     """WCAG 2.2, level AA: 4.5 for text, 3 for the signs, the bar and the edges of what can be operated."""
     browser = opened(fleet())
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    names = ["paper", "card", "ink", "soft", "edge", "focus", "sign", "del", "ins", "line", "in_state", "drifted", "failed", "unreachable", "users"]
+    names = ["paper", "card", "ink", "soft", "edge", "focus", "sign", "del", "ins", "line", "in_state", "drifted", "failed", "unreachable",
+             "undeclared", "users"]
     light = dict(zip(names, map(luminance, browser.execute_script(
         "return arguments[0].map((name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim())", names)), strict=True))
     sign = "return getComputedStyle(document.querySelector('.mark.' + arguments[0])).getPropertyValue('--sign').trim()"
-    signs = {state: luminance(browser.execute_script(sign, state)) for state in names[-5:]}
+    signs = {state: luminance(browser.execute_script(sign, state)) for state in names[-6:]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     text = [("ink", on) for on in ("paper", "card", "del", "ins")] + [("soft", on) for on in ("paper", "card", "line")] + [("failed", "card")]
-    edges = [(name, on) for name in ("edge", "focus", *names[-5:]) for on in ("paper", "card")]
+    edges = [(name, on) for name in ("edge", "focus", *names[-6:]) for on in ("paper", "card")]
     low = {pair: round(contrast(*(light[name] for name in pair)), 2) for pairs, least in ((text, 4.5), (edges, 3)) for pair in pairs
            if contrast(*(light[name] for name in pair)) < least}
     low.update({("sign", state): contrast(light[state], sign) for state, sign in signs.items() if contrast(light[state], sign) < 4.5})

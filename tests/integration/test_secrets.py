@@ -7,6 +7,8 @@
 import base64
 import contextlib
 import json
+import re
+import secrets
 
 import pytest
 import yaml
@@ -21,9 +23,9 @@ class Watched:
     def __init__(self):
         self.ways = {"output": []}
 
-    def leaks(self, secrets):
-        """The ways by which secrets, pairs of user name and secret, came out."""
-        forms = set().union(*(leaks.forms(*secret) for secret in secrets))
+    def leaks(self, pairs):
+        """The ways by which the secrets of pairs of user name and secret came out."""
+        forms = set().union(*(leaks.forms(*secret) for secret in pairs))
         return {way: found for way, texts in self.ways.items() if (found := leaks.leaked(texts, forms))}
 
 
@@ -123,6 +125,74 @@ def test_secrets_on_disk_stay_there(watched, run, user, old):
         run(seen, "apptainer_logins", {"prune": True, "registries": [{"uri": "docker://new.example.org", "state": "absent"}]})
     assert not seen.leaks([*pairs(old), ("alice", new.password), ("alice", new.token)])
     assert json.loads((user / "docker-config.json").read_text())["auths"] == {}
+
+
+# Where they do not belong
+
+MISPLACED = {  # module, options, with SECRET in them: where Ansible itself would show it
+    "a uri of state absent": ("apptainer_remote", {"name": "x", "uri": "https://u:SECRET@h", "state": "absent"}),
+    "a uri beside an unknown option": ("apptainer_remote", {"name": "x", "uri": "https://u:SECRET@h", "stat": "absent"}),
+    "a uri beside a wrong choice": ("apptainer_remote", {"name": "x", "uri": "https://u:SECRET@h", "state": "gone"}),
+    "a uri beside a wrong type": ("apptainer_remote", {"name": "x", "uri": "//u:SECRET@h", "default": "perhaps"}),
+    "a uri as another type": ("apptainer_remote", {"name": "x", "uri": {"a": ["https://u:SECRET@h"]}}),
+    "a uri under another name": ("apptainer_remote", {"name": "x", "url": "u:SECRET@h"}),
+    "a uri as a name": ("apptainer_remote", {"name": "https://u:SECRET@h", "force": "https://u:SECRET@h"}),
+    "a uri in a list": ("apptainer_remote", {"name": "x", "keyservers": [{"uri": "https://u:SECRET@h", "more": 1}]}),
+    "a uri in a list in a list": ("apptainer_remote", {"name": "x", "keyservers": [[{"uri": "https://u:SECRET@h"}]]}),
+    "a uri in a text of JSON": ("apptainer_remote", {"name": "x", "keyservers": '[{"uri": "https://u:SECRET@h", "more": 1}]'}),
+    "a user name alone": ("apptainer_remote", {"name": "x", "uri": "https://SECRET@h"}),
+    "a user name with no password": ("apptainer_remotes", {"remotes": [{"name": "x", "uri": "https://SECRET:@h", "state": "absent"}]}),
+    "a query": ("apptainer_remotes", {"scope": "global", "remotes": [{"name": "x", "uri": "https://h/?token=SECRET"}]}),
+    "a query with an @": ("apptainer_remotes", {"remotes": [{"name": "x", "uri": "https://h/?user=u@h&token=SECRET"}]}),
+    "a query of a keyserver": ("apptainer_remotes", {"scope": "global", "remotes": [{"name": "x", "uri": "https://h", "keyservers": [
+        {"uri": "https://keys.example.org?token=SECRET"}]}]}),
+    "a fragment": ("apptainer_keyserver_login", {"uri": "https://h/#SECRET", "password": "p", "verify": "never"}),
+    "a built-in keyserver": ("apptainer_keyserver", {"uri": "https://h", "builtin_uri": "u:SECRET@h", "order": "1"}),
+    "a keyserver of state absent": ("apptainer_keyserver", {"uri": "https://u:SECRET@h", "state": "absent"}),
+    "no password": ("apptainer_registry_login", {"uri": "docker://u:SECRET@h", "username": "u"}),
+    "a registry of state absent": ("apptainer_logins", {"registries": [{"uri": "docker://u:SECRET@h", "state": "absent"}]}),
+    "a wrong choice in one of several": ("apptainer_logins", {"keyservers": [{"uri": "https://h?SECRET", "state": "absent"}, {"uri": "h", "state": "no"}]}),
+    "info": ("apptainer_remote_info", {"uri": "https://u:SECRET@h"}),
+    "users": ("apptainer_users_info", {"users": ["https://u:SECRET@h"]}),
+    "verify": ("apptainer_verify", {"declarations": [{"remotes": [{"name": "x", "uri": "https://u:SECRET@h", "state": "absent"}], "logins": {
+        "registries": [{"uri": "docker://u:SECRET@h", "username": "u"}]}}]}),
+    "verify, absent": ("apptainer_verify", {"declarations": [{"remotes": [{"name": "x", "uri": "https://u:SECRET@h", "state": "absent"}]}]}),
+    # options that have no_log, where Ansible does not find them
+    "a misspelt password": ("apptainer_registry_login", {"uri": "docker://h", "username": "u", "pasword": "SECRET"}),
+    "a misspelt token": ("apptainer_remotes", {"remotes": [{"name": "x", "Token": "SECRET"}]}),
+    "a password in a list in a list": ("apptainer_logins", {"registries": [[{"uri": "docker://h", "username": "u", "password": "SECRET"}]]}),
+    "a list of passwords": ("apptainer_logins", {"registries": [{"uri": "docker://h", "username": "u", "password": ["SECRET"]}]}),
+    "a password in a mapping": ("apptainer_logins", {"registries": {"h": {"username": "u", "password": "SECRET"}}}),
+    "a password of another module": ("apptainer_remote_info", {"password": "SECRET"}),
+    "pairs of name and value": ("apptainer_logins", {"registries": ["uri=docker://h username=u password=SECRET state=no"]}),
+}
+
+
+def with_secret(value, secret):
+    """The options, with the secret in the place of its word."""
+    if isinstance(value, dict):
+        return {key: with_secret(item, secret) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_secret(item, secret) for item in value]
+    return value.replace("SECRET", secret) if isinstance(value, str) else value
+
+
+def test_what_is_misplaced_is_hidden_first_of_all(watched, run_module, tmp_path, node_python):
+    secret = secrets.token_hex(12)
+    with watched() as seen:
+        for case, (module, args) in MISPLACED.items():
+            done = run_module(module, with_secret(args, secret), check=True, diff=True, python=node_python)
+            assert done.result is not None, case
+            assert not leaks.leaked([done.stdout, done.stderr], leaks.forms("u", secret)), case
+    assert not seen.leaks([("u", secret)])
+
+
+@pytest.mark.parametrize("secret", ["hunt/er22?pw99", "hunt#er22@pw99", "hunt er22 pw99", "hunt%40er22pw99", "hunt,er22'pw99", 'hunt"er22<pw99', "\u00fchunt\u00dfpw99"])
+def test_passwords_that_break_a_uri_are_hidden_as_a_whole(run_module, secret):
+    for args in ({"state": "absent"}, {"unknown": 1}, {"keyservers": [{"uri": f"https://u:{secret}@keys"}]}):
+        done = run_module("apptainer_remote", {"name": "x", "uri": f"https://alice:{secret}@h.example", **args}, check=True, diff=True)
+        assert done.result is not None
+        assert not re.search("hunt|er22|pw99", done.stdout), done.stdout
 
 
 BROKEN = {
@@ -226,8 +296,8 @@ def test_what_servers_repeat_is_not_told(watched, run, user, old, repeating, lib
         repeated.clear()
         assert run(seen, "apptainer_remote_info", info).rc == 0
         assert repeated.keys() == ports.keys()
-    secrets = [("alice", one) for one in (registry.password, keyserver.password, endpoint.token)]
-    assert not seen.leaks([*secrets, *pairs(old)])
+    found = [("alice", one) for one in (registry.password, keyserver.password, endpoint.token)]
+    assert not seen.leaks([*found, *pairs(old)])
 
 
 # All of it under ansible
@@ -282,5 +352,5 @@ def test_ansible_at_its_most_talkative_tells_no_secret(
     if "syslog" in seen.ways:
         assert sum("Invoked with" in text and str(tmp_path) in text for text in seen.ways["syslog"]) == len(runs)
     used = [server.account for server in (registry_basic, registry_token, keyserver, library)]
-    secrets = [(one.username, secret) for one in (*used, wrong) for secret in (one.password, one.token)]
-    assert not seen.leaks([*secrets, *pairs(old)])
+    found = [(one.username, secret) for one in (*used, wrong) for secret in (one.password, one.token)]
+    assert not seen.leaks([*found, *pairs(old)])

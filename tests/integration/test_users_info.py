@@ -196,7 +196,7 @@ class TestTheCrowd:
         messages = {entry["user"]: entry["findings"][0]["message"] for entry in run(crowd)["users"]}
         assert "/etc/shadow belongs to root, so it is not followed" in messages["frank"]
         assert "Permission denied" in messages["mallory"]
-        assert "a device or pipe" in messages["grace"]
+        assert "a FIFO (named pipe)" in messages["grace"]
         assert "larger than 16 MiB" in messages["heidi"]
         assert "line 2" in messages["erin"]
 

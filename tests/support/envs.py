@@ -128,6 +128,11 @@ def foreign_registry() -> Path:
     return _ensure("zuul-registry", Path(sys._base_executable), FOREIGN_REGISTRY)
 
 
+def attack() -> Path:
+    """The environment with a fuzzer that looks for inputs that reach new code, and what the fuzzed code wants."""
+    return _ensure("attack", Path(sys._base_executable), ["atheris", *NODE_VERIFY])
+
+
 def ensure_programs() -> None:
     """Install what the tests want of the system, where this is Debian and we are root; else those who want it say so and are skipped."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])

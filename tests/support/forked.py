@@ -36,20 +36,21 @@ POSSIBLE = sys.platform == "linux"
 # the others.
 SERVER = """
 import gc, importlib, json, os, pkgutil, runpy, select, signal, socket, struct, sys
-modlib, listener = sys.argv[1], socket.socket(fileno=int(sys.argv[2]))
+modlib, listener, keep = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), sys.argv[3:] == ["keep"]
 del sys.argv[1:]
 sys.path.insert(0, modlib)
 from ansible.module_utils import basic
 import ansible_collections.hpc.apptainer.plugins.modules as modules
 for _, name, _ in pkgutil.iter_modules(modules.__path__):
     importlib.import_module(modules.__name__ + "." + name)
-for name in ("yaml", "requests", "jsonschema"):
+for name in ("yaml",) if keep else ("yaml", "requests", "jsonschema"):
     try:
         importlib.import_module(name)
     except ImportError:
         pass
+kept = "ansible_collections.hpc.apptainer.plugins.module_utils" if keep else "-"
 for name, module in list(sys.modules.items()):
-    if name.startswith("ansible_collections.") and getattr(module, "__file__", None):
+    if name.startswith("ansible_collections.") and getattr(module, "__file__", None) and not name.startswith(kept):
         del sys.modules[name]
         delattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2])
 del modules, module
@@ -87,7 +88,14 @@ os.environ.update(run["env"])
 if run["module"]:
     basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
     basic._ANSIBLE_PROFILE = "legacy"
-    runpy.run_module(run["module"], init_globals={"_module_fqn": run["module"], "_modlib_path": modlib}, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(run["module"], init_globals={"_module_fqn": run["module"], "_modlib_path": modlib}, run_name="__main__", alter_sys=True)
+    except SystemExit as exc:
+        if not keep:
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exc.code or 0)
 else:
     sys.argv = run["script"]
     sys.path.remove(modlib)
@@ -112,18 +120,18 @@ os._exit(os.WEXITSTATUS(status))
 
 
 class Server:
-    """One of those servers. It ends with this process."""
+    """One of those servers. It ends with this process. With `keep`, what modules share of this collection stays imported, too."""
 
-    def __init__(self, python: Path, modlib: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, python: Path, modlib: Path, env: Mapping[str, str], keep: bool = False) -> None:
         self.name = f"hpc-apptainer-{os.getpid()}-{secrets.token_hex(8)}"  # abstract: there is no file
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind("\0" + self.name)
             listener.listen(100)
-            command = [python, "-c", SERVER, modlib, str(listener.fileno())]
+            command = [python, "-c", SERVER, modlib, str(listener.fileno()), *(["keep"] if keep else [])]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env, pass_fds=[listener.fileno()])
 
-    def run(self, module: str, *, stdin: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a module in a process of its own, to its end."""
+    def run(self, module: str, *, stdin: str, env: Mapping[str, str], cwd: Path, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a module in a process of its own, to its end. Raises TimeoutError if it says nothing for so many seconds; it is killed then."""
         (umask,) = re.findall(r"^Umask:\s*(\d+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
         message = json.dumps({"module": module, "env": dict(env), "cwd": str(cwd), "umask": int(umask, 8)})
         (out, their_out), (err, their_err) = os.pipe(), os.pipe()
@@ -143,7 +151,7 @@ class Server:
                 os.close(their_err)
             pid = self._answer(server)
             try:
-                texts = _read(stdout, stderr)
+                texts = _read(stdout, stderr, timeout=timeout)
                 status = self._answer(server)
             except BaseException:
                 os.kill(pid, signal.SIGKILL)
@@ -157,14 +165,17 @@ class Server:
         return int(data)
 
 
-def _read(*pipes: IO[bytes]) -> list[str]:
+def _read(*pipes: IO[bytes], timeout: float | None) -> list[str]:
     """What comes until all who could write have closed their end."""
     found: dict[IO[bytes], bytes] = dict.fromkeys(pipes, b"")
     with selectors.DefaultSelector() as selector:
         for pipe in pipes:
             selector.register(pipe, selectors.EVENT_READ)
         while selector.get_map():
-            for key, _ in selector.select():
+            ready = selector.select(timeout)
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
                 data = key.fileobj.read(1 << 16)
                 found[key.fileobj] += data
                 if not data:

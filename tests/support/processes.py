@@ -27,6 +27,9 @@ runpy.run_module(module, init_globals={"_module_fqn": module, "_modlib_path": mo
 """
 
 
+MODULES = "ansible_collections.hpc.apptainer.plugins.modules."
+
+
 class Run(NamedTuple):
     """A finished process. `result` is the module's result; None if it printed none (a crash: see `stderr`)."""
 
@@ -66,6 +69,16 @@ def run_module(
     If nothing speaks against it, the process is forked from one that has Ansible imported (0.05 s, see `support.forked`); with `fresh`,
     an environment of its own, or an interpreter that is a script, it is a new one.
     """
+    stdin, module = input_of(name, args, check=check, diff=diff, home=home), MODULES + name
+    if fresh or env or not (forked.POSSIBLE and node.python.is_relative_to(VENVS)):
+        done = run(node.python, "-c", LAUNCHER, node.core / "modlib", module, env=clean_env(home, env), cwd=home, stdin=stdin)
+    else:
+        done = forked.run(node.python, node.core / "modlib", module, env=clean_env(home), cwd=home, stdin=stdin)
+    return finished(done)
+
+
+def input_of(name: str, args: Mapping[str, Any], *, check: bool, diff: bool, home: Path) -> str:
+    """What Ansible gives a module as its input. Its directory for temporary files is made."""
     tmpdir = home / ".ansible" / "tmp"
     tmpdir.mkdir(parents=True, exist_ok=True)
     controls = {
@@ -74,12 +87,11 @@ def run_module(
         "_ansible_module_name": f"hpc.apptainer.{name}",
         "_ansible_tmpdir": str(tmpdir),
     }
-    stdin = json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **controls}})
-    module = f"ansible_collections.hpc.apptainer.plugins.modules.{name}"
-    if fresh or env or not (forked.POSSIBLE and node.python.is_relative_to(VENVS)):
-        done = run(node.python, "-c", LAUNCHER, node.core / "modlib", module, env=clean_env(home, env), cwd=home, stdin=stdin)
-    else:
-        done = forked.run(node.python, node.core / "modlib", module, env=clean_env(home), cwd=home, stdin=stdin)
+    return json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **controls}})
+
+
+def finished(done: subprocess.CompletedProcess[str]) -> Run:
+    """What became of a process that ran a module."""
     try:
         result = json.loads(done.stdout)
     except ValueError:

@@ -30,7 +30,7 @@ def readme() -> str:
 def _reference(entries: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
     shown: dict[int, str] = {}
     for name, entry in entries.items():
-        yield f"\n### {'Variables' if name == 'main' else f'Entry point `{name}`'}\n"
+        yield f"\n### {'Variables' if name == 'converge' else f'Entry point `{name}`'}\n"
         yield from (f"\n{_text(paragraph)}\n" for paragraph in entry["description"])
         if id(entry["options"]) in shown:
             yield f"\nThe variables are those of `{shown[id(entry['options'])]}`.\n"

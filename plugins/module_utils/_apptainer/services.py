@@ -6,13 +6,12 @@
 
 """Where the discovery document of an endpoint leads Apptainer, which follows it wherever that is."""
 
-import ipaddress
 import re
-import socket
-from typing import Optional, Tuple, Union
+from typing import Tuple
 
 from .._errors import RuleError, quoted
 from .._redaction import without_login
+from .._values.hosts import address_of
 from .._values.remote_config import RemoteConfig
 from .._values.uri import Url, keyserver_identity, parse, requested_url
 from .effective import sync
@@ -20,7 +19,6 @@ from .effective import sync
 USED_SERVICES = ("library", "keyserver", "token")  # by Apptainer; a document may name others
 
 _LOCAL_NAME = re.compile(r"(?:.*\.)?localhost6?(?:\.localdomain6?)?\.?\Z|ip6-(?:localhost|loopback)\Z")
-_OLD_ADDRESS = re.compile(r"[0-9][0-9a-fx.]*\Z")
 
 
 def service_hazard(endpoint_uri: str, insecure: bool, service_uri: str) -> str:
@@ -69,7 +67,7 @@ def _normalized(uri: str) -> str:
 def is_local(url: Url) -> bool:
     """Whether the host of a URL is this machine, or one on the same cable, for whoever asks."""
     host = _host(url)
-    address = _address(host)
+    address = address_of(host)
     if address is None:
         return _LOCAL_NAME.match(host) is not None
     return address.is_loopback or address.is_link_local or address.is_unspecified
@@ -78,17 +76,3 @@ def is_local(url: Url) -> bool:
 def _host(url: Url) -> str:
     """The host without its port, in lower case."""
     return re.sub(r":[0-9]*\Z", "", url.host).strip("[]").lower()
-
-
-def _address(host: str) -> Optional[Union[ipaddress.IPv4Address, ipaddress.IPv6Address]]:
-    """The IP address that a host is written as, also in the old forms that name lookups know, as `127.1`."""
-    if _OLD_ADDRESS.match(host):
-        try:
-            return ipaddress.IPv4Address(socket.inet_aton(host))
-        except OSError:
-            return None
-    try:
-        address = ipaddress.IPv6Address(host.partition("%")[0])
-    except ValueError:
-        return None
-    return address.ipv4_mapped or address

@@ -11,7 +11,8 @@ import pwd
 from typing import List, Optional
 
 from .._errors import StoreError
-from .config_file import real_path
+from .access import explained, is_directory
+from .paths import real_path
 
 REMOTE_YAML = "remote.yaml"
 DOCKER_CONFIG = "docker-config.json"
@@ -29,9 +30,10 @@ def checked_root(root: Optional[str]) -> str:
         return "/"
     if not root.startswith("/"):
         raise StoreError(f'root is "{root}", but must be an absolute path; leave it out for the file system of this node')
-    if not os.path.isdir(root):
-        raise StoreError(f"root {root} is not a directory on this node; create it, or correct the path")
-    return "/" if os.path.samefile(root, "/") else root
+    with explained(root, "find this root"):
+        if not is_directory(root):
+            raise StoreError(f"root {root} is not a directory on this node; create it, or correct the path")
+        return "/" if os.path.samefile(root, "/") else root
 
 
 def global_file(flavor: str, sysconfdir: Optional[str] = None, root: str = "/") -> str:
@@ -50,11 +52,13 @@ def _below(root: str, path: str) -> str:
 
 
 def _is_directory(path: str, root: str) -> bool:
-    if root == "/":
-        return os.path.isdir(path)
+    """Whether Apptainer may be configured there: not where this user may not look, or where links lead nowhere."""
     try:
-        return os.path.isdir(real_path(path, root, is_file=False))
-    except StoreError:  # raised again when the file is looked for there
+        with explained(path, "find this directory"):
+            return is_directory(path if root == "/" else real_path(path, root, is_file=False))
+    except StoreError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, PermissionError):
+            raise
         return False
 
 
@@ -68,7 +72,9 @@ def user_directory(flavor: str) -> str:
         if os.environ.get(variable):
             return os.environ[variable]
     home = os.environ.get("HOME", "") if flavor == "apptainer" else ""
-    if not (home and os.path.isdir(home) and os.stat(home).st_uid == os.geteuid()):
+    with explained(home, "find this home"):
+        is_own = bool(home) and is_directory(home) and os.stat(home).st_uid == os.geteuid()
+    if not is_own:
         try:
             home = pwd.getpwuid(os.geteuid()).pw_dir
         except KeyError:

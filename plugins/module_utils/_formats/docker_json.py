@@ -19,7 +19,7 @@ from .._values.docker_config import DockerConfig, Number, decode_login
 
 _FILE_KEYS = ("auths", "credHelpers", "credsStore")
 _ENTRY_KEYS = ("auth", "username", "password", "email", "serveraddress", "identitytoken", "registrytoken")
-_LARGEST = 1 << 20  # bytes: thousands of logins
+MAX_BYTES = 1 << 20  # thousands of logins
 _DEEPEST = 100  # levels; docker's own file has 4
 
 # In JSON only a key stands before a colon.
@@ -37,8 +37,8 @@ def decode(data: bytes, path: str) -> DockerConfig:
     change something: bytes that are not UTF-8, text after the object, the same key twice, in one spelling or in several, and nesting of more
     than 100 levels.
     """
-    if len(data) > _LARGEST:
-        raise FormatError(f"{path}: is larger than {_LARGEST >> 10} KiB, so it is not a file of logins; find out what wrote it")
+    if len(data) > MAX_BYTES:
+        raise FormatError(f"{path}: is larger than {MAX_BYTES >> 10} KiB, so it is not a file of logins; find out what wrote it")
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise _Reader("", path).error(0, "the file begins with a byte order mark (BOM), with which Apptainer cannot read it; save it as UTF-8 "
                                          "without BOM")

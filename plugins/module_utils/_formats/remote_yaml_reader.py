@@ -46,6 +46,8 @@ _BASE_64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]
 _NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 _ONLY_FROM_1_5 = re.compile(r"\x7f|[^\n]{1024}")
 _SHOWN = re.compile(r"[\w.:<~-]{0,32}\Z")  # a word that may be shown in a message; longer ones could be a misplaced secret
+_MOST_REPEATED = 1 << 20  # bytes that all aliases of a file may stand for: ten thousand endpoints
+_LEAST_WRITTEN = 100  # bytes of an empty endpoint or keyserver, as it is written
 
 _Item = TypeVar("_Item")
 
@@ -81,7 +83,8 @@ def decode(data: bytes, path: str, flavor: str = "apptainer") -> Document:
     SingularityCE the newest version (4.5) counts: it reads DEL and keys of more than 1,024 characters, as Apptainer 1.5 does.
     Deviations: a file without data is read as empty (1.3 and later refuse it); null items of `Keyservers` and `Credentials` are dropped
     (Apptainer keeps them). Refused though Apptainer may read it: the same name or key twice in two spellings (by alias or `!!binary`),
-    `!!binary` that is not UTF-8, `!!null` on a collection, an alias inside what it names, a byte order mark in the middle, text after the
+    `!!binary` that is not UTF-8, `!!null` on a collection, an alias inside what it names, aliases that repeat more than 1 MiB (of 8 KB they
+    made a result of 24 MB), a byte order mark in the middle, text after the
     document without `---`, and an endpoint named by a number that `<<` merges in again.
     """
     if not data:
@@ -111,7 +114,7 @@ def _decode(data: bytes, file: SourceFile, lenient: bool = False) -> Document:
     header = yaml_nodes.header_of(text)
     if not has_data:
         return Document(RemoteConfig(), header, False, (Quirk(1, "nothing but comments or white space", _FROM_1_3),))
-    reader = _Reader(file)
+    reader = _Reader(file, has_aliases="*" in text)
     config = reader.config(root)
     if lenient:
         found = _ONLY_FROM_1_5.search(text)
@@ -151,11 +154,12 @@ class _Entries(NamedTuple):
 class _Reader:
     """Nodes as values, by the schema of Apptainer's structs. Collects quirks."""
 
-    def __init__(self, file: SourceFile) -> None:
+    def __init__(self, file: SourceFile, has_aliases: bool) -> None:
         self.file = file
+        self.has_aliases = has_aliases
         self.quirks: Set[Quirk] = set()
         self.visited: Set[int] = set()
-        self.decoded = self.repeated = 0
+        self.repeated = 0
 
     def config(self, root: Node) -> RemoteConfig:
         """The whole file (`remote.Config`). A null document counts as empty."""
@@ -297,14 +301,21 @@ class _Reader:
                             f'Write it as "{meant[0]}".' if meant else "Remove or correct the key.")
 
     def _count(self, node: Collection) -> None:
-        """Refuse a file that is almost all aliases, as Go's yaml does ("excessive aliasing"): else a small file could expand to a huge one."""
-        size = len(node.items) + 1
-        self.decoded += size
-        self.repeated += size if id(node) in self.visited else 0
+        """Refuse aliases that repeat more text than anyone means. What Go's yaml refuses ("excessive aliasing") repeats more than that.
+
+        Go counts nodes, not the text in them: it refuses from 400,000 on, or from 1,000 if 99 % of them are repeated.
+        """
+        if not self.has_aliases:
+            return
+        self.repeated += _LEAST_WRITTEN if id(node) in self.visited else 0
         self.visited.add(id(node))
-        allowed = max(0.10, min(0.99, 0.99 - 0.89 * (self.decoded - 400000) / 3600000))
-        if self.decoded > 1000 and self.repeated > self.decoded * allowed:
-            raise self.file.at(node, "the file consists almost only of aliases", "Write the values out.")
+        for item in node.items:
+            if not isinstance(item, Collection):
+                self.repeated += len(item.value) if id(item) in self.visited else 0
+                self.visited.add(id(item))
+        if self.repeated > _MOST_REPEATED:
+            raise self.file.at(node, f"the aliases (*name) up to here repeat more than {_MOST_REPEATED >> 10} KiB",
+                               "Write the values out, or leave out what is not needed.", outcome="so large a file is not read")
 
     def _list(self, fields: Dict[str, Tuple[Node, Node]], key: str, item: Callable[[Node], Optional[_Item]]) -> Tuple[_Item, ...]:
         """A field that is a list of structs; null counts as empty."""

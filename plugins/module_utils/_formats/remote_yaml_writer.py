@@ -36,6 +36,7 @@ _TIME = r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,][0-9]+)?"
 _TIMESTAMP = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[Tt]%s(?:Z|[-+]([0-9]{2}):([0-9]{2}))| +%s)?\Z" % (_TIME, _TIME))
 _INTEGER = re.compile(r"[-+]?(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))\Z|0b([-+][01]+)\Z|0o([-+][0-7]+)\Z")
 _BASES = (16, 2, 8, 10, 2, 8)
+_MOST_DIGITS = 64  # of a 64-bit number, in base 2; Python refuses to convert more than 4,300 decimal ones
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _POINT_FLOAT = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?\Z")
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
@@ -78,7 +79,10 @@ def _integer(plain: str) -> str:
     match = _INTEGER.match(plain)
     if not match:
         return ""
-    value = int(match.group(match.lastindex or 0), _BASES[(match.lastindex or 0) - 1])
+    digits = match.group(match.lastindex or 0)
+    if len(digits.lstrip("+-0")) > _MOST_DIGITS:
+        return ""
+    value = int(digits, _BASES[(match.lastindex or 0) - 1])
     if plain[0] == "-":
         value = -value
     if -(1 << 63) <= value < 1 << 63:

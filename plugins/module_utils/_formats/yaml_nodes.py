@@ -89,15 +89,15 @@ class SourceFile:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def error(self, line: int, column: int, problem: str, remedy: str) -> FormatError:
-        """The error `problem` at a line and column that count from 1, or for the whole file if `line` is 0. Neither text may hold a secret."""
+    def error(self, line: int, column: int, problem: str, remedy: str, outcome: str = "Apptainer refuses the whole file") -> FormatError:
+        """The error `problem` at a line and column that count from 1, or for the whole file if `line` is 0. No text may hold a secret."""
         at = f", line {line}, column {column}" if line else ""
-        return FormatError(f"{self.path}{at}: {problem}; Apptainer refuses the whole file. {remedy}")
+        return FormatError(f"{self.path}{at}: {problem}; {outcome}", remedy)
 
-    def at(self, node: Node, problem: str, remedy: str) -> FormatError:
+    def at(self, node: Node, problem: str, remedy: str, **outcome: str) -> FormatError:
         """The error `problem` where `node` begins."""
         mark = (node.event if isinstance(node, Collection) else node).start_mark
-        return self.error(mark.line + 1, mark.column + 1, problem, remedy)
+        return self.error(mark.line + 1, mark.column + 1, problem, remedy, **outcome)
 
 
 def text_of(data: bytes, file: SourceFile, with_del: bool = False) -> str:

@@ -11,6 +11,7 @@ Each rule names its source: a file of Apptainer, a recorded run (tests/golden) b
 
 import posixpath
 import re
+import shlex
 from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._apptainer.effective import effective, exclusives, same_name_does, shadows, sync, tears_table
@@ -35,11 +36,13 @@ from .._values.remote_config import Remote, RemoteConfig
 from .._values.uri import is_usable, keyserver_identity, same_place
 from .program import ProgramAnswer
 
+SEVERITIES = ("error", "warning", "info")  # the most severe first
+
 
 class ReadFile(NamedTuple):
     """One file as it was found. `document`, a Document or DockerConfig, is None if the file is absent or, with `error`, unreadable; `mode`,
-    `uid` and `directory_mode` are None if unknown. `expected_uid` should own it. `unopened_link`: it is a symbolic link (then all else is
-    about its target), which the program does not open."""
+    `uid` and `directory_mode` are None if unknown. `directory` is the real one that it is in. `expected_uid` should own it. `unopened_link`: it
+    is a symbolic link (then all else is about its target), which the program does not open."""
 
     path: str
     exists: bool = False
@@ -48,6 +51,7 @@ class ReadFile(NamedTuple):
     mode: Optional[int] = None
     uid: Optional[int] = None
     expected_uid: int = 0
+    directory: str = ""
     directory_mode: Optional[int] = None
     unopened_link: bool = False
 
@@ -64,7 +68,10 @@ class ReadFile(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One thing to fix. `severity`: `error` breaks something or opens a hole now, `warning` will for some users or versions."""
+    """One thing to fix or to know.
+
+    `severity`: `error` breaks something or opens a hole now, `warning` will for some users or versions, `info` is as it should be nowadays.
+    """
 
     id: str
     severity: str
@@ -84,7 +91,7 @@ def findings(
     program: Optional[ProgramAnswer] = None,
 ) -> List[Finding]:
     """All findings for the global file, a user's file, the names of its `cached` discovery documents, its docker-config.json and what the
-    installed program says; errors first."""
+    installed program says; the most severe first."""
     found: List[Finding] = []
     for file in (system_file, user_file):
         found += _reading(file, flavor)
@@ -107,7 +114,12 @@ def findings(
     if problem and not is_fatal_name:
         path = user_file.path if user is not None else system_file.path
         found.append(Finding("no-usable-default", "error", path, f"Apptainer refuses every command that needs an endpoint: {problem}"))
-    return sorted(found, key=lambda finding: finding.severity != "error")
+    return by_severity(found)
+
+
+def by_severity(found: Iterable[Finding]) -> List[Finding]:
+    """Findings, the most severe first, otherwise in their order."""
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def root_owned(directory: str, owner: Optional[int]) -> List[Finding]:
@@ -166,21 +178,28 @@ def _global_mode(file: ReadFile) -> Iterator[Finding]:
     """Source: `cmd/internal/cli/apptainer.go` getRemote, which goes on without a global file that it cannot open, and without a word."""
     if file.mode is None or file.uid is None:
         return
-    directory = posixpath.dirname(file.path)
+    directory = file.directory or posixpath.dirname(file.path)
     directory_mode = 0o755 if file.directory_mode is None else file.directory_mode
     if directory_mode & 0o011 != 0o011:
-        yield Finding("mode", "error", directory, f"mode {directory_mode:04o}: users cannot reach the global file in it, so Apptainer ignores that "
-                                                  "file for them; it should be 0755")
+        yield _mode(directory, directory_mode, 0o755, "users cannot reach the global file in this directory, so Apptainer ignores that file for them")
     if directory_mode & 0o022:
-        yield Finding("mode", "error", directory, f"mode {directory_mode:04o}: users other than its owner can replace the global file in it; "
-                                                  "it should be 0755")
+        yield _mode(directory, directory_mode, 0o755, "users other than its owner can replace the global file in this directory")
     if file.mode & 0o444 != 0o444:
-        yield Finding("mode", "error", file.path, f"mode {file.mode:04o}: users cannot read it, so Apptainer ignores it for them; it should be 0644")
+        yield _mode(file.path, file.mode, 0o644, "users cannot read it, so Apptainer ignores it for them")
     if file.mode & 0o022:
-        yield Finding("mode", "error", file.path, f"mode {file.mode:04o}: users other than its owner can change it for everyone; it should be 0644")
+        yield _mode(file.path, file.mode, 0o644, "users other than its owner can change it for everyone")
     if file.uid != file.expected_uid:
-        yield Finding("owner", "error", file.path, f"it belongs to uid {file.uid}, who can change it for everyone; it should belong to uid "
-                                                   f"{file.expected_uid}")
+        yield _owner(file, "who can change it for everyone")
+
+
+def _mode(path: str, mode: int, wanted: int, consequence: str, severity: str = "error") -> Finding:
+    """What a wrong mode does, and the command that sets it right: some readers see the message alone."""
+    return Finding("mode", severity, path, f"mode {mode:04o}: {consequence}; run: chmod {wanted:04o} {shlex.quote(path)}")
+
+
+def _owner(file: ReadFile, consequence: str) -> Finding:
+    return Finding("owner", "error", file.path,
+                   f"it belongs to uid {file.uid}, {consequence}; run: chown {file.expected_uid} {shlex.quote(file.path)}")
 
 
 def _has_secret(config: RemoteConfig) -> bool:
@@ -191,11 +210,10 @@ def _user_mode(file: ReadFile, has_secret: bool, consequence: str) -> Iterator[F
     if file.mode is None or file.uid is None:
         return
     if file.mode & 0o077:
-        reason = ": other users can read the secrets in it" if has_secret else ""
-        yield Finding("mode", "error" if has_secret else "warning", file.path, f"mode {file.mode:04o}{reason}; it should be 0600")
+        readable = "other users can read the secrets in it" if has_secret else "other users can read it, and a secret that is stored there later"
+        yield _mode(file.path, file.mode, 0o600, readable, "error" if has_secret else "warning")
     if file.uid != file.expected_uid:
-        yield Finding("owner", "error", file.path, f"it belongs to uid {file.uid}, but its directory to uid {file.expected_uid}, {consequence}; "
-                                                   f"change its owner to uid {file.expected_uid}")
+        yield _owner(file, f"but its directory to uid {file.expected_uid}, {consequence}")
 
 
 def _auth_file(file: ReadFile) -> Iterator[Finding]:
@@ -293,8 +311,8 @@ def _address(path: str, remote: Remote) -> Iterator[Finding]:
     if not is_usable(remote.uri, remote.insecure):
         yield Finding("unusable-uri", "error", path, f"Apptainer 1.1 and newer cannot use the uri {quoted(uri)}; declare the endpoint again")
     elif re.match(r"([A-Za-z][A-Za-z0-9+.-]*:)?//", remote.uri):
-        yield Finding("uri-not-for-1.0", "warning", path, f"Apptainer 1.0 cannot use the uri {uri}, which 1.1 and newer need for a port; upgrade "
-                                                          "nodes that still have 1.0")
+        yield Finding("uri-not-for-1.0", "info", path, f"Apptainer 1.0 cannot use the uri {uri}, which 1.1 and newer need for a port; upgrade "
+                                                       "nodes that still have 1.0")
 
 
 def _user_content(path: str, config: RemoteConfig, system: Optional[RemoteConfig], flavor: str) -> Iterator[Finding]:
@@ -340,9 +358,9 @@ def _copy(path: str, remote: Remote, system_remote: Remote) -> Iterator[Finding]
                                                       f"{without_login(system_remote.uri)}, and Apptainer sends it there; log in again")
     if remote.exclusive and not system_remote.exclusive:
         # SyncFrom clears the mark when the next command writes the file (merge-1.5.3-0032); if the endpoint is removed before, it stays
-        yield Finding("unreleased-copy", "warning", path, "this copy of a global endpoint is still marked exclusive; keep the endpoint in the global "
-                                                          "file until this user has run a command such as apptainer remote use, or its removal "
-                                                          "locks this user out")
+        yield Finding("unreleased-copy", "warning", path, "this user would be locked out if the endpoint were removed from the global file, because "
+                                                          "this copy of it is still marked exclusive; keep it there (state: retired) until the "
+                                                          "user has run a command such as apptainer remote use")
 
 
 def _cache(path: str, cached: Sequence[str], system: Optional[RemoteConfig]) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
 from .answers import answer_findings
 from .declared import Declared, declared
-from .findings import ReadFile, findings, root_owned, service_findings
+from .findings import ReadFile, by_severity, findings, root_owned, service_findings
 from .program import ProgramAnswer, Question
 from .tables import config_lines, login_lines
 
@@ -52,7 +52,8 @@ def read_file(
     if state.data is None:
         return ReadFile(path, unopened_link=unopened_link)
     file = ReadFile(
-        path, exists=True, mode=state.mode, uid=state.uid, expected_uid=expected_uid, directory_mode=directory_mode, unopened_link=unopened_link)
+        path, exists=True, mode=state.mode, uid=state.uid, expected_uid=expected_uid, directory=os.path.dirname(real), directory_mode=directory_mode,
+        unopened_link=unopened_link)
     try:
         return file._replace(document=reader(state.data, path))
     except ApptainerError as error:
@@ -114,8 +115,7 @@ def inspect(
         "user": dict(config_result(user) if "files" in include else {}, **_file_result(user_file)),
         "auth_file": dict(_file_result(auth_file), registries=login_hosts(docker)),
         "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=exclusive[0] if exclusive else None),
-        "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by))
-                     for finding in sorted(found, key=lambda finding: finding.severity != "error")],
+        "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by)) for finding in by_severity(found)],
         "program": _program_result(program) if program else None,
     }, **dict(answers, logins=logins, **extra))
 

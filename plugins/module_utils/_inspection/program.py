@@ -19,7 +19,7 @@ from .._formats.remote_yaml_writer import encode
 from .._values.remote_config import RemoteConfig
 
 _USUAL_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/apptainer/bin", "/opt/singularity/bin")
-_VERSION = re.compile(r"(apptainer|singularity)\S* version (\d+)\.(\d+)\S*")
+_VERSION = re.compile(r"(apptainer|singularity)\S* version ([0-9]{1,9})\.([0-9]{1,9})\S*")
 # The first version that looks for the user's file in $HOME or where a variable says, so that it can be given another one (`pkg/syfs/syfs.go`).
 _REDIRECTED_FROM = {"apptainer": (1, 1), "singularity": (4, 0)}
 

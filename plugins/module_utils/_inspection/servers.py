@@ -13,6 +13,7 @@ from .._errors import NetworkError
 from .._network.client import Client, HttpOptions
 from .._network.discovery import discover, own_keyserver
 from .._network.endpoints import service_statuses
+from .._network.errors import shown_url
 from .._network.keyservers import keyserver_problem
 from .._network.parallel import ServerMemory, account_of, ask_all, verify_and_remember
 from .._redaction import without_login
@@ -119,7 +120,7 @@ def _keyserver_question(used: _UsedKeyserver, logins: Sequence[KeyserverLogin], 
         error = keyserver_problem(keyserver.uri, keyserver.insecure, authorization, client)
         if error:
             client.remember_rejection()
-        return {"uri": without_login(keyserver.uri), "error": error}
+        return {"uri": shown_url(keyserver.uri), "error": error}
 
     uri = without_login(used.keyserver.uri) if used.keyserver else None
     return _Question({"remote": used.name, "uri": uri, "error": None}, ask, lambda error: {"error": str(error)}, _account(used, logins))

@@ -8,6 +8,7 @@
 
 import json
 import pwd
+import re
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import ApptainerError, quoted
@@ -83,7 +84,7 @@ def _find(text: str) -> Optional[Account]:
     try:
         return _account(pwd.getpwnam(text))
     except (KeyError, ValueError):  # a null byte in it, or a letter that Python 3.6 cannot encode in the C locale
-        return _with_uid(int(text)) if text.isdigit() else None
+        return _with_uid(int(text)) if re.match(r"[0-9]{1,10}\Z", text) else None
 
 
 def _with_uid(uid: int) -> Optional[Account]:

@@ -20,7 +20,7 @@ from .._values.results import config_result, remote_result
 from .common import FILE_SPEC, ROOT_SPEC, SECRET, read_token, root_of
 from .files import Plan, Target, Update, update_files
 from .scope import read_system, remote_yaml
-from .verifier import Verification, verify_declared
+from .verifier import Ask, Verification, verify_declared
 
 SCOPED_FILE_SPEC: Dict[str, Any] = dict(FILE_SPEC, **ROOT_SPEC, scope={"type": "str", "choices": ["user", "global"], "default": "user"})
 KEYSERVER_SPEC: Dict[str, Any] = {
@@ -30,7 +30,7 @@ KEYSERVER_SPEC: Dict[str, Any] = {
 }
 REMOTE_SPEC: Dict[str, Any] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "retired"], "default": "present"},
     "uri": {"type": "str"},
     "insecure": {"type": "bool"},
     "default": {"type": "bool"},
@@ -46,7 +46,7 @@ REMOTE_MUTUALLY_EXCLUSIVE = [("token", "token_file")]
 WHOLE_LIST_SPEC: Dict[str, Any] = {
     "remotes": {"type": "list", "elements": "dict", "required": True, "options": REMOTE_SPEC, "mutually_exclusive": REMOTE_MUTUALLY_EXCLUSIVE},
     "prune": {"type": "bool", "default": False},
-    "retire": {"type": "bool", "default": False},
+    "unreadable": {"type": "str", "choices": ["fail", "replace"], "default": "fail"},
 }
 
 
@@ -58,25 +58,28 @@ class _Converged(NamedTuple):
     result: Dict[str, Any]
 
 
-def converge_remote(module: AnsibleModule) -> Dict[str, Any]:
+def converge_remote(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
     """Put the endpoint that the options of REMOTE_SPEC declare into the file that those of SCOPED_FILE_SPEC name: one of several tasks."""
     entry = module.params
-    config, system, result = _converge(module, [entry])
+    config, system, result = _converge(module, ask, [entry])
     # for a user a global endpoint exists without a copy in the user's file; what is the default, the file says
     shown = config if system is None or entry["state"] == "absent" else sync(config, system)._replace(active=config.active)
     return dict(result, remote=remote_result(shown, entry["name"]))
 
 
-def converge_remotes(module: AnsibleModule) -> Dict[str, Any]:
+def converge_remotes(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
     """Put the endpoints that the options of WHOLE_LIST_SPEC declare into the file that those of SCOPED_FILE_SPEC name: all in one task."""
     params = module.params
     if params["prune"] and not params["remotes"]:
         raise ApptainerError("prune: true with an empty list of remotes would remove every endpoint; list those that should stay")
-    config, _system, result = _converge(module, params["remotes"], prune=params["prune"], retire=params["retire"], keep_default=True)
+    if params["unreadable"] == "replace" and not params["prune"]:
+        raise ApptainerError("unreadable: replace needs prune: true, because only then the list of remotes is all that the new file has to hold; set "
+                             "both, or neither")
+    config, _system, result = _converge(module, ask, params["remotes"], prune=params["prune"], keep_default=True)
     return dict(result, **config_result(config))
 
 
-def _converge(module: AnsibleModule, entries: Sequence[Dict[str, Any]], **whole_list: bool) -> _Converged:
+def _converge(module: AnsibleModule, ask: Ask, entries: Sequence[Dict[str, Any]], **whole_list: bool) -> _Converged:
     """`whole_list` are the options of converge() that only a task has which declares the whole list."""
     wanted = [_wanted_remote(module, entry) for entry in entries]
     services = {entry["name"]: tuple(entry["services"]) for entry in entries if entry["services"] and entry["state"] == "present"}
@@ -101,7 +104,7 @@ def _converge(module: AnsibleModule, entries: Sequence[Dict[str, Any]], **whole_
 
     def verify(before: Sequence[RemoteConfig], after: Sequence[RemoteConfig], known: Mapping[Claim, Any]) -> Verification:
         unplaced = unplaced_endpoints(before[0], after[0], system or RemoteConfig())
-        verification = verify_declared(module, claims(after[0]), set(claims(before[0], as_stored=True)), unplaced, known)
+        verification = verify_declared(module, ask, claims(after[0]), set(claims(before[0], as_stored=True)), unplaced, known)
         if verification.failed:
             raise verification.refusal({}, "Nothing was changed.")
         return verification
@@ -128,7 +131,7 @@ def _wanted_remote(module: AnsibleModule, entry: Mapping[str, Any]) -> WantedRem
         raise ApptainerError(f"endpoint {name}: logout: true and a token contradict each other; remove one of the two")
     return WantedRemote(
         name=entry["name"],
-        present=entry["state"] == "present",
+        state=entry["state"],
         uri=entry["uri"],
         insecure=entry["insecure"],
         default=entry["default"],

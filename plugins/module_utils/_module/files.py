@@ -7,12 +7,8 @@
 """Changing files: read, plan, have what is new verified, and write what differs; in check mode the same, short of writing."""
 
 import functools
-import grp
 import os
-import pwd
 import random
-import stat
-import tempfile
 import time
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
@@ -20,54 +16,34 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import ApptainerError, ConflictError, FormatError, StoreError
 from .._files.config_file import (
+    DirectoryDrift,
     FileState,
     Replacement,
     Room,
     check_room,
     check_writable,
+    has_directory,
+    left_overs,
     link_at,
+    link_text,
     locked,
     make_directory,
-    owner_of,
     read,
     real_path,
+    remove_left_overs,
+    repair_directory,
     replace,
+    settled,
 )
-from .._formats.remote_yaml_reader import decode
-from .._formats.remote_yaml_writer import encode
-from .._redaction import redacted
 from .._values.claims import Claim
 from .._values.flavors import FLAVORS
-from .._values.remote_config import RemoteConfig
+from .attributes import attribute_diff, directory_drift, owner_ids, reach_warning, wanted_attributes, with_owner
 from .common import warn
+from .contents import RemoteYaml, UnreadableYaml, file_expected, ignored_file
 from .verifier import Verification
 
+_LEFT_OVERS = "number of files left by interrupted runs"
 _MOST_ATTEMPTS = 100  # each one that fails means that somebody else has written meanwhile
-
-
-class RemoteYaml:
-    """What a remote.yaml holds; a content class. `value` is what plans work on; without `has_data` there is nothing in it.
-
-    `refusal` says why the newest version of the program refuses the file, so that it has to be written anew, whatever is in it.
-    """
-
-    follows_links = False  # not every program does
-
-    def __init__(self, data: bytes, path: str, flavor: str) -> None:
-        document = decode(data, path, flavor)
-        self.refusal = f"refused by {FLAVORS[flavor].program} {FLAVORS[flavor].newest}: {document.refused.message}" if document.refused else ""
-        self.value = document.config
-        self.has_data = document.has_data
-        self._header = document.header
-
-    def bytes_of(self, value: RemoteConfig) -> bytes:
-        """The bytes to write."""
-        return encode(value, self._header)
-
-    @staticmethod
-    def redacted_text(value: RemoteConfig, before: Optional[RemoteConfig] = None) -> str:
-        """What a diff shows: no secrets, but whether they changed."""
-        return encode(redacted(value, before)).decode("utf-8")
 
 
 class Target(NamedTuple):
@@ -100,7 +76,7 @@ class Update(NamedTuple):
 
 
 class _Draft(NamedTuple):
-    """One file, read and planned."""
+    """One file, read and planned; what is wrong with its directory, and what interrupted runs left beside it."""
 
     target: Target
     state: FileState
@@ -109,14 +85,20 @@ class _Draft(NamedTuple):
     data: Optional[bytes]
     attributes: Dict[str, Any]
     attribute_diff: Dict[str, Any]
+    directory_drift: Optional[DirectoryDrift]
+    left_overs: Sequence[str]
 
     @property
     def differs(self) -> bool:
         return self.data != self.state.data
 
     @property
-    def changed(self) -> bool:
+    def is_replaced(self) -> bool:
         return self.differs or bool(self.attribute_diff)
+
+    @property
+    def changed(self) -> bool:
+        return self.is_replaced or self.directory_drift is not None or bool(self.left_overs)
 
 
 class _Planned(NamedTuple):
@@ -141,16 +123,27 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
     """Apply a rule to files below `root`: read, plan, verify what is new, write what differs, in the given order.
 
     Nothing is planned and nobody is asked under a lock. Once it is held, all files are compared with what was read; if one has changed,
-    the lock is given back and all begins again, but for questions that servers have answered.
+    the lock is given back and all begins again, but for questions that servers have answered. So it does if a file turns out to have been
+    half-written by another program when it was read. A run that has nothing to change does not look for that.
     `verify` raises VerificationError if nothing may be written; if it returns failed claims, the plan is made once more without them.
     Raises ApptainerError if a file can't be read, understood, locked or written, if the rule refuses, or if others keep writing: the files
     are then as they were.
     """
     known: Mapping[Claim, Any] = {}
     for attempt in range(_MOST_ATTEMPTS):
-        planned = _planned(module, [_placed(module, target, root) for target in targets], plan, verify, known)
+        placed = [_placed(module, target, root) for target in targets]
+        states = [_read(target) for target in placed]
+        try:
+            planned = _planned(module, placed, states, plan, verify, known)
+        except ApptainerError:
+            if _settled(placed, states) == states:
+                raise
+            continue
+        if planned.changed and _settled(placed, states) != states:
+            known = planned.verification.verdicts
+            continue
         if module.check_mode:  # a real run is told by the system
-            check_room(*(_room(module, draft) for draft in planned.drafts if draft.changed))
+            check_room(*(_room(module, draft) for draft in planned.drafts if draft.is_replaced))
         if module.check_mode or not planned.changed:
             return _update(module, planned, [])
         try:
@@ -164,18 +157,41 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
 
 def _placed(module: AnsibleModule, target: Target, root: str) -> Target:
     """Where the file is. A symbolic link is followed, unless its program does not (SingularityCE 4.5): then a file takes the place of the link."""
-    real = real_path(target.path, root)
+    with file_expected(target.path, target.is_global):
+        real = real_path(target.path, root)
     link = None if target.content.follows_links or FLAVORS[module.params["flavor"]].follows_links else link_at(target.path, root)
-    return target._replace(path=link or real, source=real, link=os.readlink(link) if link else "")
+    return target._replace(path=link or real, source=real, link=link_text(link) if link else "")
+
+
+def _settled(targets: Sequence[Target], states: Sequence[FileState]) -> List[FileState]:
+    """What is in the files once nobody is writing them any more."""
+    return [settled(target.source, state) for target, state in zip(targets, states)]
+
+
+def _read(target: Target) -> FileState:
+    with file_expected(target.path, target.is_global):
+        return read(target.source, refuse_foreign=True)
 
 
 def _content(module: AnsibleModule, target: Target, data: bytes) -> Any:
     return target.content(data, target.path, module.params["flavor"])
 
 
-def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify: Optional[Verify], known: Mapping[Claim, Any]) -> _Planned:
-    states = [read(target.source) for target in targets]
-    contents = [_content(module, target, state.data or b"") for target, state in zip(targets, states)]
+def _old_content(module: AnsibleModule, target: Target, data: bytes) -> Any:
+    """What a file holds. Raises UnreadableError for a global one that cannot be parsed, FormatError for another; `unreadable: replace` takes both."""
+    try:
+        return _content(module, target, data)
+    except FormatError as error:
+        if module.params.get("unreadable") == "replace":
+            return UnreadableYaml(error, target.path, module.params["flavor"])
+        if not target.is_global:
+            raise
+        raise ignored_file(error, can_be_replaced=bool(module.params.get("prune"))) from error
+
+
+def _planned(module: AnsibleModule, targets: Sequence[Target], states: Sequence[FileState], plan: Planner, verify: Optional[Verify],
+             known: Mapping[Claim, Any]) -> _Planned:
+    contents = [_old_content(module, target, state.data or b"") for target, state in zip(targets, states)]
     before = [content.value for content in contents]
 
     def drafted(failed: Sequence[Claim]) -> Tuple[Plan, List[_Draft]]:
@@ -198,9 +214,15 @@ def _planned(module: AnsibleModule, targets: Sequence[Target], plan: Planner, ve
 
 def _update(module: AnsibleModule, planned: _Planned, backups: Sequence[str]) -> Update:
     links = tuple(_replaced_link(module, draft.target) for draft in planned.drafts if draft.target.link and draft.changed)
-    for warning in dict.fromkeys(planned.warnings + planned.verification.warnings + links):
+    unreadable = tuple(_replaced_file(draft, backups) for draft in planned.drafts if isinstance(draft.content, UnreadableYaml))
+    more = tuple(filter(None, (_warning_of_nothing(module, draft) for draft in planned.drafts)))
+    more += tuple(filter(None, (reach_warning(module, draft.target.path) for draft in planned.drafts if draft.target.is_global and draft.data)))
+    for warning in dict.fromkeys(unreadable + planned.warnings + planned.verification.warnings + links + more):
         warn(module, warning)
     result: Dict[str, Any] = {"changed": planned.changed}
+    problems = [draft.content.problem for draft in planned.drafts if isinstance(draft.content, UnreadableYaml)]
+    if problems:
+        result["unreadable"] = problems[0]
     if module._diff:
         result["diff"] = [shown for draft in planned.drafts for shown in _diff(draft)]
     return Update([draft.value for draft in planned.drafts], result, backups, planned.verification)
@@ -212,31 +234,61 @@ def _replaced_link(module: AnsibleModule, target: Target) -> str:
             f"its place; {target.source} stays as it is and is no longer used, so remove it if nothing else uses it or if it holds secrets")
 
 
+def _replaced_file(draft: _Draft, backups: Sequence[str]) -> str:
+    """What was lost with a file that could not be read, and where it is. `backups` are empty in check mode."""
+    path = draft.target.path
+    copy = next((backup for backup in backups if backup.startswith(path)), f"{path}.*~")
+    lost = ("Until now, Apptainer ignored it for everyone: no endpoint was exclusive, and its default did not count. Endpoints that only it held are "
+            "gone; users whose files hold exclusive copies of them are locked out (finding stale-copy)." if draft.target.is_global
+            else "The tokens and logins that only it held are gone; log in again.")
+    return f"{draft.content.problem}. It is replaced, and the old file is kept as {copy}. {lost}"
+
+
+def _warning_of_nothing(module: AnsibleModule, draft: _Draft) -> str:
+    """For an empty file into which secrets are to go, or of which a backup is wanted: somebody may miss what was in it."""
+    if draft.state.data != b"" or not draft.differs:
+        return ""
+    backup = ", and so is its backup" if module.params["backup"] else ""
+    if not backup and not draft.content.has_secrets(draft.value):
+        return ""
+    return (f"{draft.target.path} was there, but empty (0 bytes){backup}: Apptainer leaves such a file where it only wanted to read it, but so do "
+            "a full disk and an interrupted command; if endpoints or logins are missing now, restore them")
+
+
 def _draft(module: AnsibleModule, target: Target, state: FileState, content: Any, value: Any) -> _Draft:
     differs = value != content.value or not content.has_data or bool(content.refusal)
     data = _new_data(module, target, content, value) if differs else state.data
-    attributes = _attributes(module, target, state)
-    attribute_diff: Dict[str, Any] = {}
-    if state.data is not None:
-        _in_check_mode(module, True, _set_attributes, module, target.source, attributes, attribute_diff)
+    attributes = wanted_attributes(module, target.path, target.is_global, state)
+    drift = None if data is None else directory_drift(module, target.path, target.is_global, attributes)
+    attributes = with_owner(attributes, target.path, target.is_global, drift)
+    differences = {} if state.data is None else attribute_diff(module, target.source, state, attributes)
     if target.link and data is not None:
         for side, kind in (("before", "symbolic link"), ("after", "file")):
-            attribute_diff.setdefault(side, {})["type"] = kind
+            differences.setdefault(side, {})["type"] = kind
     draft = _Draft(
-        target=target, state=state, content=content, value=value, data=data, attributes=attributes, attribute_diff=attribute_diff)
+        target=target, state=state, content=content, value=value, data=data, attributes=attributes, attribute_diff=differences,
+        directory_drift=drift, left_overs=left_overs(target.path))
     if draft.changed:
         check_writable(target.path)
     return draft
 
 
 def _room(module: AnsibleModule, draft: _Draft) -> Room:
-    kept = [draft.state.data] if module.params["backup"] else []
+    kept = [draft.state.data] if _is_kept(module, draft) else []
     return Room(draft.target.path, [len(data) for data in [draft.data, *kept] if data is not None])
+
+
+def _is_kept(module: AnsibleModule, draft: _Draft) -> bool:
+    """Whether a copy of the old file stays beside the new one: always, if nobody knows what was in it."""
+    return draft.state.data is not None and bool(module.params["backup"] or isinstance(draft.content, UnreadableYaml))
 
 
 def _new_data(module: AnsibleModule, target: Target, content: Any, value: Any) -> bytes:
     """The bytes to write, known to read back as the same: a file that Apptainer refuses would fail open."""
     data: bytes = content.bytes_of(value)
+    if len(data) > content.max_bytes:
+        raise FormatError(f"{target.path}: would have {len(data) >> 10} KiB after this change, but no more than {content.max_bytes >> 10} KiB are "
+                          "read of it, so it is unchanged. Remove what is not needed from it")
     written = _content(module, target, data)
     if written.value != value or written.refusal:
         raise FormatError(f"{target.path}: what would be written does not read back as meant, so the file is unchanged. Please report this")
@@ -248,92 +300,67 @@ def _write(module: AnsibleModule, drafts: Sequence[_Draft]) -> List[str]:
 
     Raises ConflictError if one of all the files is no longer as it was read.
     """
-    changed = [draft for draft in drafts if draft.changed]
-    for draft in changed:
+    replaced = [draft for draft in drafts if draft.is_replaced]
+    for draft in replaced:
         make_directory(os.path.dirname(draft.target.path), 0o755 if draft.target.is_global else 0o700)
     suffix = f".{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S')}~"
-    kept = [draft.target.path for draft in changed if module.params["backup"] and draft.state.data is not None]
-    with locked(*(draft.target.path for draft in drafts if os.path.isdir(os.path.dirname(draft.target.path)))):
+    kept = [draft.target.path for draft in replaced if _is_kept(module, draft)]
+    with locked(*(draft.target.path for draft in drafts if draft.changed or has_directory(draft.target.path))):
         for draft in drafts:
-            if read(draft.target.source) != draft.state:
+            if read(draft.target.source, refuse_foreign=True) != draft.state:
                 raise ConflictError(f"{draft.target.path}: was changed by someone else while this task ran. Run again.")
+            drift = draft.directory_drift
+            if drift and directory_drift(module, draft.target.path, draft.target.is_global, draft.attributes) != drift:
+                raise ConflictError(f"{drift.path}: was changed by someone else while this task ran. Run again.")
+        for drift in dict.fromkeys(draft.directory_drift for draft in drafts if draft.directory_drift):
+            repair_directory(drift)
         replace(*(
             _replacement(module, draft, draft.data, os.path.basename(draft.target.path) + suffix if draft.target.path in kept else "")
-            for draft in changed if draft.data is not None))
+            for draft in replaced if draft.data is not None))
+        for draft in drafts:
+            remove_left_overs(draft.left_overs)
     return [path + suffix for path in kept]
 
 
 def _replacement(module: AnsibleModule, draft: _Draft, data: bytes, backup: str) -> Replacement:
     """What to write. Ansible sets modes and owners by path, which is not for root in a directory of others, so only the context is left to it."""
     attributes = draft.attributes
-    owner = _id(attributes["owner"], lambda name: pwd.getpwnam(name).pw_uid), _id(attributes["group"], lambda name: grp.getgrnam(name).gr_gid)
     return Replacement(
         path=draft.target.path, data=data, prepare=functools.partial(_set_context, module, attributes["secontext"]), before=draft.state,
-        backup=backup, mode=int(attributes["mode"], 8), owner=owner, source=draft.target.source, link=draft.target.link)
-
-
-def _id(text: Optional[str], find: Callable[[str], int]) -> int:
-    """The id that Ansible would give a file for this name, known to exist, or number."""
-    try:
-        return -1 if text is None else int(text)
-    except ValueError:
-        return find(text or "")
+        backup=backup, mode=int(attributes["mode"], 8), owner=owner_ids(attributes), source=draft.target.source, link=draft.target.link)
 
 
 def _set_context(module: AnsibleModule, context: Sequence[Optional[str]], path: str) -> None:
     module.set_context_if_different(path, context, False)
 
 
-def _attributes(module: AnsibleModule, target: Target, state: FileState) -> Dict[str, Any]:
-    """Mode, owner and context as they should be, tried on a file of our own: what can't be is refused before anything is written.
-
-    A symbolic mode is resolved against that of the file, or what it would be without one, and not against that of a temporary file.
-    """
-    attributes: Dict[str, Any] = dict(module.load_file_common_arguments(module.params, path=target.path))
-    usual = 0o644 if target.is_global else 0o600
-    mode = attributes["mode"] or f"{usual:04o}"
-    if isinstance(mode, bool):
-        raise ApptainerError("mode must be like '0644' in quotes, or symbolic like 'go-w'")
-    try:
-        with tempfile.NamedTemporaryFile() as trial:
-            os.chmod(trial.name, usual if state.mode is None else state.mode)
-            _in_check_mode(module, False, module.set_mode_if_different, trial.name, mode, False)
-            attributes["mode"] = f"{stat.S_IMODE(os.stat(trial.name).st_mode):04o}"
-            _in_check_mode(module, True, _set_attributes, module, trial.name, attributes)
-    except OSError as error:
-        raise StoreError(f"no temporary file can be made on this node ({error.strerror}); make room in /tmp") from None
-    directory_uid = owner_of(os.path.dirname(target.path))
-    if attributes["owner"] is None and os.geteuid() == 0 and (directory_uid or target.is_global):
-        attributes["owner"] = str(directory_uid)
-    return attributes
-
-
-def _in_check_mode(module: AnsibleModule, check_mode: bool, ask: Callable[..., object], *arguments: object) -> None:
-    """Ask Ansible something as in check mode, or not: in both modes the same way, so that both give the same answer."""
-    usual, module.check_mode = module.check_mode, check_mode
-    try:
-        ask(*arguments)
-    finally:
-        module.check_mode = usual
-
-
-def _set_attributes(module: AnsibleModule, path: str, attributes: Dict[str, Any], diff: Optional[Dict[str, Any]] = None) -> None:
-    module.set_fs_attributes_if_different(dict(attributes, path=path), False, diff=diff)
-
-
 def _diff(draft: _Draft) -> List[Dict[str, str]]:
     """What `--diff` shows: the contents, without secrets (empty: no file, or one without data), and what changes in mode and owner."""
     path = draft.target.path
     before = draft.content.value if draft.state.data is not None and draft.content.has_data else None
-    refusal = f"# {draft.content.refusal}\n" if draft.content.refusal and before is not None else ""
+    refusal = f"# {draft.content.refusal}\n" if draft.content.refusal and (before is not None or isinstance(draft.content, UnreadableYaml)) else ""
     shown = [{
         "before_header": path,
         "after_header": path,
-        "before": "" if before is None else refusal + draft.content.redacted_text(before),
+        "before": refusal + ("" if before is None else draft.content.redacted_text(before)),
         "after": "" if before is None and not draft.differs else draft.content.redacted_text(draft.value, before),
     }]
-    if draft.attribute_diff:
-        header = f"{path} (attributes)"
-        words = {side: "".join(f"{name}: {value}\n" for name, value in sorted(draft.attribute_diff[side].items())) for side in ("before", "after")}
-        shown.append(dict(words, before_header=header, after_header=header))
+    differences = {side: dict(draft.attribute_diff.get(side, {})) for side in ("before", "after")}
+    if draft.left_overs:
+        differences["before"][_LEFT_OVERS], differences["after"][_LEFT_OVERS] = len(draft.left_overs), 0
+    shown += _attributes_shown(path, differences)
+    if draft.directory_drift:
+        drift = draft.directory_drift
+        shown += _attributes_shown(drift.path, {"before": drift.before.shown(), "after": drift.after.shown()})
     return shown
+
+
+def _attributes_shown(path: str, differences: Mapping[str, Mapping[str, Any]]) -> List[Dict[str, str]]:
+    """Only what differs; nothing if that is nothing."""
+    before, after = differences["before"], differences["after"]
+    if before == after:
+        return []
+    header = f"{path} (attributes)"
+    words = {side: "".join(f"{name}: {value}\n" for name, value in sorted(found.items()) if before.get(name) != after.get(name))
+             for side, found in differences.items()}
+    return [dict(words, before_header=header, after_header=header)]

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._errors import ApptainerError, quoted
+from .._errors import ApptainerError, UnreadableError, quoted
 from .._files.locations import global_file
 from .._inspection.inspect import inspect
 from .._inspection.program import ask_program
@@ -28,19 +28,25 @@ from .logins import AUTH_FILE_SPEC, LOGINS_SPEC, converge_account
 from .processes import output_of, replies
 from .users import audit, become
 
+
+def _with_texts(spec: Mapping[str, Any]) -> Dict[str, Any]:
+    """The options with paths as texts. Ansible would take "~" in a path for root's home, before there is a process of the account's."""
+    texts = {name: dict(option, type="str") if option["type"] == "path" else option for name, option in spec.items()}
+    return {name: dict(option, options=_with_texts(option["options"])) if "options" in option else option for name, option in texts.items()}
+
+
 _ACCOUNT: Dict[str, Any] = {
     "type": "list",
     "elements": "dict",
     "default": [],
-    "options": dict(
+    "options": _with_texts(dict(
         {name: option for name, option in LOGINS_SPEC.items() if name != "keep_verified"},
-        **AUTH_FILE_SPEC, user={"type": "str", "required": True}, config_file={"type": "path"}),
+        **AUTH_FILE_SPEC, user={"type": "str", "required": True}, config_file={"type": "path"})),
 }
 FLEET_SPEC: Dict[str, Any] = dict(
     LOCATION_SPEC,
     **ROOT_SPEC,
-    **dict(WHOLE_LIST_SPEC, unreadable={"type": "str", "choices": ["fail", "replace"], "default": "fail"},
-           remotes=dict(WHOLE_LIST_SPEC["remotes"], required=False, default=[])),
+    **dict(WHOLE_LIST_SPEC, remotes=dict(WHOLE_LIST_SPEC["remotes"], required=False, default=[])),
     backup={"type": "bool", "default": False},
     check={"type": "bool", "default": False},
     inspect={"type": "bool", "default": False},
@@ -55,7 +61,8 @@ FLEET_SPEC: Dict[str, Any] = dict(
 _ACCOUNT_SECONDS = 300  # for the files of one account, which may be on a slow file server
 _AUDIT_SECONDS = 10.0  # for the files of one user, as the default of apptainer_users_info
 _PROGRAM_SECONDS = 10.0
-_FOR_ONE_PART = ("changed", "config_file", "auth_file", "default", "backup_file", "backup_files")
+_PATHS = ("config_file", "auth_file", "token_file")
+_FOR_ONE_PART = ("changed", "config_file", "auth_file", "default", "unreadable", "backup_file", "backup_files")
 
 
 class _Run:
@@ -79,19 +86,20 @@ class _Run:
             yield
         except ApptainerError as error:
             message = in_words_of(self.module.params["flavor"], str(error))
-            self.result["failures"].append({"subject": subject, "msg": message, "unreadable": bool(getattr(error, "is_ignored_file", False))})
+            problem = in_words_of(self.module.params["flavor"], str(error.__cause__)) if isinstance(error, UnreadableError) else ""
+            self.result["failures"].append({"subject": subject, "msg": message, "unreadable": problem})
 
 
 def converge_node(module: AnsibleModule) -> Dict[str, Any]:
     """Do all parts that the options of FLEET_SPEC ask for.
 
-    Nothing is verified at servers: the role does that once for the fleet. Returns the result; with `failures` the task has failed, and `msg` says why.
+    Nothing is verified at servers: the role does that once for the fleet. A result with `failures` is that of a failed task; `msg` says why.
     """
     params = module.params
     run = _Run(module)
     if params["remotes"] or params["prune"]:
         with run.part("global"), _options(module, scope="global"):
-            written = converge_remotes(module)
+            written = converge_remotes(module, ask=None)
             run.add("global", written)
         if params["check"] and not module.check_mode and not run.result["failures"]:
             with run.part("check"):
@@ -147,8 +155,8 @@ def _check(module: AnsibleModule, written: Mapping[str, Any]) -> None:
     problems += [item["message"] for item in found["findings"]
                  if item["severity"] == "error" and item["remote"] in about and item["id"] != "global-secret"]
     if problems:
-        raise ApptainerError(f"{FLAVORS[flavor].program} does not use {written['config_file']} as it was written: {'; '.join(problems)}. For details, "
-                             "run the module hpc.apptainer.apptainer_remote_info on the host")
+        raise ApptainerError(f"{FLAVORS[flavor].program} does not use {written['config_file']} as it was written: {'; '.join(problems)}. For "
+                             "details, run the module hpc.apptainer.apptainer_remote_info on the host")
 
 
 def _converge_accounts(run: _Run) -> None:
@@ -182,6 +190,13 @@ def _account_result(module: AnsibleModule, account: Account, entry: Mapping[str,
     os.environ["HOME"] = account.home
     warnings: List[str] = []
     module.warn = warnings.append
-    with _options(module, keep_verified=False, **entry):
-        result = converge_account(module)
+    with _options(module, keep_verified=False, **with_paths(entry)):
+        result = converge_account(module, ask=None)
     return {"result": result, "warnings": warnings}
+
+
+def with_paths(entry: Mapping[str, Any]) -> Dict[str, Any]:
+    """The entry with its paths as the account means them."""
+    found = {name: os.path.expanduser(os.path.expandvars(value)) if name in _PATHS and value else value for name, value in entry.items()}
+    tokens = entry.get("remotes")
+    return dict(found, remotes=[with_paths(token) for token in tokens]) if tokens else found

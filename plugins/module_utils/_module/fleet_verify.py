@@ -32,10 +32,11 @@ from .._values.docker_config import DockerConfig
 from .._values.flavors import FLAVORS
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.uri import DEFAULT_ENDPOINT_URI, hardcoded_keyserver, keyserver_identity, requested_url
+from .asking import http_options
 from .common import LOCATION_SPEC
 from .endpoints import REMOTE_SPEC
 from .logins import KINDS, LOGINS_SPEC
-from .verifier import NamedVerdict, Verification, http_options
+from .verifier import NamedVerdict, Verification
 
 _DECLARATION: Dict[str, Any] = {
     "remotes": {

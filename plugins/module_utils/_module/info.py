@@ -7,17 +7,17 @@
 """The module that shows what is there."""
 
 import functools
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import ApptainerError
 from .._files.locations import global_file, user_file
-from .._inspection.inspect import AskProgram, inspect
+from .._inspection.inspect import AskProgram, AskServers, inspect
 from .._inspection.program import ask_program
+from .asking import http_options
 from .common import ROOT_SPEC, checked_timeout, root_of
 from .processes import output_of
-from .verifier import server_questions
 
 INFO_SPEC: Dict[str, Any] = dict(
     ROOT_SPEC,
@@ -48,7 +48,7 @@ def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
         user_path=None if is_global else params["config_file"] or user_file(flavor),
         flavor=flavor,
         auth_path=params["auth_file"],
-        ask_servers=server_questions(module, params["check"]) if params["check"] else None,
+        ask_servers=_server_questions(module, params["check"]) if params["check"] else None,
         root=root,
         ask_program=program,
         include=params["include"])
@@ -57,3 +57,11 @@ def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
         found["declared"]["prune"] = found["declared"]["prune"] and bool(found["declared"]["remotes"])  # which apptainer_remotes insists on
         found["declared"].update({name: params[name] for name in _WHERE if params[name]}, **({"config_file": path} if path else {}))
     return found
+
+
+def _server_questions(module: AnsibleModule, topics: Sequence[str]) -> AskServers:
+    """What is asked of servers."""
+    options = http_options(module)
+    from .._inspection.servers import ask_servers
+
+    return lambda config, stored: ask_servers(topics, config, stored, options, module.params["flavor"])

@@ -15,11 +15,11 @@ from .._rules.keyservers import PlacedKeyserver, needs_discovery, owning_endpoin
 from .._values.claims import Claim
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.results import remote_result
+from .asking import http_options
 from .common import root_of
 from .endpoints import file_result
 from .files import Plan, Target, update_files
 from .scope import remote_yaml
-from .verifier import discovered_keyserver
 
 PLACED_KEYSERVER_SPEC: Dict[str, Any] = {
     "remote": {"type": "str"},
@@ -64,7 +64,17 @@ def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
 def _discover(module: AnsibleModule, name: str, remote: Remote) -> str:
     """The built-in keyserver of an endpoint, asked of the endpoint. Raises NetworkError with the endpoint's name and the way without asking."""
     try:
-        return discovered_keyserver(module, remote.uri, remote.insecure)
+        return _discovered_keyserver(module, remote.uri, remote.insecure)
     except NetworkError as error:
         raise NetworkError(f"endpoint {quoted(name)}: a list of keyservers begins with the endpoint's built-in one, which is not known: {error} (or "
                            "set builtin_uri, then the endpoint is not asked)") from None
+
+
+def _discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> str:
+    """The built-in keyserver of the endpoint with this stored URI, asked of the endpoint. Raises NetworkError."""
+    options = http_options(module)
+    from .._network.client import Client
+    from .._network.discovery import own_keyserver
+
+    with Client(options) as client:
+        return own_keyserver(client, uri, insecure, module.params["flavor"])

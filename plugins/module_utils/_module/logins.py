@@ -16,7 +16,7 @@ from .._apptainer.services import token_warnings
 from .._errors import ApptainerError, quoted
 from .._files.config_file import read, real_path
 from .._files.locations import DOCKER_CONFIG, docker_fallback
-from .._formats.docker_json import decode, encode
+from .._formats.docker_json import MAX_BYTES, decode, encode
 from .._redaction import redacted_docker_tree, without_login
 from .._rules.endpoints import unplaced_endpoints
 from .._rules.logins import Files, WantedKeyserverLogin, WantedToken, converge_logins
@@ -29,7 +29,7 @@ from .._values.results import login_result
 from .common import NAME, SECRET, read_token
 from .files import Plan, Target, Update, update_files
 from .scope import read_system, remote_yaml
-from .verifier import Verification, verify_declared
+from .verifier import Ask, Verification, verify_declared
 
 KINDS = ("remotes", "keyservers", "registries")
 _STATE: Dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
@@ -69,6 +69,7 @@ _Wanted = Union[WantedToken, WantedKeyserverLogin, WantedRegistry]
 class _DockerJson:
     """What a docker-config.json holds; a content class as RemoteYaml."""
 
+    max_bytes = MAX_BYTES
     has_data = True  # an empty file is as good as none to every version
     refusal = ""
     follows_links = True  # docker/cli reads and replaces it behind any link, also for SingularityCE
@@ -79,6 +80,11 @@ class _DockerJson:
     def bytes_of(self, value: DockerConfig) -> bytes:
         """The bytes to write."""
         return encode(value)
+
+    @staticmethod
+    def has_secrets(value: DockerConfig) -> bool:
+        """Whether there is a login in it."""
+        return bool(value.auths)
 
     @staticmethod
     def redacted_text(value: DockerConfig, before: Optional[DockerConfig] = None) -> str:
@@ -117,16 +123,17 @@ class _Converged(NamedTuple):
     result: Dict[str, Any]
 
 
-def converge_keyserver_login(module: AnsibleModule) -> Dict[str, Any]:
+def converge_keyserver_login(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
     """The one login that the options of KEYSERVER_LOGIN_SPEC declare."""
-    account = _Account(module, _Logins(keyservers=[_wanted_keyserver_login(module.params)]))
+    account = _Account(module, ask, _Logins(keyservers=[_wanted_keyserver_login(module.params)]))
     return _with_login(account.converge())
 
 
-def converge_registry_login(module: AnsibleModule) -> Dict[str, Any]:
+def converge_registry_login(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
     """The one login that the options of REGISTRY_LOGIN_SPEC and AUTH_FILE_SPEC declare."""
     logins = _Logins(registries=[_wanted_registry(module.params)])
-    account = _Account(module, logins, auth_file=module.params["auth_file"], uses_auth_file=True, uses_config_file=not module.params["auth_file"])
+    auth_file = module.params["auth_file"]
+    account = _Account(module, ask, logins, auth_file=auth_file, uses_auth_file=True, uses_config_file=not auth_file)
     return _with_login(account.converge())
 
 
@@ -134,7 +141,7 @@ def _with_login(converged: _Converged) -> Dict[str, Any]:
     return dict(converged.result, login=next(map(login_result, converged.declared), None))
 
 
-def converge_account(module: AnsibleModule) -> Dict[str, Any]:
+def converge_account(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
     """All logins that the options of LOGINS_SPEC and AUTH_FILE_SPEC declare."""
     params = module.params
     given = [kind for kind in KINDS if params[kind] is not None]
@@ -143,16 +150,17 @@ def converge_account(module: AnsibleModule) -> Dict[str, Any]:
         keyservers=[_wanted_keyserver_login(entry) for entry in params["keyservers"] or ()],
         registries=[_wanted_registry(entry) for entry in params["registries"] or ()],
         prune=(given or KINDS) if params["prune"] else ())  # no list at all is refused
-    account = _Account(module, logins, auth_file=params["auth_file"], uses_auth_file=True)
+    account = _Account(module, ask, logins, auth_file=params["auth_file"], uses_auth_file=True)
     return account.converge(keep_verified=params["keep_verified"], show_all=True).result
 
 
 class _Account:
     """The declared logins of one account, and what becomes of its files."""
 
-    def __init__(self, module: AnsibleModule, logins: _Logins, auth_file: Optional[str] = None, uses_auth_file: bool = False,
+    def __init__(self, module: AnsibleModule, ask: Ask, logins: _Logins, auth_file: Optional[str] = None, uses_auth_file: bool = False,
                  uses_config_file: bool = True) -> None:
         self.module = module
+        self._ask = ask
         self._logins = logins
         self._system, self._system_known = read_system(module)
         self._config_file = remote_yaml(module.params)
@@ -172,7 +180,7 @@ class _Account:
         def verify(before: Sequence[Any], after: Sequence[Any], known: Mapping[Claim, Any]) -> Verification:
             unplaced = unplaced_endpoints(_files(before).remotes, _files(after).remotes, self._system)
             stored = _unambiguous(self._declared_secrets(before, as_stored=True))
-            verification = verify_declared(self.module, self._declared_secrets(after), stored, unplaced, known)
+            verification = verify_declared(self.module, self._ask, self._declared_secrets(after), stored, unplaced, known)
             if verification.failed and not keep_verified:
                 raise verification.refusal({}, "Nothing was changed.")
             return verification

@@ -103,7 +103,7 @@ def _findings(account: Account, global_path: str, flavor: str) -> List[Dict[str,
     resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
     become(account)
     os.environ["HOME"] = account.home
-    system = (global_path, os.path.dirname(global_path))
+    system = (global_path, os.path.dirname(global_path), os.path.dirname(os.path.realpath(global_path)))
     return [finding for finding in inspect(global_path, user_file(flavor), flavor)["findings"] if finding["path"] not in system]
 
 

@@ -4,24 +4,20 @@
 
 # Private to this collection: may change in any release.
 
-"""When servers are asked, as the option `verify` says, and what a result shows of their answers.
+"""What is to be asked of servers, as the option `verify` says, and what a result shows of their answers.
 
-The network's libraries are imported here, inside functions, and so only where a server is asked.
+Who asks them is up to the module: what Ansible sends to a node is all that is imported anywhere, and the network is a third of it.
 """
 
-import sys
-from typing import TYPE_CHECKING, Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import VerificationError
 from .._values.claims import Claim, EndpointServices, EndpointToken, claim_name
-from .common import checked_timeout
 
-if TYPE_CHECKING:
-    from .._inspection.inspect import AskServers
-    from .._network.client import HttpOptions
-    from .._network.verdict import Verdict
+# Asks servers about claims, and returns the Verdict of each. None where `verify` is never anything but `never`.
+Ask = Optional[Callable[[AnsibleModule, Sequence[Claim]], Mapping[Claim, Any]]]
 
 _WHY_NOT_ASKED = {
     "never": "not verified, because verify is never",
@@ -47,7 +43,7 @@ class Verification(NamedTuple):
     """
 
     named: Tuple[NamedVerdict, ...] = ()
-    verdicts: Mapping[Claim, "Verdict"] = {}
+    verdicts: Mapping[Claim, Any] = {}
     failed: Tuple[Claim, ...] = ()
 
     @property
@@ -71,8 +67,8 @@ class Verification(NamedTuple):
         return VerificationError(f"{text} {outcome}".rstrip(), dict(result, **self.result))
 
 
-def verify_declared(module: AnsibleModule, declared: Sequence[Claim], stored: Collection[Claim], unplaced: Collection[str] = (),
-                    known: Optional[Mapping[Claim, "Verdict"]] = None) -> Verification:
+def verify_declared(module: AnsibleModule, ask: Ask, declared: Sequence[Claim], stored: Collection[Claim], unplaced: Collection[str] = (),
+                    known: Optional[Mapping[Claim, Any]] = None) -> Verification:
     """Ask servers about what is declared: all of it if `verify` is `always`, and what is not among `stored` if it is `changed`.
 
     `unplaced` are endpoints of which nobody knows yet where they are, which happens in check mode; `known` are verdicts of an earlier attempt
@@ -84,10 +80,9 @@ def verify_declared(module: AnsibleModule, declared: Sequence[Claim], stored: Co
     verdicts = dict(known or {})
     new = [item for item in asked if item not in verdicts]
     if new:
-        options = http_options(module, can_skip=True)
-        from .._network.parallel import verify_all
-
-        verdicts.update(verify_all(new, options))
+        if ask is None:
+            raise AssertionError("verify is not never, but nobody can ask servers")
+        verdicts.update(ask(module, new))
     answered, due = set(asked), set(wanted)
     named: Dict[str, NamedVerdict] = {}
     for item in declared:
@@ -109,41 +104,3 @@ def sentences(problems: Iterable[Tuple[str, str]]) -> str:
         names.setdefault(reason, []).append(name)
     text = ". ".join(f"{', '.join(named)}: {reason}" for reason, named in names.items())
     return text + ("" if text.endswith("?") else ".")
-
-
-def http_options(module: AnsibleModule, can_skip: bool = False) -> "HttpOptions":
-    """The options of NETWORK_SPEC. Fails with Ansible's usual message if libraries are missing on this node.
-
-    With `can_skip`, the module has the option `verify`, and the message says so.
-    """
-    from .._network import client, discovery
-
-    why = "to ask servers" + (" (verify: never skips this)" if can_skip else "")
-    errors = {"requests": client.REQUESTS_IMPORT_ERROR, "jsonschema": discovery.JSONSCHEMA_IMPORT_ERROR}
-    missing = [name for name, error in errors.items() if error]
-    if missing:
-        module.fail_json(
-            msg=f"{missing_required_lib(' and '.join(missing), reason=why)} For example: {sys.executable} -m pip install {' '.join(missing)}",
-            exception="\n".join(filter(None, errors.values())), missing_libraries=missing)
-    params = module.params
-    return client.HttpOptions(
-        timeout=checked_timeout(params), validate_certs=params["validate_certs"], ca_path=params["ca_path"],
-        client_cert=params["client_cert"], client_key=params["client_key"])
-
-
-def server_questions(module: AnsibleModule, topics: Sequence[str]) -> "AskServers":
-    """What `apptainer_remote_info` asks servers."""
-    options = http_options(module)
-    from .._inspection.servers import ask_servers
-
-    return lambda config, stored: ask_servers(topics, config, stored, options, module.params["flavor"])
-
-
-def discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> str:
-    """The built-in keyserver of the endpoint with this stored URI, asked of the endpoint. Raises NetworkError."""
-    options = http_options(module)
-    from .._network.client import Client
-    from .._network.discovery import own_keyserver
-
-    with Client(options) as client:
-        return own_keyserver(client, uri, insecure, module.params["flavor"])

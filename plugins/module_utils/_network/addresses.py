@@ -12,7 +12,7 @@ import re
 from typing import Optional, Tuple
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
-from .._errors import quoted
+from .._errors import quoted, shortened
 from .errors import ElsewhereError, server_of
 
 _HOST = re.compile(r"(?:[\w.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
@@ -35,7 +35,8 @@ def has_host(parts: SplitResult) -> bool:
 
 def quoted_without_login(url: str) -> str:
     """Any text that should be a URL, for messages."""
-    return quoted(f"...{url.rpartition('@')[2]}" if "@" in url else url)
+    shown = re.sub(r"([?#]).+", r"\1...", url.rpartition("@")[2], flags=re.DOTALL)
+    return quoted(shortened(f"...{shown}" if "@" in url else shown))
 
 
 def redirected(parts: SplitResult, location: str, authorization: str, same_server: bool) -> SplitResult:

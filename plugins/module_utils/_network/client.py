@@ -24,11 +24,12 @@ import threading
 import time
 import traceback
 import zlib
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple, Union
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from .._errors import NetworkError, quoted
 from .._values.claims import basic
+from .._values.hosts import no_place_for_secrets
 from .addresses import parts_of, quoted_without_login, redirected
 from .errors import (
     DeadlineError,
@@ -44,13 +45,13 @@ from .errors import (
 )
 from .proxies import proxy_for
 from .threads import run_all
-from .trust import bundle_of_environment, system_authorities, trust
+from .trust import bundle_of_environment, system_authorities
 
 try:
     import requests
-    import requests.adapters
     import urllib3
-    import urllib3.util.ssl_
+
+    from . import connections
 except ImportError:
     HAS_REQUESTS = False
     REQUESTS_IMPORT_ERROR: Optional[str] = traceback.format_exc()
@@ -261,6 +262,9 @@ class Client:
             raise NetworkError(f"{quoted_without_login(url)} is not a valid address; write it like https://host.example.org:8443/path")
         if not authorization and parts.username:
             authorization = basic(unquote(parts.username), unquote(parts.password or ""))
+        hazard = no_place_for_secrets(parts.hostname or "") if authorization else ""
+        if hazard:
+            raise NetworkError(f"{server_of(url)} was not asked: no password or token is sent to {hazard}; use the server's name, or another address")
         if not _HEADER.match(authorization):
             raise NetworkError(f"{server_of(url)} was not asked: the credential has a line break or another control character in it; correct it")
         for hop in range(_MOST_REDIRECTS + 1):
@@ -323,35 +327,15 @@ class Client:
             urllib3.disable_warnings()  # validate_certs: false was the user's choice, and a module has nobody to warn on stderr
             session = requests.Session()
             session.trust_env = False  # what it would read of the environment is read here, as Go does it
-            if validate and self._verify() == _BY_ADAPTER:
-                session.mount("https://", _adapter(system_authorities(os.environ)))
+            session.mount("http://", connections.Adapter())
+            by_adapter = validate and self._verify() == _BY_ADAPTER
+            session.mount("https://", connections.Adapter(system_authorities(os.environ) if by_adapter else ()))
             session.headers.update({"User-Agent": AGENT, "Accept": "application/json, */*", "Accept-Encoding": "identity"})
             session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
             # Even if told not to follow redirects, requests would prepare the next request, and read all of the answer for that.
             session.get_redirect_target = _no_redirect  # type: ignore[assignment, method-assign]
             self._sessions[validate] = session
         return self._sessions[validate]
-
-
-def _adapter(certificates: Sequence[str]) -> "requests.adapters.HTTPAdapter":
-    """What makes connections to servers with certificates of these authorities, and no others."""
-
-    class Adapter(requests.adapters.HTTPAdapter):
-        """As that of requests, but for the context."""
-
-        def init_poolmanager(self, *args: Any, **options: Any) -> None:
-            super().init_poolmanager(*args, **dict(options, ssl_context=context))
-
-        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-            return super().proxy_manager_for(*args, **dict(options, ssl_context=context))
-
-        def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
-            conn.ca_certs = conn.ca_cert_dir = None
-
-    context = urllib3.util.ssl_.create_urllib3_context()
-    trust(context, certificates)
-    return Adapter()
 
 
 def _place(url: str) -> str:
@@ -386,13 +370,16 @@ def _read_response(response: "requests.Response", deadline: float) -> _Attempt:
     if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
         return _Attempt(error=NetworkError(f"{subject} answers in a Content-Encoding that was not asked for: correct that server"))
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 32) if encoding not in ("", "identity") else None
-    body = bytearray()
+    body, has_content = bytearray(), False
     for piece in _pieces(response):
+        has_content = True
         body += inflate.decompress(piece, _LARGEST + 1 - len(body)) if inflate else piece
         if len(body) > _LARGEST:
             return _Attempt(error=NetworkError(f"{subject} answers with more than {_LARGEST} bytes, too much for this service: check the address"))
         if time.monotonic() > deadline:
             raise socket.timeout()
+    if inflate and has_content and not inflate.eof:
+        raise http.client.IncompleteRead(b"")
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     answer = Response(
         url=response.url,
@@ -406,7 +393,10 @@ def _read_response(response: "requests.Response", deadline: float) -> _Attempt:
 def _pieces(response: "requests.Response") -> Iterator[bytes]:
     """The body as it is sent. (requests would decompress it, and so make gigabytes of a small piece that is compressed twice.)"""
     while True:
-        piece: bytes = response.raw.read(_PIECE, decode_content=False)
+        try:
+            piece: bytes = response.raw.read(_PIECE, decode_content=False)
+        except (ValueError, OverflowError) as error:  # for a length that http.client does not check
+            raise http.client.IncompleteRead(b"") from error
         if not piece:
             return
         yield piece

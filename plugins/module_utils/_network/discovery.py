@@ -14,7 +14,7 @@ import json
 import traceback
 from typing import Any, Mapping, NamedTuple, NoReturn, Optional
 
-from .._errors import NetworkError, RuleError, quoted
+from .._errors import NetworkError, RuleError, quoted, shortened
 from .._redaction import without_login
 from .._values.uri import (
     hardcoded_keyserver,
@@ -58,12 +58,18 @@ class Services(NamedTuple):
 
 
 def read_json(answer: Response) -> Any:
-    """The JSON value in an answer, as Go's encoding/json reads it (the last of equal keys counts, numbers are floats, no `NaN`).
+    """The JSON value in an answer, as Go's encoding/json reads it (the last of equal keys counts, numbers are floats, no `NaN`, no halves of
+    surrogate pairs).
 
     Raises ValueError if there is none; its message holds nothing of the text, which may echo a credential.
     """
     try:
-        return json.loads(answer.body.decode("utf-8", "replace"), parse_int=float, parse_constant=_no_constant)
+        text = answer.body.decode("utf-8", "replace")
+        value = json.loads(text, parse_int=float, parse_constant=_no_constant)
+        if "\\ud" not in text.lower():
+            return value
+        whole = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return json.loads(whole, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         pass
     raise ValueError("not JSON")
@@ -131,14 +137,15 @@ def _problem(document: Any) -> str:
     kind = _TYPES[type(error.instance)]
     if not error.absolute_path:
         return f"JSON of the wrong shape ({kind} where {_EXPECTED} is expected)"
-    return f"JSON of the wrong shape ({kind} at {quoted(str(error.absolute_path[0])[:40])}, where an object with a uri is expected)"
+    return f"JSON of the wrong shape ({kind} at {quoted(shortened(str(error.absolute_path[0]), 40))}, where an object with a uri is expected)"
 
 
 def service_uri(services: Services, name: str) -> str:
     """The URI of a service, without slashes at the end. Raises NetworkError if there is none that can be used."""
+    shown_name = shortened(name, 40)
     if name not in services.uris:
-        offered = ", ".join(quoted(item[:40]) for item in sorted(services.uris)[:20]) or "nothing"
-        raise NetworkError(f"{services.url} offers no {name} service (it offers: {offered}); check uri, or add the service to that document")
+        offered = ", ".join(quoted(shortened(item, 40)) for item in sorted(services.uris)[:20]) or "nothing"
+        raise NetworkError(f"{services.url} offers no {shown_name} service (it offers: {offered}); check uri, or add the service to that document")
     uri = services.uris[name]
     problem = ""
     if len(uri) > _LONGEST:
@@ -148,7 +155,7 @@ def service_uri(services: Services, name: str) -> str:
     elif not _is_web(uri):
         problem = "is not an http or https address"
     if problem:
-        raise NetworkError(f"{services.url} offers a {name} service, but its uri {problem}; correct it in that document")
+        raise NetworkError(f"{services.url} offers a {shown_name} service, but its uri {problem}; correct it in that document")
     return uri.rstrip("/")
 
 

@@ -10,13 +10,13 @@ import contextlib
 from typing import Callable, Collection, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .._apptainer.services import USED_SERVICES, service_hazard
-from .._errors import NetworkError
+from .._errors import NetworkError, shortened
 from .._redaction import without_login
 from .._values.claims import EndpointServices, EndpointToken
 from .._values.uri import hardcoded_keyserver
 from .client import Client, Response
 from .discovery import Services, discover, is_web_page, read_json, service_uri
-from .errors import DeadlineError, ElsewhereError, status_text, timed_out
+from .errors import DeadlineError, ElsewhereError, shown_url, status_text, timed_out
 from .keyservers import keyserver_problem
 from .threads import run_all
 from .verdict import Verdict, with_warning
@@ -68,7 +68,7 @@ def _hazards(services: Services, endpoint: Union[EndpointServices, EndpointToken
         uri = services.uris.get(name, "")
         hazard = service_hazard(endpoint.uri, endpoint.insecure, uri)
         if hazard:
-            text = f"{services.url} offers a {name} service at {without_login(uri)}, which {hazard}"
+            text = f"{services.url} offers a {name} service at {shown_url(uri)}, which {hazard}"
             (refused if name in demanded else warned).append(text)
     return refused, warned
 
@@ -82,7 +82,7 @@ def verify_token(claim: EndpointToken, client: Client) -> Verdict:
     """
     services = discover(client, claim.uri, claim.insecure)
     url = f"{service_uri(services, 'token')}/v1/token-status"
-    subject = f"the token service {without_login(url)}"
+    subject = f"the token service {shown_url(url)}"
     if url.lower().startswith("http:") and not claim.insecure:
         return Verdict(False, f"{subject} uses plain http, so the token was not sent: give the service an https uri (tokenAPI in the endpoint's "
                               "discovery document), or use verify: never")
@@ -157,8 +157,8 @@ def service_statuses(services: Services, client: Client) -> List[ServiceStatus]:
     for name, outcome in zip(names, run_all([check(name) for name in names], client.options.timeout)):
         error = str(outcome) if isinstance(outcome, NetworkError) else None
         if isinstance(outcome, DeadlineError):
-            error = str(timed_out(f"the {name} service", client.options.timeout))
-        statuses.append(ServiceStatus(name, without_login(services.uris[name]), None if isinstance(outcome, NetworkError) else outcome, error))
+            error = str(timed_out(f"the {shortened(name)} service", client.options.timeout))
+        statuses.append(ServiceStatus(shortened(name), shown_url(services.uris[name]), None if isinstance(outcome, NetworkError) else outcome, error))
     return statuses
 
 
@@ -174,7 +174,7 @@ def _version_of_keyserver(uri: str, client: Client) -> Optional[str]:
 
 def _version(uri: str, client: Client) -> str:
     answer = client.get(f"{uri}/version")
-    url = f"{without_login(uri)}/version"
+    url = shown_url(f"{uri}/version")
     if answer.status != 200:
         raise NetworkError(f"{url} answers {status_text(answer.status)}")
     try:

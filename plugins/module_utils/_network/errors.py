@@ -16,8 +16,10 @@ import zlib
 from typing import Callable, List, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
-from .._errors import NetworkError
+from .._errors import NetworkError, shortened
+from .._redaction import without_login
 
+_LONGEST = 200  # characters of a URL that are shown
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 _IN_TLS = re.compile(r"\b(?:handshake|read|write) operation timed out")  # `_ssl.c` of Python; of a plain socket it is "timed out"
 _TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
@@ -79,7 +81,13 @@ def status_text(status: int) -> str:
 def server_of(url: str) -> str:
     """The server of a URL for messages, as `https://host:8443`: no user name, no path."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return f"{parts.scheme}://{shortened(parts.netloc.rpartition('@')[2])}"
+
+
+def shown_url(url: str) -> str:
+    """A URL that may come from a server, as a message or result shows it: without login and query, and no longer than anyone reads."""
+    shown = without_login(url)
+    return shown if len(shown) <= _LONGEST else f"{re.sub('%.?$', '', shown[:_LONGEST])}..."
 
 
 def timed_out(subject: str, timeout: float) -> NetworkError:
@@ -175,9 +183,21 @@ def _explain_tls(chain: List[BaseException], has_ca_path: bool) -> Optional[_Exp
     return None
 
 
+def _has_bad_length(chain: List[BaseException]) -> bool:
+    """Whether an answer, or a piece of it, announces a length that is no number, or not possible, or another one than elsewhere in it."""
+    in_the_body = any(isinstance(item, http.client.IncompleteRead) for item in chain)
+    if in_the_body and any(type(item) in (ValueError, OverflowError) and not str(item).endswith("b''") for item in chain):
+        return True  # (b'': where the connection ends, there is no number either.)
+    return type(chain[0]).__name__ == "InvalidHeader"
+
+
 def _explain_connection(chain: List[BaseException], proxy: Optional[Proxy]) -> _Explanation:
+    if _has_bad_length(chain):
+        return NetworkError, "announces an impossible length in its answer: see its log, and that of a proxy in front of it", False
     for item in chain:
         tunnel = _TUNNEL.match(str(item.args[0])) if item.args else None
+        if type(item).__name__ in ("LocationParseError", "InvalidURL") or isinstance(item, UnicodeError):
+            return NetworkError, "has a host name that is not valid: correct the address", False
         if isinstance(item, socket.gaierror):
             return NetworkError, f"has a host name that cannot be resolved ({item.strerror}): check the name, and DNS on this machine", False
         if isinstance(item, ConnectionRefusedError):

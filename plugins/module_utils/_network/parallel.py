@@ -31,6 +31,7 @@ _MOST_OF_A_FLEET = 32
 _MOST_AT_ONE_SERVER = 4
 _REJECTED_ELSEWHERE = ("not asked, as the same login was rejected elsewhere (see there): repeated attempts with a wrong password can lock the "
                        "account")
+_NO_ANSWER = "not asked, because its server did not answer another question (see there); run again when it does"
 
 _T = TypeVar("_T")
 _Server = Tuple[str, str, bool]
@@ -41,8 +42,8 @@ class ServerMemory:
 
     Without it, a server is asked at once whatever there is to ask. With it, `verify_all` is polite to servers that a whole fleet asks about
     many accounts: at most `_MOST_AT_ONE_SERVER` questions at a time go to one server; what is asked without a credential is asked once; a
-    server that cannot be reached is not tried again for every claim. A credential that was rejected goes to no other server, which may
-    well have the same accounts and lock them: so one credential is at one server at a time.
+    server that cannot be reached is not tried again for every claim, so that the others are not asked, and have not failed. A credential that
+    was rejected goes to no other server, which may well have the same accounts and lock them: so one credential is at one server at a time.
 
     What is asked of all servers of one account shares only `responses`: no question is asked twice, and no credential is sent again to a
     server that rejected it.
@@ -51,7 +52,7 @@ class ServerMemory:
     def __init__(self) -> None:
         self.responses = KnownResponses()
         self.rejected: Set[str] = set()  # Authorization headers
-        self.unreached: Dict[_Server, Verdict] = {}
+        self.unreached: Set[_Server] = set()
 
 
 def verify_all(claims: Sequence[Claim], options: HttpOptions, memory: Optional[ServerMemory] = None) -> Dict[Claim, Verdict]:
@@ -92,12 +93,12 @@ def _verify_politely(claim: Claim, memory: ServerMemory, client: Client) -> Verd
     if credential in memory.rejected:
         return Verdict(None, _REJECTED_ELSEWHERE)
     if server in memory.unreached:
-        return memory.unreached[server]
+        return Verdict(None, _NO_ANSWER)
     verdict = verify_and_remember(claim, client)
     if verdict.verified is False and client.refused:
         memory.rejected.add(credential)
     if verdict.verified is False and not client.reached:
-        memory.unreached[server] = verdict
+        memory.unreached.add(server)
     return verdict
 
 

@@ -61,7 +61,7 @@ def _matches(entry: str, host: str, port: int, address: Optional[str]) -> bool:
     match = re.match(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?\Z", entry)
     name, wanted_port = (match.group(1), match.group(2)) if match else (entry, None)
     name = name.strip("[]")
-    if not name or (wanted_port and int(wanted_port) != port):
+    if not name or (wanted_port and wanted_port != str(port)):
         return False
     if _address(name) is not None:
         return address is not None and _address(name) == address

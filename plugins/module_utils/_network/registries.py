@@ -14,13 +14,12 @@ from typing import Mapping, Tuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from .._errors import NetworkError
-from .._redaction import without_login
 from .._values.claims import RegistryLogin, basic
 from .._values.docker_config import HUB_HOSTS
 from .challenges import challenges
 from .client import Client, Response
 from .discovery import is_web_page, read_json
-from .errors import ElsewhereError, NotTlsError, server_of, status_text
+from .errors import ElsewhereError, NotTlsError, server_of, shown_url, status_text
 from .verdict import (
     REFUSED,
     Verdict,
@@ -138,8 +137,7 @@ def _undecided(subject: str, answer: str) -> Verdict:
 
 def _verdict_on_no_token(registry: str, token_url: str, answer: Response) -> Verdict:
     """For an answer of a token service, asked at `token_url`, that is neither a token nor a refusal."""
-    address = urlunsplit(urlsplit(without_login(token_url))._replace(query=""))
-    subject = f"the token service {address}"
+    subject = f"the token service {shown_url(urlunsplit(urlsplit(token_url)._replace(query='')))}"
     if answer.status == 429 or answer.status in (502, 504):
         return Verdict(False, f"{subject} answers the login with {status_text(answer.status)}{status_advice(answer.status)}")
     content = "a web page" if is_web_page(answer) else "something other than a token"
@@ -214,12 +212,12 @@ def _user_in(token: str) -> Tuple[str, ...]:
     """Whom a JSON Web Token is for (RFC 7519), in the claims that registries use for it; empty if it does not say, or is none."""
     try:
         payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode("utf-8"))
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode("utf-8"), parse_int=str)
     except (IndexError, ValueError, RecursionError):
         return ()
     if not isinstance(claims, dict):
         return ()
-    return tuple(f"{name}={claims[name]}" for name in _USER_CLAIMS if claims.get(name) not in (None, "", 0, -1))
+    return tuple(f"{name}={claims[name]}" for name in _USER_CLAIMS if claims.get(name) not in (None, "", "0", "-1"))
 
 
 def _token_url(registry: str, parameters: Mapping[str, str], insecure: bool) -> str:

@@ -34,10 +34,13 @@ class WantedKeyserver(NamedTuple):
 
 
 class WantedRemote(NamedTuple):
-    """One declared endpoint. An option that is None is left alone; an empty `token` logs out."""
+    """One declared endpoint. An option that is None is left alone; an empty `token` logs out.
+
+    `state` is "present", "absent" or "retired": kept if it is there, and neither exclusive nor the default.
+    """
 
     name: str
-    present: bool = True
+    state: str = "present"
     uri: Optional[str] = None
     insecure: Optional[bool] = None
     default: Optional[bool] = None
@@ -45,6 +48,11 @@ class WantedRemote(NamedTuple):
     token: Optional[str] = None
     keyservers: Optional[Tuple[WantedKeyserver, ...]] = None
     force: bool = False
+
+    @property
+    def present(self) -> bool:
+        """Whether the endpoint should exist, with all that is declared for it."""
+        return self.state == "present"
 
     def __repr__(self) -> str:
         return safe_repr(self)
@@ -70,7 +78,6 @@ def converge(
     prune: bool = False,
     system_known: bool = True,
     check_mode: bool = False,
-    retire: bool = False,
     keep_default: bool = False,
     flavor: str = "apptainer"
 ) -> Desired:
@@ -79,13 +86,12 @@ def converge(
     `config` is the content of the global file if `system` is None. Otherwise it is that of a user's file, and `system` that of the global
     file: empty if there is none, or, with `system_known` false, if it cannot be read. `prune` removes what is not listed; copies of global
     endpoints in a user's file stay, as Apptainer would make them anew. In `check_mode` a login to an endpoint that no file has yet is not
-    refused, as an earlier task may create it in a real run. `retire` releases exclusive endpoints of the global file that are to be removed,
-    and keeps them until a later run. `keep_default` refuses to remove the global default without a successor; it is not for one task of
-    several, of which another may name the successor. `flavor` is that of the program that reads the file.
+    refused, as an earlier task may create it in a real run. `keep_default` refuses to remove or retire the global default without a
+    successor; it is not for one task of several, of which another may name the successor. `flavor` is that of the program that reads the file.
     Raises RuleError about the endpoint, with the reason and the way out. Linear in the number of endpoints.
     """
     convergence = _Convergence(
-        config, wanted, system, system_known=system_known, check_mode=check_mode, retire=retire, keep_default=keep_default, flavor=flavor)
+        config, wanted, system, system_known=system_known, check_mode=check_mode, keep_default=keep_default, flavor=flavor)
     return convergence.run(prune)
 
 
@@ -105,7 +111,6 @@ class _Convergence:
         *,
         system_known: bool,
         check_mode: bool,
-        retire: bool,
         keep_default: bool,
         flavor: str
     ) -> None:
@@ -116,9 +121,8 @@ class _Convergence:
         self.system_known = system_known
         self.flavor = flavor
         self.check_mode = check_mode
-        self.retire = retire and self.is_global
         self.keep_default = keep_default and self.is_global
-        self.to_be_removed: Set[str] = set()  # by this run or, if they were released now, by a later one; not those removed by force
+        self.given_up: Set[str] = set()  # removed, though not by force, or retired
         self.remotes: Dict[str, Remote] = dict(config.remotes)
         self.active = config.active
         self.warnings: List[str] = []
@@ -130,6 +134,8 @@ class _Convergence:
             try:
                 if item.present:
                     self._ensure(item)
+                elif item.state == "retired":
+                    self._retire(item)
                 else:
                     self._remove(item.name, item.force)
             except RuleError as error:
@@ -305,27 +311,43 @@ class _Convergence:
     # removal
 
     def _remove(self, name: str, force: bool) -> None:
-        """Remove an endpoint. One that is exclusive is refused or only released.
+        """Remove an endpoint. One that is exclusive is refused.
 
         Users keep the copy of a removed endpoint with its mark: SyncFrom removes nothing, and then SetDefault refuses all other endpoints
-        and Remove refuses to remove a global one (recorded runs of merge). A released one is released for them, too.
+        and Remove refuses to remove a global one (recorded runs of merge). One that is retired first is released for them, too.
         """
         if name not in self.remotes:
             if name in self.system.remotes:
                 self.warnings.append(f"{endpoint_subject(name)}: it is a global endpoint, which a user cannot remove; remove it with scope: global")
             return
-        if not force:
-            self.to_be_removed.add(name)
         if self.is_global and self.remotes[name].exclusive and not force:
-            if self.retire:
-                self._mark(name, False)
-                self.warnings.append(f"{endpoint_subject(name)}: it was exclusive, so this run only releases it and a later run removes it; "
-                                     "removing it now would lock out users who have a copy")
-                return
-            raise RuleError("it is exclusive, and removing it now would lock out users who have a copy; set exclusive: false, wait until "
-                            "that has reached the users, then remove it (retire: true of apptainer_remotes does so in two runs, force: true "
-                            "removes it at once)")
+            raise RuleError("it is exclusive, and removing it now would lock out users who have a copy; declare it with state: retired first, and "
+                            "remove it when apptainer_users_info finds no unreleased-copy any more (force: true removes it at once)")
+        if not force:
+            self.given_up.add(name)
         del self.remotes[name]
+        self._resign(name)
+
+    def _retire(self, item: WantedRemote) -> None:
+        """Keep an endpoint as it is, if it is there, but neither exclusive nor the default: so SyncFrom releases the users' copies of it.
+
+        Raises RuleError for options that contradict this, and in a user's file: only the global one makes an endpoint exclusive.
+        """
+        if not self.is_global:
+            raise RuleError("only an endpoint of the global file can be retired; use scope: global, or state: absent to remove it from this user's "
+                            "file")
+        contradicting = [option for option in ("exclusive", "default") if getattr(item, option)]
+        if contradicting:
+            given = " and ".join(f"{option}: true" for option in contradicting)
+            raise RuleError(f"a retired endpoint is neither exclusive nor the default; remove {given}, or set false where another list of the "
+                            "inventory says so")
+        if item.name in self.remotes:
+            self.given_up.add(item.name)
+            self._mark(item.name, False)
+            self._resign(item.name)
+
+    def _resign(self, name: str) -> None:
+        """Not the default any more."""
         if self.active == name:
             self.active = ""
 
@@ -392,11 +414,14 @@ class _Convergence:
             self.warnings.append(f"{missing}, and Apptainer refuses to work without one; set default: true for one")
 
     def _check_successor(self) -> None:
-        """Refuse to take the default endpoint away from everyone while there are others, of which nobody says which one it should be."""
+        """Refuse to take the default endpoint away from everyone while there are endpoints, of which nobody says which one it should be.
+
+        Without any, Apptainer has its built-in one.
+        """
         old = self.before.active
-        others = set(self.remotes) - (self.to_be_removed if self.active else set())  # one that is only released still needs a default beside it
-        if self.keep_default and old in self.to_be_removed and self.active in ("", old) and others:
-            raise RuleError("it is the default, and removing it breaks Apptainer for users without a default of their own; "
+        if self.keep_default and old in self.given_up and not self.active and self.remotes:
+            doing = "retiring" if old in self.remotes else "removing"
+            raise RuleError(f"it is the default, and {doing} it breaks Apptainer for users without a default of their own; "
                             "set default: true for another one", endpoint_subject(old))
 
     def _check_default(self, item: WantedRemote) -> None:

@@ -12,7 +12,7 @@ What Apptainer makes of a URI is in `_values/uri.py`.
 import re
 from typing import NamedTuple, Optional, Tuple
 
-from .._errors import RuleError
+from .._errors import RuleError, shortened
 from .._values.uri import Url, clean_path, names_host, parse, requested_url
 
 _ENDPOINT_EXAMPLE = "write it like https://library.example.org"
@@ -70,8 +70,9 @@ def _check_brackets(url: Url, option: str) -> None:
 
 def check_port(port: str) -> None:
     """Raises RuleError for a port, in digits, that does not exist."""
-    if not 0 < int(port) < 65536:
-        raise RuleError(f"uri has the port {port}, which is out of range (1-65535); correct the port")
+    significant = port.lstrip("0")
+    if not 1 <= len(significant) <= 5 or int(significant) > 65535:
+        raise RuleError(f"uri has the port {shortened(port, 20)}, which is out of range (1-65535); correct the port")
 
 
 def _usable_spelling(stored: str, insecure: bool) -> str:

@@ -21,6 +21,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.results impo
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support import docker_configs
+from support.growth import assert_linear
 from support.tables import table
 from support.uris import PASSWORDS
 from support.values import tuples, values
@@ -161,11 +162,27 @@ def test_redacted_docker_tree():
 
 def test_keys_that_differ_in_a_password_only_stay_apart():
     keys = ["https://u:hunter2@h", "i", "https://u:hunter3@h", "https://u:hunter4@h", "https://v:hunter2@i"]
-    shown = ["https://(hidden)@h", "i", "https://(hidden)@h again", "https://(hidden)@h again again", "https://(hidden)@i"]
+    shown = ["https://(hidden)@h", "i", "https://(hidden)@h (2)", "https://(hidden)@h (3)", "https://(hidden)@i"]
     value = docker_configs.config({key: {"auth": AUTH, "email": "e"} for key in keys}, credHelpers=dict.fromkeys(keys, "x"))
     tree = redacted_docker_tree(value.tree, docker_configs.config({keys[2]: {"auth": OLD}}).tree)
     assert list(tree["auths"]) == list(tree["credHelpers"]) == shown
     assert [entry["auth"] == HIDDEN_CHANGED for entry in tree["auths"].values()] == [False, False, True, False, False]
+
+
+def test_keys_that_look_like_numbered_ones_stay_apart():
+    keys = ["u:hunter2@h (2)", "u:hunter2@h", "u:hunter3@h", "(hidden)@h (3)", "u:hunter4@h"]
+    tree = redacted_docker_tree(docker_configs.config({key: {"n": 1} for key in keys}).tree, {})
+    assert list(tree["auths"]) == ["(hidden)@h (2)", "(hidden)@h", "(hidden)@h (3)", "(hidden)@h (3) (2)", "(hidden)@h (4)"]
+
+
+@pytest.mark.parametrize("key", ["u:{}@h", "u:x@h ({})", "h{}"], ids=["differ in the password", "look numbered", "differ"])
+def test_what_a_diff_shows_takes_linear_time(key):
+    def prepared(size):
+        return {"auths": {key.format(number): {"auth": AUTH} for number in range(20 * size)}}
+
+    assert_linear(lambda tree: redacted_docker_tree(tree, tree), prepared)
+    large = prepared(400)
+    assert len(str(redacted_docker_tree(large, large))) < 2 * len(str(large))
 
 
 def test_redacted_docker_tree_shows_what_changed():
@@ -190,7 +207,13 @@ def test_no_secret_is_left_after_redaction(value, before):
 
 WITHOUT_LOGIN = [
     ("", ""),
-    ("h.example/a?b#c", "h.example/a?b#c"),
+    ("h.example/a", "h.example/a"),
+    ("h.example/a?b#c", "h.example/a?***"),
+    ("h.example/a#b?c", "h.example/a#***"),
+    ("h.example/a?\nb", "h.example/a?***"),
+    ("h.example/?", "h.example/?"),
+    ("https://u:p@h.example?token=t", "https://***@h.example?***"),
+    ("https://h.example?user=u@example.org&token=t", "https://***"),
     ("https://h.example:8443", "https://h.example:8443"),
     ("https://u:p@h.example/a", "https://***@h.example/a"),
     ("//u@h.example", "//***@h.example"),

@@ -104,6 +104,9 @@ NOT_UNDERSTOOD = {
     "a list as a key": ("Remotes:\n    1: 2\n", "Remotes:\n    ? [a]\n    : 2\n"),
     "only other quotes": ("mode: '0600'\n", "mode: 0600\n"),
     "alias": ("a: &a [x]\nb: *a\n", "a: [x]\n"),
+    "a time before the first year": ("a: !!timestamp 0001-01-01T00:00:00+23:00\n", "a: b\n"),
+    "a number of thousands of digits": (f"a: !!int {'1' * 5000}\n", "a: b\n"),
+    "a JSON number of thousands of digits": (f'{{"a": {"1" * 5000}}}', '{"a": 1}'),
     "deeply nested": ("[" * 5000, GOOD),
     "too long": (remote_yaml(**{f"e{number}": endpoint() for number in range(3000)}), GOOD),
 }

@@ -11,6 +11,8 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import fold
 from hypothesis import given
 from hypothesis import strategies as st
 
+LONG = "9" * 5000  # Python refuses to convert so many digits to a number
+
 FOLDED = {
     "none": ([], ""),
     "no number": (["login"], "login"),
@@ -27,6 +29,9 @@ FOLDED = {
     "only numbers": (["1", "2", "3"], "[1-3]"),
     "brackets and commas": (["a,b1", "a,b2", "a[1]"], "a,b1,a,b2,a[1]"),
     "digits that are not ASCII": (["n\u0663", "n\u00b2"], "n\u00b2,n\u0663"),
+    "thousands of digits": ([f"n{LONG}", f"n{LONG[:-1]}1", f"n{LONG[:-1]}0"], f"n[{LONG[:-1]}0-{LONG[:-1]}1,{LONG}]"),
+    "a new digit": (["n98", "n99", "n100", "n0099", "n0100"], "n[98-100,0099-0100]"),
+    "zero": (["n0", "n1", "n00"], "n[0-1,00]"),
     "1800": ([f"node{number:04}" for number in range(1, 1801)], "node[0001-1800]"),
 }
 
@@ -64,3 +69,4 @@ def test_shortened(names, width, text):
 
 def test_natural_order():
     assert sorted(["n10", "n9", "a", "10", "9", ""], key=natural_key) == ["", "9", "10", "a", "n9", "n10"]
+    assert sorted([LONG, "0" * 5000 + "3", "20"], key=natural_key) == ["0" * 5000 + "3", "20", LONG]

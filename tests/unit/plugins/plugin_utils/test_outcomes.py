@@ -2,79 +2,128 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The state of a host, from what Ansible registered for it."""
+"""The state of a host, from the variable that the role registered for it."""
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import Difference, UserFinding, host_result, without_names
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import (
+    IGNORED,
+    Difference,
+    UserFinding,
+    cleaned,
+    host_result,
+    without_names,
+)
 
 PATH = "/etc/apptainer/remote.yaml"
-OK = {"changed": False, "diff": [{"before": "a: 1\n", "after": "a: 1\n", "before_header": PATH, "after_header": PATH}]}
-MODE = {"before": "mode: 0600\n", "after": "mode: 0644\n", "before_header": f"{PATH} (attributes)", "after_header": f"{PATH} (attributes)"}
-DRIFT = {"changed": True, "diff": [*OK["diff"], MODE]}
+PART = {"subject": "global", "changed": True, "config_file": PATH}
+OK = {"changed": False, "declared": True, "parts": [{**PART, "changed": False}]}
+UNDECLARED = {"changed": False, "declared": False}
+HEADER = f"{PATH} (attributes)"
+MODE = {"subject": "global", "before": "mode: 0600\n", "after": "mode: 0644\n", "before_header": HEADER, "after_header": HEADER}
+SAME = {"subject": "global", "before": "a: 1\n", "after": "a: 1\n", "before_header": PATH, "after_header": PATH}
+REPLACED = {**SAME, "before": "# cannot be read as YAML: bad"}
+DRIFT = {"changed": True, "declared": True, "parts": [PART], "diff": [SAME, MODE]}
 DRIFTED = Difference("global: remote.yaml", PATH, ("mode is 0600, should be 0644",), MODE["before"], MODE["after"])
-LOST = {"unreachable": True, "changed": False, "msg": "Failed to connect to the host via ssh: ssh: connect to host 10.0.0.7 port 22: timed out"}
-REFUSED = {"failed": True, "changed": False, "msg": "n1: no"}
+LOST = "Failed to connect to the host via ssh: ssh: connect to host 10.0.0.7 port 22: timed out"
+BAD = {"subject": "global", "msg": f"{PATH}, line 3, column 1: bad", "unreadable": True}
 
 
-def logins(*results):
-    return {"changed": True, "msg": "All items completed", "results": list(results)}
+def failure(msg, subject="global"):
+    return {"subject": subject, "msg": msg}
 
 
-def account(result, name="ci"):
-    return {**result, "ansible_loop_var": "who", "who": name}
-
-
-TIMED_OUT = "Failed to connect to the host via ssh: ssh: connect to host {address} port 22: timed out"
 NO_RESULTS = "there are no results: the role did not run on this host"
-# (variables, state, reason, number of differences)
+# (the variable, state, reason, number of differences)
 STATES = {
-    "in state": ({"global": OK}, "in_state", "", 0),
-    "drifted": ({"global": DRIFT}, "drifted", "", 1),
-    "logins skipped": ({"global": OK, "logins": {"skipped": True, "changed": False}}, "in_state", "", 0),
-    "one account skipped": ({"global": OK, "logins": logins(account({"skipped": True}))}, "in_state", "", 0),
-    "one account drifted": ({"global": OK, "logins": logins(account(OK), account(DRIFT, "b"))}, "drifted", "", 1),
-    "one account failed": ({"global": DRIFT, "logins": logins(account(REFUSED))}, "failed", "account ci: {host}: no", 1),
-    "two accounts failed": ({"global": OK, "logins": logins(account(REFUSED), account(REFUSED, "b"))}, "failed",
-                            "account ci: {host}: no; account b: {host}: no", 0),
-    "the loop failed": ({"global": OK, "logins": {"failed": True, "msg": "no such variable"}}, "failed", "no such variable", 0),
-    "unreachable": ({"global": LOST}, "unreachable", TIMED_OUT, 0),
-    "drifted, then unreachable": ({"global": DRIFT, "users": LOST}, "unreachable", TIMED_OUT, 1),
-    "failed": ({"global": REFUSED, "failure": "the same"}, "failed", "{host}: no", 0),
-    "only a failure": ({"failure": "the role refused n1's variables"}, "failed", "the role refused {host}'s variables", 0),
-    "in state, then a failure": ({"global": OK, "failure": "n1: no"}, "failed", "{host}: no", 0),
-    "no message": ({"global": {"failed": True}}, "failed", "no reason was given", 0),
-    "no variables": ({}, "failed", NO_RESULTS, 0),
-    "skipped": ({"global": {"skipped": True}}, "failed", NO_RESULTS, 0),
-    "cleared": ({"global": {}, "logins": {}, "users": {}, "failure": ""}, "failed", NO_RESULTS, 0),
-    "cleared, then in state": ({"global": OK, "logins": {}, "users": {}, "failure": ""}, "in_state", "", 0),
+    "in state": (OK, "in_state", "", 0),
+    "undeclared": (UNDECLARED, "undeclared", "", 0),
+    "undeclared, but failed": ({**UNDECLARED, "failures": [failure("n1: no", "audit of users")]}, "failed", "audit of users: n1: no", 0),
+    "drifted": (DRIFT, "drifted", "", 1),
+    "one account drifted": ({**OK, "changed": True, "parts": [*OK["parts"], {"subject": "account ci", "changed": True, "config_file": "/home/ci/r"}]},
+                            "drifted", "", 1),
+    "one account failed": ({**DRIFT, "failures": [failure("n1: no", "account ci")]}, "failed", "account ci: n1: no", 1),
+    "two accounts failed": ({**OK, "failures": [failure("no", "account ci"), failure("no", "account b")]}, "failed",
+                            "account ci: no; account b: no", 0),
+    "the declaration is wrong": ({"failures": [failure("no such variable", "declaration")]}, "failed", "no such variable", 0),
+    "unreachable": ({"changed": False, "unreachable_reason": LOST}, "unreachable", LOST, 0),
+    "unreachable, as Ansible itself says it": ({"unreachable": True, "failed": True, "changed": False, "msg": LOST}, "unreachable", LOST, 0),
+    "drifted, then unreachable": ({**DRIFT, "unreachable_reason": LOST}, "unreachable", LOST, 1),
+    "the connection was lost": ({**DRIFT, "failures": [failure("lost", "connection")]}, "failed", "lost", 1),
+    "failed, as Ansible itself says it": ({"failed": True, "changed": False, "msg": "Task failed: the role refused n1's variables"}, "failed",
+                                          "the role refused n1's variables", 0),
+    "failed, and Ansible says so too": ({**OK, "failed": True, "msg": "x", "failures": [failure("no")]}, "failed", "no", 0),
+    "no message": ({"failed": True}, "failed", "no reason was given", 0),
+    "unreadable": ({**OK, "failures": [BAD]}, "drifted", "", 1),
+    "unreadable, and an account failed": ({**OK, "failures": [BAD, failure("no", "account ci")]}, "failed", "account ci: no", 1),
+    "unreadable, and an account drifted": ({**DRIFT, "failures": [BAD]}, "drifted", "", 2),
+    "would be replaced": ({**DRIFT, "parts": [{**PART, "unreadable": "bad"}], "diff": [REPLACED, MODE]}, "drifted", "", 2),
+    "no variable": (None, "failed", NO_RESULTS, 0),
+    "skipped": ({"skipped": True, "changed": False}, "failed", NO_RESULTS, 0),
+    "cleared": ({}, "failed", NO_RESULTS, 0),
+    "of something else": ({"rc": 0}, "failed", NO_RESULTS, 0),
 }
 
 
-@pytest.mark.parametrize(("variables", "state", "reason", "differences"), STATES.values(), ids=STATES)
-def test_state(variables, state, reason, differences):
-    names = {name: "apptainer_fleet_failure" if name == "failure" else f"apptainer_fleet_{name}_result" for name in variables}
-    result = host_result("n1", {names[name]: value for name, value in variables.items()})
-    assert (result.state, result.reason, len(result.differences)) == (state, reason, differences)
+@pytest.mark.parametrize(("result", "state", "reason", "differences"), STATES.values(), ids=STATES)
+def test_state(result, state, reason, differences):
+    found = host_result("n1", result)
+    assert (found.state, found.reason, len(found.differences)) == (state, reason, differences)
 
 
 def test_differences():
-    assert host_result("n1", {"apptainer_fleet_global_result": DRIFT}).differences == (DRIFTED,)
-    (login,) = host_result("n1", {"apptainer_fleet_global_result": OK, "apptainer_fleet_logins_result": logins(account(DRIFT))}).differences
+    assert host_result("n1", DRIFT).differences == (DRIFTED,)
+    (login,) = host_result("n1", {**DRIFT, "parts": [], "diff": [{**MODE, "subject": "account ci"}]}).differences
     assert login.subject == "account ci: remote.yaml"
-    (changed,) = host_result("n1", {"apptainer_fleet_global_result": DRIFT}, changed=True).differences
+    assert host_result("n1", {**DRIFT, "diff": [], "differences": DRIFT["diff"]}).differences == (DRIFTED,)
+    (changed,) = host_result("n1", DRIFT, applied=True, changed=True).differences
     assert changed == DRIFTED._replace(sentences=("mode was 0600, is now 0644",))
     assert DRIFTED.unified() == "--- on the host\n+++ declared\n@@ -1 +1 @@\n-mode: 0600\n+mode: 0644"
 
 
-@pytest.mark.parametrize("result", [
-    {"changed": True, "config_file": PATH},
-    {"changed": True, "config_file": PATH, "diff": []},
-    {"changed": True, "config_file": PATH, "diff": {"before": "", "after": ""}},
-], ids=["no diff", "no entries", "no difference"])
-def test_drift_without_a_diff_is_drift(result):
-    for changed, hint in ((False, "rerun with --diff for details"), (True, "details are shown only with --diff")):
-        (found,) = host_result("n1", {"apptainer_fleet_global_result": result}, changed=changed).differences
-        assert (found.subject, found.path, found.sentences) == ("global: remote.yaml", PATH, (hint,))
+@pytest.mark.parametrize("diff", [{}, {"diff": []}, {"diff": {"before": "", "after": ""}}, {"diff": [SAME]}],
+                         ids=["no diff", "no entries", "no difference", "the same"])
+def test_drift_without_a_diff_is_drift(diff):
+    for changed, hint in ((False, "the file differs; with --diff, the report says in what"),
+                          (True, "the file was changed; with --diff, the report says what")):
+        (found,) = host_result("n1", {"changed": True, "parts": [PART], **diff}, applied=changed, changed=changed).differences
+        assert (found.subject, found.path, found.sentences, found.unified()) == ("global: remote.yaml", PATH, (hint,), "")
+
+
+def test_each_part_without_a_diff_is_named():
+    """The one with a diff says what differs, and the other one at least that it does."""
+    account = {"subject": "account ci", "changed": True, "config_file": "/home/ci/.apptainer/docker-config.json"}
+    found = host_result("n1", {**DRIFT, "parts": [PART, account, {**account, "subject": "account b", "changed": False}]}).differences
+    assert [difference.subject for difference in found] == ["global: remote.yaml", "account ci: docker-config.json"]
+
+
+def test_hidden_result_is_drift():
+    (found,) = host_result("n1", {"changed": True, "censored": "no_log"}).differences
+    assert found.subject == "global: a file"
+
+
+def test_a_file_that_cannot_be_read_says_what_is_lost():
+    """It is drift if the play only compares; a play that changes hosts could not change this one."""
+    result = {**OK, "failures": [{**BAD, "msg": "/srv/n1/etc/apptainer/remote.yaml, line 3: bad"}]}
+    (found,) = host_result("n1", result).differences
+    assert found.sentences == (IGNORED, "/srv/n1/etc/apptainer/remote.yaml, line 3: bad")
+    assert (found.subject, found.path, found.ignored) == ("global: remote.yaml", PATH, "/srv/{host}/etc/apptainer/remote.yaml, line 3: bad")
+    applied = host_result("n1", result, applied=True)
+    assert (applied.state, applied.reason, applied.differences) == ("failed", "/srv/n1/etc/apptainer/remote.yaml, line 3: bad", ())
+    assert host_result("n1", {"failures": [{**BAD, "unreadable": "bad"}]}).differences[0].sentences == (IGNORED, "bad")
+    (elsewhere,) = host_result("n1", {"failures": [BAD]}).differences
+    assert (elsewhere.subject, elsewhere.path) == ("global: remote.yaml", "")
+
+
+@pytest.mark.parametrize("diff", [[REPLACED], []], ids=["diff", "no diff"])
+def test_a_file_that_is_replaced(diff):
+    """In a play that compares and in check mode, it is still ignored; after the change, it was."""
+    result = {**DRIFT, "parts": [{**PART, "unreadable": "/srv/n1/r: bad"}], "diff": diff}
+    for applied in (False, True):
+        (found,) = host_result("n1", result, applied=applied).differences
+        assert found.sentences == (IGNORED, "/srv/n1/r: bad", "it is to be replaced")
+        assert found.ignored == "/srv/{host}/r: bad"
+    (found,) = host_result("n1", result, applied=True, changed=True).differences
+    assert (found.sentences, found.ignored) == (("the file could not be read, and was replaced", "/srv/n1/r: bad"), "")
 
 
 def test_huge_files_are_not_compared():
@@ -82,22 +131,14 @@ def test_huge_files_are_not_compared():
     assert huge.unified().splitlines()[2:] == ["@@ too long to compare @@"]
 
 
-@pytest.mark.parametrize("variables", [
-    {"apptainer_fleet_global_result": {"changed": True, "diff": ["x"]}},
-    {"apptainer_fleet_global_result": {"changed": True, "diff": 1}},
-    {"apptainer_fleet_logins_result": {"changed": True, "results": ["x"]}},
-    {"apptainer_fleet_global_result": OK, "apptainer_fleet_users_result": {"users": ["x"]}},
-    {"apptainer_fleet_global_result": OK, "apptainer_fleet_users_result": {"users": 1}},
-], ids=["diff of texts", "diff is a number", "items are texts", "users are texts", "users is a number"])
-def test_a_result_of_no_module_is_a_failure_of_that_host(variables):
-    result = host_result("n1", variables)
-    assert (result.state, result.differences, result.findings) == ("failed", (), ())
-    assert result.reason.startswith("the results from this host are not those of this collection's modules")
-
-
-def test_hidden_result_is_drift():
-    (found,) = host_result("n1", {"apptainer_fleet_global_result": {"changed": True, "censored": "no_log"}}).differences
-    assert found.subject == "global: a file"
+@pytest.mark.parametrize("result", [
+    "a text", [OK], 1, {"changed": True, "diff": ["x"]}, {"changed": True, "diff": 1}, {"changed": True, "parts": ["x"]},
+    {"changed": True, "parts": 1}, {"failures": ["x"]}, {"failures": 1}, {**OK, "users": ["x"]}, {**OK, "users": 1},
+])
+def test_a_result_of_no_module_is_a_failure_of_that_host(result):
+    found = host_result("n1", result)
+    assert (found.state, found.differences, found.findings) == ("failed", (), ())
+    assert found.reason.startswith("the results from this host are not those of this collection's modules")
 
 
 # (message, addresses, the message without names)
@@ -107,28 +148,41 @@ MESSAGES = {
     "other names": ("node10 and my-node1 are others", [], "node10 and my-node1 are others"),
     "fully qualified": ("host node1.example.org: no", ["node1.example.org"], "host {host}: no"),
     "address": ("at 10.1.2.3", ["10.1.2.3"], "at {host}"),
-    "another address": ("at 10.1.2.30", ["10.1.2.3"], "at 10.1.2.30"),
-    "ssh warning": ("Task failed: Warning: Permanently added '10.1.2.3' (ED25519) to the list of known hosts.\r\nno", [], "no"),
-    "temporary directory": ("/home/ci/.ansible/tmp/ansible-tmp-1763.5-12-99: full\n disk", [], "/home/ci/.ansible/tmp/ansible-tmp: full disk"),
-    "blank": (" \n", [], "no reason was given"),
-    "colours": ("\x1b[0;31mred\x1b[0m and \x1b[1mbold", [], "red and bold"),
-    "long": ("x" * 2001 + "\n", [], "x" * 2000 + " ... and 2 more characters"),
-    "very long": ("Warning: Permanently added " * 40_000, [], " ".join(["Warning: Permanently added"] * 74) + " Wa ... and 1078000 more characters"),
+    "another address": ("at 10.1.2.30", ["10.1.2.3"], "at {address}"),
+    "no address": ("version 10.1.2.3.4 of x10.1.2.3", [], "version 10.1.2.3.4 of x10.1.2.3"),
+    "a placeholder": ("{host} and {address}", [], "{host} and {address}"),
+}
+# (message, the same without what differs between any two runs)
+CLEANED = {
+    "ssh warning": ("Task failed: Warning: Permanently added '10.1.2.3' (ED25519) to the list of known hosts.\r\nno", "no"),
+    "temporary directory": ("/home/ci/.ansible/tmp/ansible-tmp-1763.5-12-99: full\n disk", "/home/ci/.ansible/tmp/ansible-tmp: full disk"),
+    "blank": (" \n", "no reason was given"),
+    "colours": ("\x1b[0;31mred\x1b[0m and \x1b[1mbold", "red and bold"),
+    "long": ("x" * 2001 + "\n", "x" * 2000 + " ... and 2 more characters"),
+    "very long": ("Warning: Permanently added " * 40_000, " ".join(["Warning: Permanently added"] * 74) + " Wa ... and 1078000 more characters"),
 }
 
 
 @pytest.mark.parametrize(("message", "addresses", "expected"), MESSAGES.values(), ids=MESSAGES)
 def test_without_names(message, addresses, expected):
     assert without_names(message, "node1", addresses) == expected
+    assert cleaned(message) == message
+
+
+@pytest.mark.parametrize(("message", "expected"), CLEANED.values(), ids=CLEANED)
+def test_cleaned(message, expected):
+    assert cleaned(message) == without_names(message, "node1") == expected
 
 
 def test_findings():
     users = [
         {"user": "eve", "home": "/home/eve", "error": "no home", "findings": []},
         {"user": "bob", "home": "/home/bob", "error": None, "findings": [
-            {"id": "stale-copy", "severity": "warning", "path": "/home/bob/r", "message": "m", "remote": None}]},
+            {"id": "stale-copy", "severity": "warning", "path": "/home/bob/r", "message": "m", "remote": None},
+            {"id": "unreleased-copy", "severity": "warning", "path": "/home/bob/r", "message": "m", "remote": "old"}]},
     ]
-    result = host_result("n1", {"apptainer_fleet_global_result": OK, "apptainer_fleet_users_result": {"changed": False, "users": users}})
-    assert result.state == "in_state"
+    result = host_result("n1", {**UNDECLARED, "users": users})
+    assert result.state == "undeclared"
     assert result.findings == (UserFinding("not-audited", "warning", "eve", "no home", "/home/eve"),
-                               UserFinding("stale-copy", "warning", "bob", "m", "/home/bob/r"))
+                               UserFinding("stale-copy", "warning", "bob", "m", "/home/bob/r"),
+                               UserFinding("unreleased-copy", "warning", "bob", "m", "/home/bob/r", "old"))

@@ -8,115 +8,110 @@ import json
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import STATES, Difference, HostResult, UserFinding, host_result
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import page
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
-    as_dict,
-    build_report,
-    headline,
-    printable,
-    stop_sentence,
-    summary_lines,
-)
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import as_dict, begun_dict, build_report, printable, summary_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 MODE = Difference("global: remote.yaml", "/etc/apptainer/remote.yaml", ("mode is 0600, should be 0644",), "mode: 0600", "mode: 0644")
 MISSING = Difference("global: remote.yaml", "/etc/apptainer/remote.yaml", ("the file is missing or empty",), "", "Active: a")
+IGNORED = Difference("global: remote.yaml", "/etc/apptainer/remote.yaml", ("ignored", "bad"), ignored="bad")
 LONG = Difference("account ci: remote.yaml", "/home/ci/remote.yaml", tuple("abcde"), "x", "y")
 STALE = UserFinding("stale-copy", "warning", "bob", "m", "/home/bob/r")
+COPY = UserFinding("unreleased-copy", "warning", "bob", "m", "/home/bob/r", "old")
 
 
 def drifted(name, *differences):
     return HostResult(name, "drifted", "", differences)
 
 
-def report_on(*results):
-    return build_report("Drift", "2026-11-23T18:00:00Z", results)
+def report_on(*results, differed="drifted"):
+    return build_report("Drift", "2026-11-23T18:00:00Z", results, differed)
 
 
-@pytest.mark.parametrize(("results", "status", "first_line"), [
-    ([], 4, "No host was checked: no host matches the pattern and the limit"),
-    ([HostResult("n1", "in_state")], 0, "1 host: 1 in state"),
-    ([HostResult("n1", "in_state", "", (), (STALE,))], 0, "1 host: 1 in state"),
-    ([HostResult("n1", "in_state"), drifted("n2", MODE)], 2, "2 hosts: 1 drifted, 1 in state"),
-    ([HostResult("n1", "failed", "no"), drifted("n2", MODE)], 4, "2 hosts: 1 drifted, 1 failed"),
-    ([HostResult("n1", "unreachable", "no")], 4, "1 host: 1 unreachable"),
-], ids=["no hosts", "in state", "in state with a finding", "drifted", "failed", "unreachable"])
-def test_status(results, status, first_line):
-    report = report_on(*results)
-    assert report.status == status
-    assert summary_lines(report)[0] == first_line
+@pytest.mark.parametrize(("results", "drift", "rollout"), [
+    ([], 2, 2),
+    ([HostResult("n1", "in_state")], 0, 0),
+    ([HostResult("n1", "in_state", "", (), (STALE,))], 0, 0),
+    ([HostResult("n1", "in_state"), drifted("n2", MODE)], 2, 0),
+    ([HostResult("n1", "failed", "no"), drifted("n2", MODE)], 2, 2),
+    ([HostResult("n1", "unreachable", "no"), HostResult("n2", "failed", "no")], 4, 4),
+    ([HostResult("n1", "undeclared"), HostResult("n2", "in_state")], 0, 0),
+    ([HostResult("n1", "undeclared"), HostResult("n2", "undeclared")], 2, 2),
+], ids=["no hosts", "in state", "in state with a finding", "drifted", "failed", "unreachable", "some undeclared", "all undeclared"])
+def test_status(results, drift, rollout):
+    assert report_on(*results).status == drift
+    assert report_on(*results, differed="changed").status == rollout
 
 
 def test_the_same_on_many_hosts_is_one_row():
     hosts = [drifted(f"n{number}", MODE._replace(path=f"/srv/n{number}/etc/remote.yaml")) for number in range(1, 1801)]
     report = report_on(drifted("a", LONG), *hosts, drifted("b", MISSING), drifted("c", MISSING._replace(after="Active: b")))
     assert [(len(group.hosts), group.title, group.file) for group in report.groups] == [
-        (1800, "mode is 0600, should be 0644", "/srv/{host}/etc/remote.yaml"),
+        (1800, "mode is 0600, should be 0644", "/srv/n1/etc/remote.yaml and other paths"),
         (1, "a; b; c; and 2 more", "/home/ci/remote.yaml"),
         (1, "the file is missing or empty", "/etc/apptainer/remote.yaml"),
         (1, "the file is missing or empty", "/etc/apptainer/remote.yaml"),
     ]
-    assert summary_lines(report)[1] == "Drift on 1800 hosts (n[1-1800]): global: remote.yaml: mode is 0600, should be 0644"
+
+
+def test_files_that_are_ignored_are_first():
+    report = report_on(drifted("a", MODE), drifted("b", MODE), drifted("c", MODE, IGNORED), drifted("d", IGNORED._replace(ignored="worse")))
+    assert [(group.hosts, bool(group.difference.ignored)) for group in report.groups] == [(("c",), True), (("d",), True), (("a", "b", "c"), False)]
+    assert [group["unreadable"] for group in as_dict(report)["groups"]] == [True, True, False]
+    assert summary_counts(report)["unreadable"] == 2
+
+
+def test_the_same_reason_is_one_row_in_the_words_of_the_first():
+    """No placeholder is ever shown, and a host's own row has its own words."""
+    lost = [host_result(f"n{number}", {"unreachable_reason": f"connect to host {address} port 22: refused"}, [address])
+            for number, address in enumerate(("n0", "10.0.0.1"))]
+    other = host_result("n2", {"unreachable_reason": "connect to host n2 port 22: refused via 10.0.0.9"})
+    failed = [host_result(name, {"failures": [{"subject": "global", "msg": f"/srv/{name}/etc/r:3:1: bad"}]}) for name in ("m0", "m1", "m2")]
+    bad = [host_result(name, {"failures": [{"subject": "global", "msg": f"/srv/{name}/etc/r: bad", "unreadable": True}]}) for name in ("u0", "u1")]
+    report = report_on(*lost, other, *failed, *bad)
+    assert [(group.reason, group.hosts) for group in report.failures] == [("/srv/m0/etc/r:3:1: bad", ("m0", "m1", "m2"))]
+    assert [(group.reason, group.hosts) for group in report.unreachable] == [
+        ("connect to host n0 port 22: refused", ("n0", "n1")), ("connect to host n2 port 22: refused via 10.0.0.9", ("n2",))]
+    (unreadable,) = report.groups
+    assert (unreadable.hosts, unreadable.difference.sentences[1]) == (("u0", "u1"), "/srv/u0/etc/r: bad")
+    reasons = {host["name"]: host["reason"] for host in as_dict(report)["hosts"]}
+    assert (reasons["n1"], reasons["m2"]) == ("connect to host 10.0.0.1 port 22: refused", "/srv/m2/etc/r:3:1: bad")
+    for text in (json.dumps(as_dict(report)), page(report), exposition(report, 1)):
+        assert "{host}" not in text
+        assert "{address}" not in text
 
 
 def test_paths_that_have_nothing_in_common():
     report = report_on(drifted("n1", MODE._replace(path="/srv/b/r")), drifted("n2", MODE._replace(path="/srv/a/r")))
-    assert [group.file for group in report.groups] == ["/srv/a/r and other paths"]
+    assert [group.file for group in report.groups] == ["/srv/b/r and other paths"]
 
 
-def test_the_same_reason_is_one_row():
-    unreachable = [
-        host_result(f"n{number}", {"apptainer_fleet_global_result": {"unreachable": True, "msg": f"connect to host {address} port 22: refused"}})
-        for number, address in enumerate(("n0", "n1"))]
-    failed = [host_result(f"m{number}", {"apptainer_fleet_failure": f"/srv/m{number}/etc/r:3:1: bad"}) for number in range(3)]
-    report = report_on(*unreachable, *failed)
-    assert [(group.reason, group.hosts) for group in report.failures] == [("/srv/{host}/etc/r:3:1: bad", ("m0", "m1", "m2"))]
-    assert [group.reason for group in report.unreachable] == ["connect to host {host} port 22: refused"]
+@pytest.mark.parametrize(("names", "pattern"), [
+    ([], ""), (["n10", "n2"], "n2,n10"), (["2001:db8::1"], "2001:db8::1,"), (["a", "x:y"], "a,x:y"),
+])
+def test_limit_is_a_pattern_for_ansible(names, pattern):
+    hosts = [HostResult(name, state, "x") for name, state in zip(names, ("failed", "unreachable"), strict=False)]
+    report = report_on(*hosts, drifted("d", MODE), HostResult("i", "in_state"), HostResult("u", "undeclared"))
+    assert report.limit == as_dict(report)["limit"] == pattern
 
 
-def test_lines_name_only_the_largest_groups():
-    lines = summary_lines(report_on(
-        *(drifted(f"n{number}", MODE._replace(sentences=(f"sentence {number}",))) for number in range(7)),
-        HostResult("f", "failed", "why"), HostResult("u", "unreachable", "gone", (), (STALE, STALE._replace(severity="error")))))
-    assert lines[0] == "9 hosts: 7 drifted, 1 failed, 1 unreachable"
-    assert len([line for line in lines if line.startswith("Drift on 1 host (n")]) == 5
-    assert "Drift: 2 more" in lines
-    assert lines[-4:] == ["Failed on 1 host (f): why", "Unreachable on 1 host (u): gone",
-                          "Users' files on 1 host (u): stale-copy (error), 1 user", "Users' files on 1 host (u): stale-copy (warning), 1 user"]
+def test_who_would_be_locked_out_by_which_endpoint():
+    findings = [(COPY, STALE), (COPY, COPY._replace(user="alice10"), COPY._replace(user="alice9", remote="older")), (COPY._replace(user="alice9"),)]
+    report = report_on(*(HostResult(f"n{number}", "in_state", "", (), found) for number, found in enumerate(findings)))
+    assert report.locked_out == (("old", ("alice9", "alice10", "bob"), ("n0", "n1", "n2")), ("older", ("alice9",), ("n1",)))
+    assert summary_counts(report)["locked_out"] == 3
+    assert as_dict(report)["locked_out"][1] == {"remote": "older", "users": ["alice9"], "count": 1, "nodes": "n1", "hosts": ["n1"]}
+    assert "3 users would be locked out if the endpoint old were removed now: alice9, alice10, bob" in page(report)
 
 
-def test_users_are_counted_once_and_errors_are_first():
-    """A home that hosts share is found on each of them."""
-    findings = tuple(STALE._replace(severity=severity) for severity in ("info", "", "warning", "error"))
-    lines = summary_lines(report_on(*(HostResult(name, "in_state", "", (), findings) for name in ("n1", "n2"))))
-    assert lines[1:] == [f"Users' files on 2 hosts (n[1-2]): stale-copy ({severity}), 1 user" for severity in ("error", "warning", "info", "")]
-
-
-@pytest.mark.parametrize(("differed_label", "lines"), [
-    ("changed", ["2 hosts: 1 changed, 1 in state", "Changed on 1 host (n1): global: remote.yaml: mode is 0600, should be 0644"]),
-    ("to be changed", ["2 hosts: 1 to be changed, 1 in state",
-                       "To be changed on 1 host (n1): global: remote.yaml: mode is 0600, should be 0644"]),
-    ("", ["2 hosts: 1 drifted, 1 in state", "Drift on 1 host (n1): global: remote.yaml: mode is 0600, should be 0644"]),
-], ids=["changed", "to be changed", "drifted"])
-def test_label_of_the_hosts_that_differed(differed_label, lines):
-    assert summary_lines(report_on(drifted("n1", MODE), HostResult("n2", "in_state")), differed_label) == lines
-
-
-def test_nothing_that_was_changed_is_left_out():
-    hosts = [drifted(f"n{number}", MODE._replace(sentences=(f"sentence {number}",))) for number in range(7)]
-    assert len(summary_lines(report_on(*hosts), "changed")) == 8
-    assert headline(report_on(*hosts), "changed") == "7 hosts: 7 changed"
-
-
-@pytest.mark.parametrize(("untouched", "sentence"), [
-    ([], "The rollout stops here. There were no further hosts"),
-    (["n3"], "The rollout stops here. 1 host was not touched: n3"),
-    (["n3", "n4"], "The rollout stops here. 2 hosts were not touched: n[3-4]"),
-], ids=["none", "one", "two"])
-def test_stop_sentence(untouched, sentence):
-    assert stop_sentence(untouched) == sentence
+def test_a_run_that_has_begun_has_no_status_and_says_nothing_of_hosts():
+    assert begun_dict("Drift", "2026-11-23T18:00:00Z") == {
+        "schema": 2, "title": "Drift", "state": "begun", "begun": "2026-11-23T18:00:00Z", "status": None}
+    text = begun_page("<Drift>\u202e", "2026-11-23T18:00:00Z")
+    assert "A run began on <time datetime=\"2026-11-23T18:00:00Z\">2026-11-23 18:00:00 UTC</time> and has not finished" in text
+    assert "<h1>&lt;Drift&gt;\\u202e</h1>" in text
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -127,13 +122,6 @@ def test_stop_sentence(untouched, sentence):
 ], ids=["harmless", "control characters", "direction and line marks", "half a character"])
 def test_printable(text, expected):
     assert printable(text) == expected
-
-
-def test_a_line_is_one_line_that_does_nothing_to_a_terminal():
-    (_headline, line) = summary_lines(report_on(drifted("n\x1b1", MODE._replace(sentences=("is \x1b[2J\n" + "x" * 2000,)))))
-    assert line.startswith("Drift on 1 host (n\\u001b1): global: remote.yaml: is \\u001b[2J xxx")
-    assert line.endswith("xxx ...")
-    assert len(line) < 600
 
 
 @pytest.mark.parametrize(("on_two_hosts", "on_one_host", "visible"), [(0, 9, 9), (0, 30, 10), (15, 30, 15), (40, 0, 25)],
@@ -155,7 +143,8 @@ def test_the_page_does_not_name_thousands_of_users():
 
 RESULTS = st.lists(
     st.builds(HostResult, st.text(min_size=1, max_size=8), st.sampled_from(STATES), st.text(max_size=5),
-              st.lists(st.sampled_from([MODE, MISSING, LONG]), max_size=3).map(tuple), st.lists(st.just(STALE), max_size=2).map(tuple)),
+              st.lists(st.sampled_from([MODE, MISSING, LONG, IGNORED]), max_size=3).map(tuple),
+              st.lists(st.sampled_from([STALE, COPY]), max_size=2).map(tuple)),
     unique_by=lambda result: result.host, max_size=12)
 
 
@@ -191,7 +180,9 @@ def test_metrics_are_read_back_by_prometheus(results):
     assert samples["apptainer_fleet_hosts"] == [({"state": state}, report.count(state)) for state in STATES]
     assert samples["apptainer_fleet_host_state"] == [
         ({"host": result.host, "state": result.state}, 1) for result in report.results if result.state != "in_state"]
+    assert samples["apptainer_fleet_unreadable_files"] == [({}, sum(any(found.ignored for found in result.differences) for result in report.results))]
     assert samples["apptainer_fleet_drift_groups"] == [({}, len(report.groups))]
+    assert samples["apptainer_fleet_locked_out_users"] == [({"remote": "old"}, 1) for _remote in report.locked_out]
     assert sum(value for _labels, value in samples["apptainer_fleet_user_findings"]) == sum(len(result.findings) for result in results)
     assert samples["apptainer_fleet_report_timestamp_seconds"] == [({}, 1763925000.123)]
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 
@@ -183,3 +184,25 @@ def test_cached_discoveries_below_a_root(node):
     (node / "root/home/remote-cache").unlink()
     (node / "root/home/remote-cache").symlink_to("remote-cache")
     assert locations.cached_discoveries(str(node / "root/home"), str(node / "root")) == []
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE], ids=errno.errorcode.get)
+@pytest.mark.parametrize("root", ["/", "below"])
+def test_what_the_system_does_not_show_is_not_missing(node, monkeypatch, number, root):
+    """Else the file would be looked for, and made, in another place."""
+    def fail(*_args, **_options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "stat", fail)
+    for locate in (lambda: locations.global_file("apptainer", root=root if root == "/" else str(node)), lambda: locations.user_directory("apptainer"),
+                   lambda: locations.checked_root(str(node))):
+        with pytest.raises(ApptainerError, match=f": cannot find .*: {os.strerror(number)}\\. "):
+            locate()
+
+
+def test_where_a_user_may_not_look_his_apptainer_finds_nothing_either(node, monkeypatch):
+    def fail(*_args, **_options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", fail)
+    assert locations.global_file("apptainer") == str(node / "etc/apptainer/remote.yaml")

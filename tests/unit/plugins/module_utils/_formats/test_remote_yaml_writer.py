@@ -211,6 +211,29 @@ def test_scalar_kind(text, kind):
     assert scalar_kind(text) == kind
 
 
+@pytest.mark.parametrize(("text", "kind"), table([
+    ("decimal", "1" * 5000, "str"),  # beyond float64, too
+    ("negative", "-" + "1" * 5000, "str"),
+    ("with underscores", "1_" * 5000 + "1", "str"),
+    ("hexadecimal", "0x" + "f" * 5000, "str"),
+    ("binary", "0b" + "1" * 5000, "str"),
+    ("zeros before a small one", "0" * 5000 + "7", "int"),
+    ("an exponent", "1e" + "1" * 5000, "str"),
+    ("a fraction", "0." + "1" * 5000, "float"),
+    ("a second's fraction", "2024-01-01T01:02:03." + "1" * 5000 + "Z", "timestamp"),
+]))
+def test_scalar_kind_of_thousands_of_digits(text, kind):
+    """Python refuses to convert more than 4,300 decimal digits to a number."""
+    assert scalar_kind(text) == kind
+    config = RemoteConfig(text, {text: Remote(text, text)}, (Credential(text, text),))
+    assert decode(encode(config), "file").config == config or len(text) > 1024  # as a name it is longer than a key can be
+
+
+@pytest.mark.parametrize("year", ["0000", "0001", "9999"])
+def test_years_that_python_does_not_know(year):
+    assert scalar_kind(f"{year}-02-29") == ("timestamp" if year == "0000" else "str")
+
+
 def test_scalar_kind_with_another_tag():
     assert scalar_kind("2024-01-01", timestamps=False) == "str"
 

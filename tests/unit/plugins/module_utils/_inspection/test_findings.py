@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
@@ -63,6 +64,10 @@ def warning(kind, path, words, remote=None):
     return kind, "warning", path, remote, words
 
 
+def info(kind, path, words, remote=None):
+    return kind, "info", path, remote, words
+
+
 GOOD = config("a", a=system("a.example"), b=system("b.example"))
 RULED = config("a", a=system("a.example", exclusive=True), b=system("b.example"))
 NO_FILE = system_file()
@@ -85,6 +90,7 @@ def with_keyserver(uri):
 
 UNUSABLE = 'Apptainer 1.1 and newer cannot use the uri "%s"; declare the endpoint again'
 ONLY_FROM_1_1 = "Apptainer 1.0 cannot use the uri %s, which 1.1 and newer need for a port; upgrade nodes that still have 1.0"
+READABLE = "other users can read it, and a secret that is stored there later"
 NO_DEFAULT = "Apptainer refuses every command that needs an endpoint: no default endpoint set: use 'apptainer remote use …'"
 IN_THE_GLOBAL_FILE = ("credentials in the global file are readable by everyone and work only for users without their own file; remove them, "
                       "and log in per user")
@@ -109,31 +115,31 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
     ("0444 is enough", system_file(GOOD, mode=0o444), NO_USER, [], []),
     ("0755 is odd, but harmless", system_file(GOOD, mode=0o755), NO_USER, [], []),
     ("users can't read it", system_file(GOOD, mode=0o600), NO_USER, [],
-     [error("mode", SYSTEM, "mode 0600: users cannot read it, so Apptainer ignores it for them; it should be 0644")]),
+     [error("mode", SYSTEM, f"mode 0600: users cannot read it, so Apptainer ignores it for them; run: chmod 0644 {SYSTEM}")]),
     ("its group can, but not all", system_file(GOOD, mode=0o640), NO_USER, [], [error("mode", SYSTEM, "mode 0640: users cannot read it")]),
     ("all but its group can", system_file(GOOD, mode=0o604), NO_USER, [], [error("mode", SYSTEM, "mode 0604: users cannot read it")]),
     ("its group can write", system_file(GOOD, mode=0o664), NO_USER, [],
-     [error("mode", SYSTEM, "mode 0664: users other than its owner can change it for everyone; it should be 0644")]),
+     [error("mode", SYSTEM, f"mode 0664: users other than its owner can change it for everyone; run: chmod 0644 {SYSTEM}")]),
     ("all can write", system_file(GOOD, mode=0o646), NO_USER, [], [error("mode", SYSTEM, "mode 0646: users other than its owner can change it")]),
     ("both", system_file(GOOD, mode=0o622), NO_USER, [],
      [error("mode", SYSTEM, "mode 0622: users cannot read it"), error("mode", SYSTEM, "mode 0622: users other than its owner can change it")]),
     ("somebody else's", system_file(GOOD, uid=ALICE), NO_USER, [],
-     [error("owner", SYSTEM, "it belongs to uid 1000, who can change it for everyone; it should belong to uid 0")]),
+     [error("owner", SYSTEM, f"it belongs to uid 1000, who can change it for everyone; run: chown 0 {SYSTEM}")]),
     ("unreadable and open", system_file(error="broken", mode=0o666), NO_USER, [],
      [error("unreadable", SYSTEM, "broken"), error("mode", SYSTEM, "mode 0666: users other than its owner can change it")]),
     # mode and owner of the user's file
-    ("others can read it", NO_FILE, user_file(config(), mode=0o644), [], [warning("mode", USER, "mode 0644; it should be 0600")]),
+    ("others can read it", NO_FILE, user_file(config(), mode=0o644), [], [warning("mode", USER, f"mode 0644: {READABLE}; run: chmod 0600 {USER}")]),
     ("with a token", NO_FILE, user_file(config("mine", mine=own(token=SECRET)), mode=0o640), [],
-     [error("mode", USER, "mode 0640: other users can read the secrets in it; it should be 0600")]),
+     [error("mode", USER, f"mode 0640: other users can read the secrets in it; run: chmod 0600 {USER}")]),
     ("with a password", NO_FILE, user_file(config(credentials=[Credential("https://k", SECRET)]), mode=0o604), [],
-     [error("mode", USER, "mode 0604: other users can read the secrets in it; it should be 0600")]),
+     [error("mode", USER, f"mode 0604: other users can read the secrets in it; run: chmod 0600 {USER}")]),
     ("with a login without its secret", NO_FILE, user_file(config(credentials=[Credential("docker://r")]), mode=0o604), [],
-     [warning("mode", USER, "mode 0604; it should be 0600")]),
+     [warning("mode", USER, f"mode 0604: {READABLE}; run: chmod 0600 {USER}")]),
     ("not even readable, and open", NO_FILE, user_file(error="broken", mode=0o644), [],
-     [error("unreadable", USER, "broken"), warning("mode", USER, "mode 0644; it should be 0600")]),
+     [error("unreadable", USER, "broken"), warning("mode", USER, f"mode 0644: {READABLE}; run: chmod 0600 {USER}")]),
     ("made by root", NO_FILE, user_file(config(), uid=0), [],
      [error("owner", USER, "it belongs to uid 0, but its directory to uid 1000, so every apptainer command of that user fails; "
-            "change its owner to uid 1000")]),
+            f"run: chown 1000 {USER}")]),
     # the whole global file
     ("two exclusive endpoints", system_file(config("b", a=system(exclusive=True), b=system(exclusive=True))), NO_USER, [],
      [error("two-exclusives", SYSTEM, 'the endpoints "a", "b" are all exclusive, so Apptainer picks one at random; '
@@ -163,10 +169,10 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
     ("only a port", of_system(uri="//:8443"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "//:8443", "x")]),
     ("only a dot", of_system(uri="."), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % ".", "x")]),
     ("only a path", of_system(uri="/h"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "/h", "x")]),
-    ("only a query", of_system(uri="?h"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "?h", "x")]),
-    ("a port with //", of_system(uri="//h:8443"), NO_USER, [], [warning("uri-not-for-1.0", SYSTEM, ONLY_FROM_1_1 % "//h:8443", "x")]),
+    ("only a query", of_system(uri="?h"), NO_USER, [], [error("unusable-uri", SYSTEM, UNUSABLE % "?(hidden)", "x")]),
+    ("a port with //", of_system(uri="//h:8443"), NO_USER, [], [info("uri-not-for-1.0", SYSTEM, ONLY_FROM_1_1 % "//h:8443", "x")]),
     ("a port with a scheme", of_system(uri="https://h:8443"), NO_USER, [],
-     [warning("uri-not-for-1.0", SYSTEM, ONLY_FROM_1_1 % "https://h:8443", "x")]),
+     [info("uri-not-for-1.0", SYSTEM, ONLY_FROM_1_1 % "https://h:8443", "x")]),
     ("all endpoints, by name", system_file(config("a", b=system(token=SECRET), a=system(insecure=True), c=system(uri=""))), NO_USER, [],
      [error("global-secret", SYSTEM, "", "b"), error("unusable-uri", SYSTEM, "", "c"), warning("insecure-not-synced", SYSTEM, "", "a")]),
     # the user's endpoints
@@ -184,24 +190,24 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
     ("a stale copy without a global file", NO_FILE, user_file(config("gone", gone=system())), [],
      [warning("stale-copy", USER, "that no longer exists", "gone")]),
     ("a copy of a released endpoint", system_file(GOOD), user_file(config("a", a=system("a.example", exclusive=True))), [],
-     [warning("unreleased-copy", USER, "this copy of a global endpoint is still marked exclusive; keep the endpoint in the global file until this "
-              "user has run a command such as apptainer remote use, or its removal locks this user out", "a")]),
+     [warning("unreleased-copy", USER, "this user would be locked out if the endpoint were removed from the global file, because this copy of it is "
+              "still marked exclusive; keep it there (state: retired) until the user has run a command such as apptainer remote use", "a")]),
     ("a copy, and another one is exclusive now", system_file(RULED), user_file(config("a", b=system("b.example", exclusive=True))), [],
-     [warning("unreleased-copy", USER, "this copy of a global endpoint is still marked exclusive", "b")]),
+     [warning("unreleased-copy", USER, "this user would be locked out if the endpoint were removed", "b")]),
     ("an old copy of one that is exclusive now", system_file(RULED), user_file(config("a", a=system("a.example"))), [], []),
     ("a mark of an unknown time", system_file(error="broken"), user_file(config("a", a=system("a.example", exclusive=True))), [],
      [error("unreadable", SYSTEM, "broken")]),
     ("a copy of an unreadable file is not stale", system_file(error="broken"), user_file(config("a", a=system())), [],
      [error("unreadable", SYSTEM, "broken")]),
     ("an own endpoint that can't be used", system_file(GOOD), of_user(uri="h:80"), [], [error("unusable-uri", USER, UNUSABLE % "h:80", "x")]),
-    ("an own endpoint with //", system_file(GOOD), of_user(uri="//h:80"), [], [warning("uri-not-for-1.0", USER, ONLY_FROM_1_1 % "//h:80", "x")]),
+    ("an own endpoint with //", system_file(GOOD), of_user(uri="//h:80"), [], [info("uri-not-for-1.0", USER, ONLY_FROM_1_1 % "//h:80", "x")]),
     ("a token for another place", system_file(GOOD), user_file(config("a", a=system("old.example", token=SECRET))), [],
      [warning("moved-token", USER, "the token was stored for old.example, but the global endpoint is now at a.example, and Apptainer sends it there; "
               "log in again", "a")]),
     ("without its passwords", system_file(config("a", a=system("https://u:hunter2@a.example"))),
      user_file(config("a", a=system("https://u:hunter2@old.example", token=SECRET))), [],
-     [warning("uri-not-for-1.0", SYSTEM, "", "a"),
-      warning("moved-token", USER, "stored for https://(hidden)@old.example, but the global endpoint is now at https://(hidden)@a.example", "a")]),
+     [warning("moved-token", USER, "stored for https://(hidden)@old.example, but the global endpoint is now at https://(hidden)@a.example", "a"),
+      info("uri-not-for-1.0", SYSTEM, "", "a")]),
     ("the same place in other words", system_file(GOOD), user_file(config("a", a=system("https://A.example/", token=SECRET))), [], []),
     ("http there doesn't reach the user", system_file(config("a", a=system("a.example"))),
      user_file(config("a", a=system("a.example", insecure=True, token=SECRET))), [], []),
@@ -272,7 +278,8 @@ URIS = st.none() | st.sampled_from(["h", "h:8443", "https://h/a//b", "[::1]", "1
 MAYBE = st.sampled_from([None, False, True])
 
 
-@given(st.lists(st.tuples(NAMES, st.just(True), URIS, MAYBE, st.sampled_from([None, True]), MAYBE), max_size=2, unique_by=lambda fields: fields[0]))
+@given(st.lists(st.tuples(NAMES, st.just("present"), URIS, MAYBE, st.sampled_from([None, True]), MAYBE), max_size=2,
+                unique_by=lambda fields: fields[0]))
 def test_what_is_written_has_no_errors(declared):
     wanted = [WantedRemote(*fields) for fields in declared]
     try:
@@ -283,14 +290,15 @@ def test_what_is_written_has_no_errors(declared):
 
 
 @pytest.mark.parametrize(("mode", "words"), table([
-    ("0700", 0o700, "users cannot reach the global file in it, so Apptainer ignores that file for them; it should be 0755"),
-    ("0777", 0o777, "users other than its owner can replace the global file in it; it should be 0755"),
-    ("0775", 0o775, "users other than its owner can replace the global file in it; it should be 0755"),
+    ("0700", 0o700, "users cannot reach the global file in this directory, so Apptainer ignores that file for them"),
+    ("0777", 0o777, "users other than its owner can replace the global file in this directory"),
+    ("0775", 0o775, "users other than its owner can replace the global file in this directory"),
 ]))
 def test_the_directory_of_the_global_file(mode, words):
-    (found,) = findings(system_file(GOOD)._replace(directory_mode=mode), NO_USER)
-    assert (found.id, found.severity, found.path) == ("mode", "error", "/etc/apptainer")
-    assert found.message == f"mode {mode:04o}: {words}"
+    for real, directory in (("", "/etc/apptainer"), ("/srv/the conf", "/srv/the conf")):  # behind a link
+        (found,) = findings(system_file(GOOD)._replace(directory=real, directory_mode=mode), NO_USER)
+        assert (found.id, found.severity, found.path) == ("mode", "error", directory)
+        assert found.message == f"mode {mode:04o}: {words}; run: chmod 0755 {shlex.quote(directory)}"
 
 
 def test_a_good_directory_of_the_global_file():
@@ -321,13 +329,14 @@ AUTH_FINDINGS = [  # what, the docker-config.json, the findings
     ("none", ReadFile(AUTH), []),
     ("a good one", auth_file("r.example.org", HUB), []),
     ("no logins", auth_file(), []),
-    ("only other settings", auth_file(HttpHeaders={"a": "b"}, mode=0o640), [warning("mode", AUTH, "mode 0640; it should be 0600")]),
+    ("only other settings", auth_file(HttpHeaders={"a": "b"}, mode=0o640), [warning("mode", AUTH, f"mode 0640: {READABLE}; run: chmod 0600 {AUTH}")]),
     ("unreadable", auth_file(error="line 1, column 2: broken"), [error("unreadable", AUTH, "line 1, column 2: broken")]),
     ("unreadable and open", auth_file(error="broken", mode=0o644),
-     [error("unreadable", AUTH, "broken"), warning("mode", AUTH, "mode 0644; it should be 0600")]),
-    ("others can read it", auth_file("r", mode=0o640), [error("mode", AUTH, "mode 0640: other users can read the secrets in it; it should be 0600")]),
+     [error("unreadable", AUTH, "broken"), warning("mode", AUTH, f"mode 0644: {READABLE}; run: chmod 0600 {AUTH}")]),
+    ("others can read it", auth_file("r", mode=0o640),
+     [error("mode", AUTH, f"mode 0640: other users can read the secrets in it; run: chmod 0600 {AUTH}")]),
     ("made by root", auth_file("r", uid=0),
-     [error("owner", AUTH, "it belongs to uid 0, but its directory to uid 1000, so that user may not be able to use it; change its owner to uid")]),
+     [error("owner", AUTH, "it belongs to uid 0, but its directory to uid 1000, so that user may not be able to use it; run: chown 1000 /")]),
     ("Docker Hub under a name that is not asked for", auth_file("docker.io"), [error("unused-login", AUTH, HIDDEN_HUB % '"docker.io"')]),
     ("a name with a password in it", auth_file("https://u:hunter2@docker.io/v1/"),
      [error("unused-login", AUTH, HIDDEN_HUB % '"https://(hidden)@docker.io/v1/"')]),

@@ -84,12 +84,23 @@ def test_read_file(user):
     write(user, USER, 0o640)
     found = read_file(str(user), ME + 1)
     assert found[:2] == (str(user), True)
-    assert found[3:] == (None, 0o640, ME, ME + 1, stat.S_IMODE(user.parent.stat().st_mode), False)
+    assert found[3:] == (None, 0o640, ME, ME + 1, str(user.parent), stat.S_IMODE(user.parent.stat().st_mode), False)
     assert found.document.config.remotes == {"mine": Remote("own.example", "hunter2")}
 
 
+def test_the_directory_of_a_linked_global_file_is_that_of_its_target(tmp_path):
+    link, real = tmp_path / "etc" / "remote.yaml", tmp_path / "srv" / "conf" / "remote.yaml"
+    write(real, SYSTEM, 0o644)
+    link.parent.mkdir()
+    link.symlink_to(real)
+    real.parent.chmod(0o700)
+    found = inspect(str(link), None)["findings"]
+    assert [(item["id"], item["path"]) for item in found if item["id"] == "mode"] == [("mode", str(real.parent))]
+    assert f"run: chmod 0755 {real.parent}" in found[0]["message"]
+
+
 def test_read_file_absent(user):
-    assert read_file(str(user), 0) == (str(user), False, None, None, None, None, 0, None, False)
+    assert read_file(str(user), 0) == (str(user), False, None, None, None, None, 0, "", None, False)
 
 
 def test_read_file_in_the_working_directory(user, monkeypatch):

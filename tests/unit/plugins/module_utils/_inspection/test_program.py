@@ -305,6 +305,7 @@ def test_a_program_that_cannot_be_run(install):
     ("apptainer", "apptainer version 1.0.3", False),
     ("apptainer", "apptainer version 1.1.0-rc.2", True),
     ("apptainer", "apptainer version 1.10.0", True),
+    ("apptainer", "apptainer version 1." + "1" * 5000, True),
     ("apptainer", "no idea", True),
     ("singularity", "singularity version 3.8.7", False),
     ("singularity", "singularity-ce version 3.11.4", False),

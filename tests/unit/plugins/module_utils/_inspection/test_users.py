@@ -64,6 +64,7 @@ def test_limits(text, expected):
     ("uids; but a name is looked for first", ["1001", "1000"], [], ["1001", "alice"], []),
     ("two names of one user", ["alias", "alice"], [], ["alias"], []),
     ("unknown ones", ["bob", "bob", "nosuch", "nosuch", "4711", "a\0b", ""], [], ["bob"], ["", "4711", "a\0b", "nosuch"]),
+    ("no uids", ["1" * 5000, "\u0661\u0660\u0660\u0660", "\u00b2"], [], [], ["1" * 5000, "\u00b2", "\u0661\u0660\u0660\u0660"]),
     ("owners of homes", [], [1000, 1000, 0, 999, 4711, 100000], ["alice", "far"], []),
     ("an owner, and not somebody whose name looks like that", [], [1001], ["bob"], []),
     ("a name and owners", ["alice"], [1000, 100000], ["alice", "far"], []),

@@ -8,11 +8,47 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response, _Attempt
 from support import web
 from support.asking import ENCODED, LOGIN, PASSWORD, REFUSES, get, get_error
 from support.tables import table
 from support.web import Reply, json_reply, serve
+
+NO_PLACE = {
+    "a link-local address": [
+        "169.254.169.254", "169.254.0.1", "2852039166", "0xa9fea9fe", "0XA9FEA9FE", "0251.0376.0251.0376", "025177524776", "169.254.43518", "169.16689662",
+        "0xa9.254.0251.254", "[fe80::1]", "[febf::]", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[::169.254.169.254]",
+        "[::ffff:0:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "\uff11\uff16\uff19.254.169.254",
+        "\u2460\u2465\u2468.254.169.254", "169.254.169.254.",
+    ],
+    "an address that stands for no machine": ["0.0.0.0", "0", "0x0", "[::]"],
+    "an address that is not written as four decimal numbers": [
+        "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.0.1", "017700000001", "10.1", "167772161", "010.0.0.1", "134744072",
+        "\uff11\uff12\uff17.0.0.1"],
+}
+A_PLACE = ["127.0.0.1", "10.0.0.1", "192.168.1.1", "8.8.8.8", "[::1]", "[2001:db8::1]", "[fd00::1]", "[::ffff:127.0.0.1]", "[::ffff:8.8.8.8]", "localhost",
+           "registry.example.org", "1e100.net", "1.cafe", "169.254.169.254.example.org", "0xa9fea9fe.example.org", "1.2.3.4.5", "256.0.0.1",
+           "99999999999", "feed"]
+
+
+@pytest.mark.parametrize(("host", "hazard"), [(host, hazard) for hazard, hosts in NO_PLACE.items() for host in hosts])
+@pytest.mark.parametrize("form", ["https://{}/", "http://{}:8443/v2/?a=b", "https://alice:" + PASSWORD + "@{}/"], ids=["https", "a port", "a login"])
+def test_no_credential_is_sent_to_such_addresses(host, hazard, form, monkeypatch):
+    """Whoever names them: a realm, a document of services, a file, or a task."""
+    monkeypatch.setattr(Client, "_once", lambda *_arguments: pytest.fail("it was asked"))
+    error = str(get_error(form.format(host), "" if "@" in form else LOGIN))
+    assert error.endswith(f" was not asked: no password or token is sent to {hazard}; use the server's name, or another address")
+
+
+@pytest.mark.parametrize("host", A_PLACE)
+def test_credentials_are_sent_to_others(host, monkeypatch):
+    monkeypatch.setattr(Client, "_once", lambda *_arguments: _Attempt(Response("", 200, "", "", b"it was asked")))
+    assert get(f"https://{host}/", LOGIN).body == b"it was asked"
+
+
+def test_without_a_credential_such_addresses_are_asked(monkeypatch):
+    monkeypatch.setattr(Client, "_once", lambda *_arguments: _Attempt(Response("", 200, "", "", b"it was asked")))
+    assert get("https://169.254.169.254/").body == b"it was asked"
 
 
 def redirecting(target, status=302):

@@ -128,7 +128,7 @@ def test_what_cannot_be_asked(url):
 
 @pytest.mark.parametrize("host", ["a" * 70 + ".example", ".example"], ids=["too long", "an empty part"])
 def test_names_that_only_requests_refuses(host):
-    assert str(get_error(f"https://{host}")).startswith(f"https://{host} cannot be asked (")
+    assert str(get_error(f"https://{host}")) == f"https://{host} has a host name that is not valid: correct the address"
 
 
 # Certificates
@@ -385,21 +385,50 @@ def test_a_server_that_closes_in_the_handshake():
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+BROKE_OFF = "broke off in the middle of its answer: see its log"
+BAD_LENGTH = "announces an impossible length in its answer: see its log, and that of a proxy in front of it"
 
 
 @pytest.mark.parametrize(("data", "words"), table([
     ("nothing", [], "closed the connection without answering: see its log"),
     ("a mail server", [b"220 smtp.example ESMTP\r\n\r\n"], "does not answer in HTTP: another service uses that port, or it expects https"),
     ("too many headers", [HEAD + b"A: b\r\n" * 200 + b"\r\n"], "does not answer in HTTP"),
-    ("half an answer", [HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc"], "broke off in the middle of its answer: see its log"),
+    ("half an answer", [HEAD + b"Content-Length: 9\r\n\r\nabc"], BROKE_OFF),
+    ("half a piece", [CHUNKED + b"9\r\nabc"], BROKE_OFF),
+    ("the first of several pieces", [CHUNKED + b"3\r\nabc\r\n"], BROKE_OFF),
+    ("half of what is compressed", [HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"abc")[:-1]], BROKE_OFF),
+    ("only a status", [b"HTTP/1.1 200 OK"], BROKE_OFF),
+    ("only a whole line", [HEAD], BROKE_OFF),
+    ("half a header", [b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"registry\", Bea"], BROKE_OFF),
+    ("half an address", [b"HTTP/1.1 302 Found\r\nLocation: /v"], BROKE_OFF),
+    ("half of the empty line", [HEAD + b"Content-Type: text/plain\r\n\r"], BROKE_OFF),
+    ("half a head after another", [b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD], BROKE_OFF),
+    ("letters as the size of a piece", [CHUNKED + b"zz\r\nabc"], BAD_LENGTH),
+    ("a negative size", [CHUNKED + b"-5\r\nabc"], BAD_LENGTH),
+    ("an empty size", [CHUNKED + b"\r\nabc"], BAD_LENGTH),
+    ("two lengths", [HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nabc"], BAD_LENGTH),
     ("not compressed", [HEAD + b"Content-Encoding: gzip\r\n\r\nthis is not compressed"],
      "answers with content that does not match its Content-Encoding: correct that server"),
     ("another compression", [HEAD + b"Content-Encoding: br\r\n\r\nabc"], "answers in a Content-Encoding that was not asked for: correct that server"),
     ("compressed twice", [HEAD + b"Content-Encoding: gzip, gzip\r\n\r\nabc"], "answers in a Content-Encoding that was not asked for"),
 ]))
-def test_what_is_no_answer(data, words):
+def test_what_is_no_answer(data, words, monkeypatch):
+    monkeypatch.setattr(_client, "_PAUSES", (0.0, 0.0))
     with serve(lambda request: data) as server:
         assert str(get_error(server.url, LOGIN)).startswith(f"{server.url} {words}")
+
+
+@pytest.mark.parametrize(("data", "body"), table([
+    ("no headers", [b"HTTP/1.1 200 OK\r\n\r\n"], b""),
+    ("line feeds", [b"HTTP/1.1 200 OK\nContent-Length: 3\n\nabc"], b"abc"),
+    ("another head before", [b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n" + HEAD + b"\r\nabc"], b"abc"),
+    ("pieces", [CHUNKED + b"2;x=y\r\nab\r\n1\r\nc\r\n0\r\n\r\n"], b"abc"),
+    ("nothing that is compressed", [HEAD + b"Content-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"], b""),
+]))
+def test_what_is_an_answer(data, body):
+    with serve(lambda request: data) as server:
+        assert get(server.url, LOGIN).body == body
 
 
 # Limits

@@ -83,7 +83,7 @@ def test_what_go_can_decode(client, body, uris):
     ("a text as a service", json_reply({"libraryAPI": "SECRET"}),
      '(text at "libraryAPI", where an object with a uri is expected) instead of a discovery document'),
     ("a boolean as a service", json_reply({"x": True}), "(a boolean at"),
-    ("a number as a service with a long name", json_reply({"x" * 100: 5}), '(a number at "' + "x" * 40 + '", where'),
+    ("a number as a service with a long name", json_reply({"x" * 100: 5}), '(a number at "' + "x" * 40 + '...", where'),
 ]))
 def test_what_is_no_document(client, reply, words):
     with pytest.raises(NetworkError) as caught:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.services import service_hazard
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT, Services, discover
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.endpoints import ServiceStatus, service_statuses
@@ -265,3 +266,32 @@ def test_service_statuses_is_bounded():
         assert status.error == f"the library service did not answer within 0.2 seconds{LATE}"
         found = service_statuses(Services("", {f"s{number}": "" for number in range(100)}), client)
         assert len(found) == 32
+
+
+LONG = "x" * 60_000
+
+
+@pytest.mark.parametrize(("name", "uri", "shown"), table([
+    ("a uri", "library", f"https://{LONG}.invalid/", "https://" + LONG[:192] + "..."),
+    ("a uri that is cut within an escape", "library", "https://127.0.0.1/" + "x" * 180 + "%41" * 10_000, "https://127.0.0.1/" + "x" * 180 + "..."),
+    ("a path", "token", "{url}/" + LONG, None),
+    ("a name", LONG, "{url}/t", None),
+    ("a query", "library", "{url}/t?token=" + PASSWORD, "{url}/t?(hidden)"),
+]))
+def test_what_a_document_says_is_cut(name, uri, shown):
+    with serve(lambda request: json_reply({name: {"uri": uri.replace("{url}", server.url)}} if request.path == DOCUMENT else {}, 200)) as server, \
+            Client(HttpOptions()) as client:
+        (status,) = service_statuses(discover(client, f"//{server.host}", True), client)
+    assert len(repr(status)) < 2000
+    assert PASSWORD not in repr(status)
+    assert shown is None or status.uri == shown.replace("{url}", server.url)
+    if "%" in uri:  # what is cut can still be looked at
+        assert service_hazard(f"//{server.host}", False, status.uri)
+
+
+def test_halves_of_surrogate_pairs_are_no_characters():
+    """As Go's encoding/json reads them; nothing could print or encode such a result."""
+    body = b'{"a\\ud800": {"uri": "https://h.example/\\udfff"}, "b\\ud83d\\ude00": {"uri": "https://h.example/"}, "n": null}'
+    with serve(lambda request: Reply(200, body)) as server, Client(HttpOptions()) as client:
+        services = discover(client, f"//{server.host}", True)
+    assert services.uris == {"a\ufffd": "https://h.example/\ufffd", "b\U0001f600": "https://h.example/"}

@@ -30,6 +30,7 @@ from support.asking import LATE, LOGIN, PASSWORD
 from support.web import Reply, guarded, json_reply, routes, serve
 
 DEMANDS = guarded(json_reply({}), LOGIN)
+NOT_ASKED = Verdict(None, "not asked, because its server did not answer another question (see there); run again when it does")
 
 
 # One account
@@ -143,8 +144,27 @@ def test_a_silent_server_takes_the_time_of_few_claims():
         claims = [KeyserverLogin(server.url, basic(f"user{number}", PASSWORD)) for number in range(60)]
         verdicts = fleet(*claims, RegistryLogin(other.host, "alice", PASSWORD), timeout=1)
         assert len(server.requests) <= 20  # and not all 60, 4 a second
-        late = Verdict(False, f"{server.url} did not answer within 1 second{LATE}")
-        assert collections.Counter(verdicts.values()) == {late: 60, Verdict(True, f"http://{other.host} accepts the login"): 1}
+        said = collections.Counter(verdicts.values())
+        late, not_asked = said.pop(Verdict(False, f"{server.url} did not answer within 1 second{LATE}")), said.pop(NOT_ASKED)
+        assert late + not_asked == 60
+        assert len({request.authorization for request in server.requests} - {""}) <= late  # who was not asked is not said to have failed
+        assert said == {Verdict(True, f"http://{other.host} accepts the login"): 1}
+
+
+def test_a_token_whose_server_dropped_another_question_has_not_failed():
+    """The server is fine but for its keyserver, so the token was not asked for; that is no failure of the token."""
+    def answers(request):
+        if request.path == DOCUMENT:
+            return json_reply({"tokenAPI": {"uri": server.url}})
+        return [] if request.path.startswith("/pks") else json_reply({})
+
+    with serve(answers) as server:
+        options, memory, token = HttpOptions(), ServerMemory(), EndpointToken("a", f"//{server.host}", True, PASSWORD)
+        keyserver = EndpointKeyserver(server.url, insecure=True)
+        assert verify_all([keyserver], options, memory)[keyserver].verified is False
+        sent = len(server.requests)
+        assert verify_all([token], options, memory) == {token: NOT_ASKED}
+        assert len(server.requests) == sent
 
 
 def test_a_document_is_read_once():

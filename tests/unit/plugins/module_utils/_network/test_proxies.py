@@ -53,6 +53,7 @@ def test_proxy_for(url, environ, proxy):
     ("x.example", "http://ax.example", True),
     ("x.example:80", "http://x.example", False),
     ("x.example:81", "http://x.example", True),
+    ("x.example:" + "8" * 5000, "http://x.example", True),
     ("x.example:", "http://x.example", False),
     (":80", "http://x.example", True),
     ("10.0.0.0/8", "http://10.1.2.3", False),

@@ -105,6 +105,48 @@ def token_registry(token, accepted=(GOOD_TOKEN,), status=401, challenge=CHALLENG
 TOKEN = json_reply({"token": "abc.def"})
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[fe80::1]", "[::ffff:169.254.169.254]"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_realm_at_an_address_for_no_secret(host, scheme):
+    """Also where `insecure` lets the password go anywhere by plain http."""
+    with serve(lambda request: Reply(401, headers=[("WWW-Authenticate", f'Bearer realm="{scheme}://{host}/token"')])) as server:
+        verified, reason = verdict(RegistryLogin(server.host, "alice", PASSWORD, insecure=True))
+    assert (verified, server.asked) == (False, ["/v2/"])
+    assert f"requires a token, but {scheme}://{host} was not asked: no password or token is sent to a link-local address" in reason
+
+
+LONG = "x" * 60_000
+
+
+@pytest.mark.parametrize(("challenge", "words"), table([
+    ("a host", f'Bearer realm="http://{LONG}.invalid/"', f"http://{LONG[:200]}... has a host name that is not valid: correct the address"),
+    ("a host by https", f'Bearer realm="https://{LONG}.invalid/"', f"https://{LONG[:200]}..."),
+    ("a path", f'Bearer realm="{{url}}/{LONG}"', f"/{LONG[:100]}"),
+    ("no address", f'Bearer realm="http://a b{LONG}/"', f'"http://a b{LONG[:190]}..." is not a valid address'),
+    ("a service", f'Bearer realm="{{url}}/token",service="{LONG}"', "404 Not Found"),
+    ("a scheme", f"{LONG} realm=x", "requires a kind of login that Apptainer does not support"),
+]))
+def test_what_a_registry_says_is_cut(challenge, words):
+    def v2(_request):
+        return Reply(401, headers=[("WWW-Authenticate", challenge.replace("{url}", server.url))])
+
+    with serve(routes({"/v2/": v2})) as server:
+        verified, reason = verdict(RegistryLogin(server.host, "alice", PASSWORD, insecure=True))
+    assert verified is False
+    assert words in reason
+    assert len(reason) < 1000
+
+
+def test_another_login_of_a_long_name_is_cut():
+    def v2(request):
+        return Reply(401, headers=[("WWW-Authenticate", f"{LONG} realm=x" if request.authorization else "Basic realm=front")])
+
+    verified, reason, _asked = registry(v2)
+    assert verified is False
+    assert f"demanding another one (X{LONG[:39]}...)" in reason
+    assert len(reason) < 1000
+
+
 ASKED_TWICE = [*ASKED, ASKED[1][:-6]]
 REALM = "so it could not be verified: the realm of URL is set up wrongly; correct it in the registry's configuration"
 UNDECIDED = "so it could not be verified; see that server's log"
@@ -144,6 +186,9 @@ def test_registry_with_tokens(token, accepted, verified, words, asked):
     assert seen == asked
 
 
+LARGE = 10 ** 4000  # in base64 still an HTTP header; Python converts no more than 4,300 digits
+
+
 def jwt(**claims):
     """A JSON Web Token, with a signature that nobody checks here."""
     return "e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=") + ".c2ln"
@@ -157,6 +202,7 @@ EVERYONE = "issues tokens to everyone and the registry accepts them all, so the 
     ("Docker Hub", jwt(**HUB, sub="0f5d9f64-5b5e", jti="a"), jwt(**HUB, sub="", jti="b"), "both", True, "accepts the login, through the token"),
     ("Quay", jwt(sub="alice"), jwt(sub="(anonymous)"), "both", True, "accepts the login"),
     ("Gitea", jwt(UserID=7, exp=1), jwt(UserID=-1, exp=2), "both", True, "accepts the login"),
+    ("a number beyond all bounds", jwt(uid=LARGE), jwt(uid=0), "both", True, "accepts the login"),
     ("only the time differs", jwt(sub="", exp=1), jwt(sub="", exp=2), "both", None, EVERYONE),
     ("Nexus", "DockerToken.1", "DockerToken.2", "both", None, EVERYONE),
     ("Nexus, whatever the password", "DockerToken.1", "DockerToken.1", "both", None, EVERYONE),

@@ -46,7 +46,11 @@ def present(name="a", **fields):
 
 
 def absent(name="a", **fields):
-    return WantedRemote(name, present=False, **fields)
+    return WantedRemote(name, "absent", **fields)
+
+
+def retired(name="a", **fields):
+    return WantedRemote(name, "retired", **fields)
 
 
 def settled(before, wanted, system=None, prune=False):
@@ -278,8 +282,8 @@ REFUSED = [  # what, before, wanted, system, words of the message
      'the endpoints "a", "b" are all exclusive, and Apptainer picks one of them at random; set exclusive: true for the right one'),
     ("a token for everyone", TWO, [present(token="t")], None, 'endpoint "a": ' + TOKEN_FOR_ALL),
     ("an exclusive one removed", RULED, [absent()], None,
-     'endpoint "a": it is exclusive, and removing it now would lock out users who have a copy; set exclusive: false, wait until that has reached '
-     "the users, then remove it (retire: true of apptainer_remotes does so in two runs, force: true removes it at once)"),
+     'endpoint "a": it is exclusive, and removing it now would lock out users who have a copy; declare it with state: retired first, and remove it '
+     "when apptainer_users_info finds no unreleased-copy any more (force: true removes it at once)"),
     ("an exclusive one removed beside its successor", RULED, [absent(), present("b", exclusive=True)], None, 'endpoint "a": it is exclusive'),
     ("a user's exclusive one", config(a=own()), [present(exclusive=True)], EMPTY,
      'endpoint "a": exclusive can only be set in the global file; use scope: global'),
@@ -391,7 +395,8 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_said(token):
 
 def test_a_token_is_not_in_the_text_form_of_what_is_wanted():
     assert repr(present(token="hunter2")) == (
-        "WantedRemote(name='a', present=True, uri=None, insecure=None, default=None, exclusive=None, token='(hidden)', keyservers=None, force=False)")
+        "WantedRemote(name='a', state='present', uri=None, insecure=None, default=None, exclusive=None, token='(hidden)', keyservers=None, "
+        "force=False)")
     assert "uri='h', insecure=None, default=None, exclusive=None, token=None" in repr(present(uri="h"))
 
 
@@ -540,56 +545,85 @@ def test_a_moved_endpoint_does_not_send_its_token_to_the_old_builtin_keyserver()
 TO_B = config("b", a=shared("a.example"), b=shared("b.example"))
 B_RULES = config("b", a=shared("a.example"), b=shared("b.example", exclusive=True))
 ONLY_B_RULES = config("b", b=shared("b.example", exclusive=True))
-RELEASED = ('endpoint "a": it was exclusive, so this run only releases it and a later run removes it; '
-            "removing it now would lock out users who have a copy")
-
-RETIRED = [  # what, before, wanted, prune, after one run, after the next
-    ("for another default", RULED, [absent(), present("b", default=True)], False, TO_B, config("b", b=shared("b.example"))),
-    ("for another exclusive one", RULED, [absent(), present("b", exclusive=True)], False, B_RULES, ONLY_B_RULES),
-    ("declared before it", RULED, [present("b", exclusive=True), absent()], False, B_RULES, ONLY_B_RULES),
-    ("by prune", RULED, [present("b", exclusive=True)], True, B_RULES, ONLY_B_RULES),
-    ("not the default anyway", OVERRULED, [absent()], False, TO_B, config("b", b=shared("b.example"))),
-    ("the last one", one(exclusive=True), [absent()], False, one(), EMPTY),
-    ("and all others too", RULED, [absent(), absent("b")], False, one("a.example"), EMPTY),
-    ("one of two exclusives", BOTH, [absent()], False, B_RULES, ONLY_B_RULES),
+RETIRED = [  # what, before, wanted, prune, after
+    ("for another default", RULED, [retired(), present("b", default=True)], False, TO_B),
+    ("for another exclusive one", RULED, [retired(), present("b", exclusive=True)], False, B_RULES),
+    ("declared before it", RULED, [present("b", exclusive=True), retired()], False, B_RULES),
+    ("with prune it stays", RULED, [retired(), present("b", exclusive=True)], True, B_RULES),
+    ("not the default anyway", OVERRULED, [retired()], False, TO_B),
+    ("one of two exclusives", BOTH, [retired()], False, B_RULES),
+    ("all others are pruned", TO_B, [retired()], True, config("", a=shared("a.example"))),
+    ("not there", ONLY_B_RULES, [retired(), present("b")], True, ONLY_B_RULES),
+    ("not there, on a new node", EMPTY, [retired()], False, EMPTY),
+    ("all else that it has stays", config("b", a=FULL, b=shared("b.example")), [retired(uri="%zz", insecure=False, keyservers=(), token="")], False,
+     config("b", a=FULL._replace(exclusive=False), b=shared("b.example"))),
+    ("false says the same", RULED, [retired(default=False, exclusive=False), present("b", default=True)], False, TO_B),
 ]
 
 
-@pytest.mark.parametrize(("before", "wanted", "prune", "between", "after"), table(RETIRED))
-def test_an_exclusive_endpoint_is_retired_in_two_runs(before, wanted, prune, between, after):
-    runs = [converge(before, wanted, prune=prune, retire=True, keep_default=True)]
-    for _run in range(2):
-        runs.append(converge(runs[-1].config, wanted, prune=prune, retire=True, keep_default=True))
-    assert [run.config for run in runs] == [between, after, after]
-    assert [run.warnings for run in runs] == [(RELEASED,), (), ()]
+@pytest.mark.parametrize(("before", "wanted", "prune", "after"), table(RETIRED))
+def test_a_retired_endpoint_is_kept_and_released(before, wanted, prune, after):
+    for start in (before, after):  # the second run changes nothing
+        desired = converge(start, wanted, prune=prune, keep_default=after.active in after.remotes)
+        assert desired.config == after
 
 
-def test_what_is_not_exclusive_needs_no_second_run():
-    assert converge(TWO, [absent("b")], retire=True, keep_default=True) == (one("a.example"), ())
+def test_a_released_endpoint_can_go():
+    for wanted, prune in (([absent(), present("b", exclusive=True)], False), ([present("b", exclusive=True)], True)):
+        with pytest.raises(RuleError, match="declare it with state: retired first"):
+            converge(RULED, wanted, prune=prune, keep_default=True)
+        released = converge(RULED, [retired(), present("b", exclusive=True)], prune=prune, keep_default=True).config
+        assert converge(released, wanted, prune=prune, keep_default=True) == (ONLY_B_RULES, ())
+
+
+def test_one_task_of_several_may_retire_the_default():
+    desired = converge(RULED, [retired()])
+    assert desired.config == TWO._replace(active="")
+    assert_warned([NO_DEFAULT], desired.warnings)
+    assert converge(desired.config, [present("b", default=True)]) == (TO_B, ())
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"exclusive": True}, "remove exclusive: true, or"),
+    ({"default": True}, "remove default: true, or"),
+    ({"exclusive": True, "default": True}, "remove exclusive: true and default: true, or"),
+])
+def test_a_retired_endpoint_is_neither_exclusive_nor_the_default(options, words):
+    for before in (RULED, EMPTY):  # whether it is there or not
+        with pytest.raises(RuleError, match=f'^endpoint "a": a retired endpoint is neither exclusive nor the default; {words} set false where '):
+            converge(before, [retired(**options)])
+
+
+def test_in_a_users_file_nothing_is_retired():
+    for before in (EMPTY, config("a", a=own()), config("lab", lab=shared(exclusive=True))):
+        with pytest.raises(RuleError, match=r'^endpoint "a": only an endpoint of the global file can be retired; use scope: global, or state: '):
+            converge(before, [retired()], EMPTY)
 
 
 def test_by_force_nothing_is_kept():
-    desired = converge(RULED, [absent(force=True)], retire=True, keep_default=True)
+    desired = converge(RULED, [absent(force=True)], keep_default=True)
     assert desired.config == config("", b=shared("b.example"))
     assert_warned([NO_DEFAULT], desired.warnings)
 
 
-def test_a_copy_in_a_users_file_is_not_retired_but_removed():
-    assert converge(config("", lab=shared(exclusive=True)), [absent("lab")], EMPTY, retire=True).config == EMPTY
+def test_an_exclusive_copy_in_a_users_file_is_removed():
+    assert converge(config("", lab=shared(exclusive=True)), [absent("lab")], EMPTY).config == EMPTY
 
 
-@pytest.mark.parametrize(("before", "wanted", "prune", "retire"), table([
-    ("removed", TWO, [absent()], False, False),
-    ("removed beside one that is declared", TWO, [absent(), present("b")], False, False),
-    ("pruned", TWO, [present("b")], True, False),
-    ("released", RULED, [absent()], False, True),
-    ("released by prune", RULED, [present("b")], True, True),
-    ("beside one that shall not be it", RULED, [absent(), present("b", default=False)], False, True),
-    ("beside one that is released", OVERRULED._replace(active="b"), [absent("b"), absent("a")], False, True),
+@pytest.mark.parametrize(("before", "wanted", "prune"), table([
+    ("removed", TWO, [absent()], False),
+    ("removed beside one that is declared", TWO, [absent(), present("b")], False),
+    ("pruned", TWO, [present("b")], True),
+    ("retired", RULED, [retired()], False),
+    ("retired, and it is the only one", one(exclusive=True), [retired()], False),
+    ("retired, and it was not exclusive", TWO, [retired(), present("b")], True),
+    ("retired beside one that shall not be it", RULED, [retired(), present("b", default=False)], False),
+    ("removed, and what stays is retired", OVERRULED, [absent("b"), retired("a")], False),
 ]))
-def test_the_default_is_not_taken_from_everyone_without_a_successor(before, wanted, prune, retire):
-    with pytest.raises(RuleError, match=r'^endpoint "[ab]": it is the default, and .* Apptainer .*; set default: true for another one$'):
-        converge(before, wanted, prune=prune, retire=retire, keep_default=True)
+def test_the_default_is_not_taken_from_everyone_without_a_successor(before, wanted, prune):
+    with pytest.raises(RuleError, match=r'^endpoint "[ab]": it is the default, and (removing|retiring) it breaks Apptainer .*; set default: true for '
+                                        r'another one$'):
+        converge(before, wanted, prune=prune, keep_default=True)
 
 
 @pytest.mark.parametrize(("before", "wanted", "system", "after"), table([
@@ -618,7 +652,7 @@ REMOTES = st.builds(lambda remote, keyservers: remote._replace(keyservers=keyser
 CONFIGS = st.builds(RemoteConfig, NAMES | st.just(""), st.dictionaries(NAMES, REMOTES), st.sampled_from([(), (LOGIN,)]))
 WANTED_KEYSERVERS = tuples(values(WantedKeyserver, KEYSERVER_URIS, MAYBE[1:], MAYBE[1:]), 3)
 GOOD_URIS = [None, None, "a.example", "https://a.example/", "b.example/x", "b.example:8443", "//c.example:8443", "cloud.apptainer.org"]
-WANTED = st.sampled_from(values(WantedRemote, ["a"], [True, True, True, False], GOOD_URIS, MAYBE, MAYBE))
+WANTED = st.sampled_from(values(WantedRemote, ["a"], ["present", "present", "present", "absent", "retired"], GOOD_URIS, MAYBE, MAYBE))
 
 
 def lists(exclusive=(None,), token=(None,), keyservers=None):
@@ -672,6 +706,13 @@ def with_prune_only_what_is_listed_stays(run, desired):
     assert not prune or set(desired.config.remotes) - names == copies - names
 
 
+def only_what_is_absent_or_pruned_goes(run, desired):
+    before, wanted, _system, prune = run
+    kept = {item.name for item in wanted if item.state != "absent"}
+    gone = {item.name for item in wanted if item.state == "absent"}
+    assert not set(before.remotes) - set(desired.config.remotes) - gone - (set(before.remotes) - kept if prune else set())
+
+
 def logins_are_left_alone(run, desired):
     assert desired.config.credentials == run[0].credentials
 
@@ -693,6 +734,12 @@ def what_is_declared_is_so(run, desired):
     after = desired.config
     known = after if system is None else sync(after, system)
     for item in wanted:
+        if item.state == "retired":
+            assert system is None
+            assert (item.name in after.remotes) == (item.name in run[0].remotes)
+            assert item.name != after.active or item.name not in after.remotes
+            assert item.name not in exclusives(after.remotes)
+            continue
         if not item.present:
             assert item.name not in after.remotes
             continue
@@ -714,6 +761,7 @@ INVARIANTS = [
     the_global_file_never_holds_two_exclusive_endpoints,
     without_prune_what_is_not_listed_is_left_alone,
     with_prune_only_what_is_listed_stays,
+    only_what_is_absent_or_pruned_goes,
     logins_are_left_alone,
     nothing_becomes_the_default_unasked,
     warned_if_and_only_if_apptainer_would_refuse_to_work,
@@ -736,22 +784,18 @@ def test_a_run_is_refused_for_an_endpoint_or_keeps_all_invariants(run):
 
 
 @given(CONFIGS, lists(exclusive=MAYBE), st.booleans())
-@example(RULED, [absent(), present("b", exclusive=True)], False)
+@example(RULED, [retired(), present("b", exclusive=True)], False)
 @example(BOTH, [present("b", default=True)], True)
-def test_retirement_takes_at_most_two_runs_and_removes_nothing_exclusive(before, wanted, prune):
+def test_nothing_exclusive_is_removed_and_the_default_has_a_successor(before, wanted, prune):
     forced = {item.name for item in wanted if item.force}
-    states = [before]
-    for _run in range(3):
-        try:
-            states.append(converge(states[-1], wanted, prune=prune, retire=True, keep_default=True).config)
-        except RuleError:
-            assume(len(states) > 1)
-            raise
-    for old, new in itertools.pairwise(states):
-        assert not {name for name in exclusives(old.remotes) if name not in new.remotes} - forced
-        if old.active in old.remotes and old.active not in forced and new.remotes:
-            assert new.active in new.remotes or any(item.default is False for item in wanted)
-    assert states[2] == states[3]
+    try:
+        after = converge(before, wanted, prune=prune, keep_default=True).config
+    except RuleError:
+        assume(False)
+    assert not set(exclusives(before.remotes)) - set(after.remotes) - forced
+    if before.active in before.remotes and before.active not in forced and after.remotes:
+        assert after.active in after.remotes or any(item.default is False for item in wanted)
+    assert converge(after, wanted, prune=prune, keep_default=True).config == after
 
 
 @given(RUNS)

@@ -182,6 +182,8 @@ def test_checked_keyserver_uri_refuses(uri, message):
 @pytest.mark.parametrize(("uri", "words"), [
     ("https://h.example:99999", "the port 99999, which is out of range"),
     ("h.example:0", "the port 0, which is out of range"),
+    ("h.example:" + "1" * 5000, "the port 11111111111111111111..., which is out of range"),
+    ("h.example:" + "0" * 5000, "the port 00000000000000000000..., which is out of range"),
     ("https://user:12/hunter2@h", "an @ after the host; remove any user name and password from it"),
     ("https://h/?q=a@b", "an @ after the host; remove any user name and password from it"),
     ("user:12#hunter2@h", "an @ after the host; remove any user name and password from it"),
