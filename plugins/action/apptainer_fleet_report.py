@@ -46,7 +46,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import (
     rollout_lines,
 )
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
@@ -81,7 +81,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         variables = task_vars or {}
         has_begun = options["state"] == "begun"
         if has_begun:
-            progress = _first_progress(options, now, variables["hostvars"])
+            progress: Mapping[str, Any] = _first_progress(options, now, variables["hostvars"])
         else:
             progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
         if has_begun and progress.get("all_hosts", ["any"]):
@@ -91,12 +91,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += answer["errors"]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
-        known = {name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}
-        progress = {**progress, **known}
-        # What is wrong with the report or with all of the run, nobody is to blame for but the controller. --limit excludes it.
-        culprit = variables["inventory_hostname"] if "ansible_limit" in variables else "localhost"
-        progress["blamed"] = [*progress["problems"], *([culprit] if progress["errors"] and culprit not in progress["problems"] else [])]
-        result["ansible_facts"] = {PROGRESS: progress}
+        progress = {**progress, **{name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}}
+        result["ansible_facts"] = {PROGRESS: {**progress, "blamed": _blamed(progress, variables)}}
         return {**result, **answer, "changed": False, "files": files, "msg": ". ".join([*answer["summary"][:1], *answer["errors"]])}
 
     def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str], variables: Mapping[str, Any],
@@ -138,6 +134,16 @@ def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars
     return {**progress, "all_hosts": all_hosts, "max_unreachable": _max_unreachable(options["max_unreachable"], len(all_hosts))}
 
 
+def _blamed(progress: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
+    """The hosts that the last play lets fail, as patterns for it: a name that contains a colon would be two, if it did not end in a comma.
+
+    For what is wrong with the report or with all of the run, only the controller can be blamed, or another host if `--limit` excludes it.
+    """
+    controller = str(variables["inventory_hostname"]) if "ansible_limit" in variables else "localhost"
+    names = dict.fromkeys([*progress["problems"], *([controller] if progress["errors"] else [])])
+    return [f"{name}," if ":" in name else name for name in names]
+
+
 def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Should this run never end, the files of the last one must not look like its own. The metrics stay: they have the time of their report."""
     texts = {"json": f"{json.dumps(begun_dict(title, _text(now)), indent=1)}\n", "html": begun_page(title, _text(now))}
@@ -154,7 +160,7 @@ def _names(hosts: Iterable[Any]) -> tuple[str, ...]:
 
 def _max_unreachable(value: str, hosts: int) -> int:
     """A number of hosts. A percentage is rounded up, so that it allows one host of a few, and only 0 allows none."""
-    number = value.strip() or ARGUMENTS["max_unreachable"]["default"]
+    number = value.strip() or str(ARGUMENTS["max_unreachable"]["default"])
     if not re.fullmatch(r"[0-9]+|[0-9]+(\.[0-9]+)?%", number):
         raise AnsibleActionFail(f"apptainer_fleet_max_unreachable is {value}, but must be a number of hosts (3), or a percentage of all hosts (10%)")
     return math.ceil(round(float(number[:-1]) * hosts / 100, 6)) if number.endswith("%") else int(number)
