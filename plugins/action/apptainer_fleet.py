@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import DeclarationError
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import PREFIX, VARIABLES, DeclarationError
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import declared_for
 
 MODULE = "hpc.apptainer.apptainer_fleet"
@@ -34,6 +34,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
+        foreign = [f"{name} is no option of this task; set the variable {PREFIX}{name}" for name in self._task.args if f"{PREFIX}{name}" in VARIABLES]
+        if foreign:
+            return {**result, "failed": True, "msg": ". ".join(foreign)}
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         result.update(self._visited(variables, options))
         return _without_error(result) if options["collect"] else result

@@ -75,12 +75,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
 
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            return {**result, **self._answer(task_vars or {})}
+        except AnsibleActionFail as error:  # raised, ansible-core 2.16 would show an exception too
+            return {**result, "failed": True, "msg": str(error)}
+
+    def _answer(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         if not math.isfinite(options["max_age"]) or options["max_age"] < 0:
             raise AnsibleActionFail("max_age: give a number of hours, or 0 for a report that never becomes stale")
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         now = datetime.datetime.now(datetime.timezone.utc)
-        variables = task_vars or {}
         has_begun = options["state"] == "begun"
         if has_begun:
             progress: Mapping[str, Any] = _first_progress(options, now, variables["hostvars"])
@@ -95,8 +100,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
         known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "untouched", "errors") if name in answer}
         progress = {**progress, **known}
-        result["ansible_facts"] = {PROGRESS: {**progress, "blamed": blamed(progress, variables)}}
-        return {**result, **answer, "changed": False, "files": files, "msg": ". ".join([*answer["summary"][:1], *answer["errors"]])}
+        facts = {PROGRESS: {**progress, "blamed": blamed(progress, variables)}}
+        message = ". ".join([*answer["summary"][:1], *answer["errors"]])
+        return {**answer, "changed": False, "files": files, "msg": message, "ansible_facts": facts}
 
     def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str], variables: Mapping[str, Any],
                   before: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

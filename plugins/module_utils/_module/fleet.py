@@ -76,8 +76,9 @@ class _Run:
         """A part that succeeded."""
         self.result["parts"].append(dict({name: result[name] for name in _FOR_ONE_PART if name in result}, subject=subject))
         self.result["changed"] = self.result["changed"] or result["changed"]
-        if "diff" in result:
-            self.result.setdefault("diff", []).extend(dict(item, subject=subject) for item in result["diff"])
+        if "diff" in result:  # what is the same would only cost the controller's memory, for each host
+            differing = [dict(item, subject=subject) for item in result["diff"] if item["before"] != item["after"]]
+            self.result.setdefault("diff", []).extend(differing)
 
     @contextlib.contextmanager
     def part(self, subject: str) -> Iterator[None]:
