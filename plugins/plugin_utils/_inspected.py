@@ -44,7 +44,7 @@ def inspected(hosts: Iterable[str], hostvars: Any) -> list[Inspected]:
         result, address = variables.get(VARIABLE), variables.get("ansible_host")
         addresses = (address,) if isinstance(address, str) else ()
         state = host_result(host, result, addresses)
-        is_read = state.state not in (FAILED, UNREACHABLE) and isinstance(result, Mapping) and _KEYS <= set(result.get("inspected") or ())
+        is_read = state.state not in (FAILED, UNREACHABLE) and isinstance(result, Mapping) and set(result.get("inspected") or ()) >= _KEYS
         if not is_read and not state.reason:
             state = state._replace(state=FAILED, reason="the host did not say what is there")
         plain = json.loads(json.dumps(result["inspected"])) if is_read else None  # without Ansible's types for what comes from hosts
