@@ -21,7 +21,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, host_result
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, blamed, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
@@ -46,12 +46,14 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import (
     rollout_lines,
 )
 
-ARGUMENTS: dict[str, dict[str, Any]] = {
+MAX_UNREACHABLE = "10%"
+ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
+    "canaries": {"type": "list", "elements": "str", "default": []},
     "applied": {"type": "bool", "default": False},
-    "max_unreachable": {"type": "str", "default": "10%"},
+    "max_unreachable": {"type": "str", "default": MAX_UNREACHABLE},
     "max_age": {"type": "float", "default": 26},
     "title": {"type": "str", "default": "Apptainer drift"},
     "json": {"type": "path"},
@@ -81,7 +83,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         variables = task_vars or {}
         has_begun = options["state"] == "begun"
         if has_begun:
-            progress: Mapping[str, Any] = _first_progress(options, now, variables["hostvars"])
+            progress = _first_progress(options, now, variables["hostvars"])
         else:
             progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
         if has_begun and progress.get("all_hosts", ["any"]):
@@ -91,8 +93,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += answer["errors"]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
-        progress = {**progress, **{name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}}
-        result["ansible_facts"] = {PROGRESS: {**progress, "blamed": _blamed(progress, variables)}}
+        known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "untouched", "errors") if name in answer}
+        progress = {**progress, **known}
+        result["ansible_facts"] = {PROGRESS: {**progress, "blamed": blamed(progress, variables)}}
         return {**result, **answer, "changed": False, "files": files, "msg": ". ".join([*answer["summary"][:1], *answer["errors"]])}
 
     def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str], variables: Mapping[str, Any],
@@ -108,6 +111,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         report = build_report(options["title"], _text(now), results.values(), differed, due)
         errors = []
         if applied:
+            hosts = tuple(host for host in results if host in hosts or host in before.get("untouched", ()))
             progress = Progress(all_hosts, untouched, max_unreachable)
             batch = build_report("", "", [results[host] for host in hosts], differed)
             summary, stop = rollout_lines(batch, report, progress), progress.stops(report)
@@ -121,27 +125,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         problems = report.hosts(*report.problem_states)
         reached = sum(results[host].state != UNREACHABLE for host in hosts)
         answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop,
-                  "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
+                  "untouched": list(untouched), "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary,
+                  "errors": errors}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
 def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
-    """What later tasks of this run have to know, as a fact of the controller."""
-    progress = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": False, "errors": []}
+    """What later tasks of this run have to know, as a fact of the controller. Until there is a report, there must be no further batch."""
+    progress: dict[str, Any] = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": True, "untouched": [], "errors": []}
     if options["pattern"] is None:
         return progress
     all_hosts = hosts_of(options["pattern"], hostvars)
-    return {**progress, "all_hosts": all_hosts, "max_unreachable": _max_unreachable(options["max_unreachable"], len(all_hosts))}
-
-
-def _blamed(progress: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
-    """The hosts that the last play lets fail, as patterns for it: a name that contains a colon would be two, if it did not end in a comma.
-
-    For what is wrong with the report or with all of the run, only the controller can be blamed, or another host if `--limit` excludes it.
-    """
-    controller = str(variables["inventory_hostname"]) if "ansible_limit" in variables else "localhost"
-    names = dict.fromkeys([*progress["problems"], *([controller] if progress["errors"] else [])])
-    return [f"{name}," if ":" in name else name for name in names]
+    canaries = [pattern for pattern in options["canaries"] if pattern]
+    if canaries and not hosts_of(canaries, hostvars, ignore_limit=True):
+        raise AnsibleActionFail(f"apptainer_fleet_canaries is {', '.join(canaries)}, but no host of the inventory matches it; correct it")
+    progress["canaries"] = [host for host in hosts_of(canaries, hostvars) if host in all_hosts]
+    max_unreachable = _max_unreachable(options["max_unreachable"], len(all_hosts))
+    return {**progress, "all_hosts": all_hosts, "untouched": all_hosts, "max_unreachable": max_unreachable}
 
 
 def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -160,7 +160,7 @@ def _names(hosts: Iterable[Any]) -> tuple[str, ...]:
 
 def _max_unreachable(value: str, hosts: int) -> int:
     """A number of hosts. A percentage is rounded up, so that it allows one host of a few, and only 0 allows none."""
-    number = value.strip() or str(ARGUMENTS["max_unreachable"]["default"])
+    number = value.strip() or MAX_UNREACHABLE
     if not re.fullmatch(r"[0-9]+|[0-9]+(\.[0-9]+)?%", number):
         raise AnsibleActionFail(f"apptainer_fleet_max_unreachable is {value}, but must be a number of hosts (3), or a percentage of all hosts (10%)")
     return math.ceil(round(float(number[:-1]) * hosts / 100, 6)) if number.endswith("%") else int(number)

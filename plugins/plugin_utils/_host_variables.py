@@ -33,9 +33,10 @@ def variables_of(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) ->
         yield host, found, Templar(loader=loader, variables=found)
 
 
-def hosts_of(pattern: str, hostvars: Any) -> list[str]:
-    """The names of the hosts that match, within `--limit`, in the order of the inventory."""
-    return [str(host.name) for host in hostvars._inventory.get_hosts(pattern, ignore_restrictions=True)]
+def hosts_of(pattern: str | list[str], hostvars: Any, ignore_limit: bool = False) -> list[str]:
+    """The names of the hosts that match, within `--limit` if it is not ignored, in the order of the inventory."""
+    hosts = hostvars._inventory.get_hosts(pattern, ignore_limits=ignore_limit, ignore_restrictions=True) if pattern else ()
+    return [str(host.name) for host in hosts]
 
 
 def _templated(name: str, value: Any, templar: Any) -> Any:

@@ -46,6 +46,15 @@ _NO_RESULT = "there are no results: the role did not run on this host"
 _FOREIGN = "the results from this host are not those of this collection's modules; check what runs there in their place"
 
 
+def blamed(progress: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
+    """The hosts that must fail at the end of a playbook, of which the task with these `variables` has made this `progress`.
+
+    Nobody but the controller is to blame for an error of the run as a whole. As `--limit` excludes it, the task's own host then takes its place.
+    """
+    culprit = str(variables["inventory_hostname"]) if "ansible_limit" in variables else "localhost"
+    return list(dict.fromkeys([*progress["problems"], *([culprit] if progress["errors"] else [])]))
+
+
 class Difference(NamedTuple):
     """One file on a host that is not as declared, or its mode and owner."""
 

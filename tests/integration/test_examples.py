@@ -15,7 +15,7 @@ import yaml
 from support import envs, processes
 
 MODULES = sorted(path.stem for path in (envs.ROOT / "plugins" / "modules").glob("apptainer_*.py"))
-PAGES = ["README.md", "docs/guide.md", "roles/apptainer_fleet/README.md"]  # docs/pull.md and docs/awx.md have tests of their own
+PAGES = ["README.md", "docs/guide.md", "docs/coming-from.md", "roles/apptainer_fleet/README.md"]  # docs/pull.md and docs/awx.md have tests of their own
 
 
 # What the examples take for granted: the endpoints are there. (Nobody listens where the servers that are asked should be.)

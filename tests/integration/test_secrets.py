@@ -187,7 +187,8 @@ def test_what_is_misplaced_is_hidden_first_of_all(watched, run_module, tmp_path,
     assert not seen.leaks([("u", secret)])
 
 
-@pytest.mark.parametrize("secret", ["hunt/er22?pw99", "hunt#er22@pw99", "hunt er22 pw99", "hunt%40er22pw99", "hunt,er22'pw99", 'hunt"er22<pw99', "\u00fchunt\u00dfpw99"])
+@pytest.mark.parametrize("secret", [
+    "hunt/er22?pw99", "hunt#er22@pw99", "hunt er22 pw99", "hunt%40er22pw99", "hunt,er22'pw99", 'hunt"er22<pw99', "\u00fchunt\u00dfpw99"])
 def test_passwords_that_break_a_uri_are_hidden_as_a_whole(run_module, secret):
     for args in ({"state": "absent"}, {"unknown": 1}, {"keyservers": [{"uri": f"https://u:{secret}@keys"}]}):
         done = run_module("apptainer_remote", {"name": "x", "uri": f"https://alice:{secret}@h.example", **args}, check=True, diff=True)

@@ -76,12 +76,13 @@ def _entries(questions: Sequence[_Question], options: HttpOptions) -> List[_Entr
 
 
 def _login_question(login: Secret) -> _Question:
-    """Whether the server accepts a login."""
-    return _Question(
-        login_result(login),
-        lambda client: dict(verify_and_remember(login, client)._asdict()),
-        lambda error: {"verified": False, "reason": str(error)},
-        account_of(login))
+    """Whether the server accepts a login; `rejected` is false if it could not be asked."""
+
+    def ask(client: Client) -> _Entry:
+        verdict = verify_and_remember(login, client)
+        return dict(verdict._asdict(), rejected=verdict.verified is False and client.refused)
+
+    return _Question(login_result(login), ask, lambda error: {"verified": False, "reason": str(error), "rejected": False}, account_of(login))
 
 
 def _services_question(name: str, remote: Remote) -> _Question:
