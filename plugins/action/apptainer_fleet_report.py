@@ -88,7 +88,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         now = datetime.datetime.now(datetime.timezone.utc)
         has_begun = options["state"] == "begun"
         if has_begun:
-            progress: Mapping[str, Any] = _first_progress(options, now, variables["hostvars"])
+            progress = _first_progress(options, now, variables["hostvars"])
         else:
             progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
         if has_begun and progress.get("all_hosts", ["any"]):
