@@ -22,7 +22,8 @@ def test_the_demo(tmp_path):
     done = processes.run(envs.ROOT / "demo" / "run", env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     recaps = re.findall(r"^node\d .*changed=(\d).*failed=(\d)", done.stdout, re.MULTILINE)
-    assert ["".join(recap) for recap in recaps] == ["10"] * 3 + ["00"] * 3 + ["00", "10", "00"] * 2 + ["10", "01", "00"]
+    rolled_out, shown, again, drift, fixed, adopted = ["10"] * 3, ["00"] * 3, ["00"] * 3, ["00", "11", "00"], ["00", "10", "00"], ["10", "00", "00"]
+    assert ["".join(recap) for recap in recaps] == [*rolled_out, *shown, *again, *drift, *fixed, *adopted, "10", "01", "00"]
     assert re.search(r"^\+ +Exclusive: true$", done.stdout, re.MULTILINE)
     assert "endpoint site: exclusive is false" in done.stdout
 
