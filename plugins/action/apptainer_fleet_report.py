@@ -20,6 +20,7 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, blamed, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
@@ -51,7 +52,7 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
-    "canaries": {"type": "list", "elements": "str", "default": []},
+    "canaries": {"type": "raw"},  # Ansible takes JSON that is text for names
     "applied": {"type": "bool", "default": False},
     "max_unreachable": {"type": "str", "default": MAX_UNREACHABLE},
     "max_age": {"type": "float", "default": 26},
@@ -142,7 +143,10 @@ def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars
     if options["pattern"] is None:
         return progress
     all_hosts = hosts_of(options["pattern"], hostvars)
-    canaries = [pattern for pattern in options["canaries"] if pattern]
+    problems: list[str] = []
+    canaries = Checker(problems).value("apptainer_fleet_canaries", options["canaries"] or [], {"type": "list", "elements": "str"})
+    if problems:
+        raise AnsibleActionFail(". ".join(problems))
     if canaries and not hosts_of(canaries, hostvars, ignore_limit=True):
         raise AnsibleActionFail(f"apptainer_fleet_canaries is {', '.join(canaries)}, but no host of the inventory matches it; correct it")
     progress["canaries"] = [host for host in hosts_of(canaries, hostvars) if host in all_hosts]
