@@ -414,7 +414,7 @@ def test_what_the_guide_says_of_ansible(node_python, tmp_path):
 
     def secret_of(row, shown):
         variables[f"v{len(variables)}"] = made[row, shown] = secrets.token_hex(12)
-        return made[row, shown] if row.startswith("the name") else "{{ v%d }}" % (len(variables) - 1)
+        return made[row, shown] if row.startswith("the name") else f"{{{{ v{len(variables) - 1} }}}}"
 
     tasks = [{**task, "ignore_errors": True} for both in plays(secret_of).values() for group in both for task in group]
     (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], sort_keys=False))
