@@ -151,6 +151,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         answer = {"problems": list(problems), "reasons": {host: problem(results[host], report) for host in problems}, "reached": reached, "stop": stop,
                   "untouched": list(untouched), "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary,
                   "errors": errors}
+        if health:
+            answer["health"] = {"state": health.state, "status": health.status}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
