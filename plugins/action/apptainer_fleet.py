@@ -10,13 +10,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import DeclarationError
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import PREFIX, VARIABLES, DeclarationError
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import declared_for
 
 MODULE = "hpc.apptainer.apptainer_fleet"
 LOST = "the connection was lost while the module ran, so it is not known how far it came; run again when the host is reachable: "
+ARGUMENTS = {
+    "collect": {"type": "bool", "default": False},
+    "inspect": {"type": "bool", "default": False},
+    "users": {"type": "list", "elements": "str", "default": []},
+}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
@@ -29,32 +34,32 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        options = self.validate_argument_spec(argument_spec={"collect": {"type": "bool", "default": False}})[1]
-        result.update(self._converged(variables, options["collect"]))
-        if options["collect"]:
-            result.pop("exception", None)  # Ansible would show it as an error of the task
-            if result.pop("failed", False) and not result["failures"]:
-                message = str(result.get("msg") or result.get("module_stderr") or "no reason was given")
-                result["failures"] = [{"subject": "global", "msg": message}]
-        return result
+        foreign = [f"{name} is no option of this task; set the variable {PREFIX}{name}" for name in self._task.args if f"{PREFIX}{name}" in VARIABLES]
+        if foreign:
+            return {**result, "failed": True, "msg": ". ".join(foreign)}
+        options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+        result.update(self._visited(variables, options))
+        return _without_error(result) if options["collect"] else result
 
-    def _converged(self, variables: Mapping[str, Any], collect: bool) -> dict[str, Any]:
+    def _visited(self, variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
         """The result of the host. With `collect`, also if it cannot be reached."""
         nothing: dict[str, Any] = {"changed": False, "declared": False, "parts": [], "failures": [], "at": time.time()}
         try:
             declared = declared_for(variables["inventory_hostname"], variables, self._templar)
         except DeclarationError as error:
             return {**nothing, "failures": [{"subject": "declaration", "msg": str(error)}], "failed": True, "msg": str(error)}
-        module_options = declared.module_options()
-        if declared.is_empty and not module_options["audit_users"]:
+        module_options = declared.inspection(options["users"]) if options["inspect"] else declared.module_options()
+        if declared.is_empty and not options["inspect"] and not module_options["audit_users"]:
             return nothing
-        shows_diff, self._task.diff = self._task.diff, collect or self._task.diff  # the report says what was done, also without --diff
+        shows_diff, self._task.diff = self._task.diff, options["collect"] or self._task.diff  # the report says what was done, also without --diff
         try:
             answer = self._execute_module(module_name=MODULE, module_args=module_options, task_vars=variables)
-        except AnsibleConnectionFailure as error:
-            if not collect:
+        except AnsibleError as error:
+            if not options["collect"]:
                 raise
-            return {**nothing, "declared": True, "unreachable_reason": str(error)}
+            if isinstance(error, AnsibleConnectionFailure):
+                return {**nothing, "declared": True, "unreachable_reason": str(error)}
+            return {**nothing, "declared": True, "failures": [{"subject": "connection", "msg": str(error)}]}
         if not shows_diff and "diff" in answer:
             answer["differences"] = answer.pop("diff")
         answer.pop("invocation", None)  # as large as all the rest, and kept for each host
@@ -62,4 +67,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         if answer.pop("unreachable", False):
             lost = f"{LOST}{answer.get('msg')}"
             return {**nothing, "declared": True, "failed": True, "msg": lost, "failures": [{"subject": "connection", "msg": lost}]}
-        return {**nothing, "declared": not declared.is_empty, **answer}
+        return {**nothing, "declared": bool(declared.remotes) if options["inspect"] else not declared.is_empty, **answer}
+
+
+def _without_error(result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a task that has not failed, with all that makes Ansible take it for failed, or show an error, in `failures`."""
+    failed, _rc, _exception, message, error, _output = (
+        result.pop(name, "") for name in ("failed", "rc", "exception", "msg", "module_stderr", "module_stdout"))
+    if failed and not result["failures"]:  # what ran there was not our module, or it crashed
+        said = [line.strip(" .") for line in (*str(message).splitlines()[:1], *str(error).splitlines()[-1:]) if line.strip()]
+        result["failures"] = [{"subject": "connection", "msg": ": ".join(said) or "the module failed and did not say why"}]
+    return result

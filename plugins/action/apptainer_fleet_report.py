@@ -16,17 +16,24 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible import constants
+from ansible import constants, context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, host_result
+from ansible_collections.hpc.apptainer.plugins.module_utils._version import VERSION
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health, Limits, health_of
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of, inventory_sources
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, blamed, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
     CHANGE,
     DRIFT,
+    FINDINGS_FAIL,
+    HEALTH,
     PREDICTION,
     STATUS_FAILED,
     STATUS_UNREACHABLE,
@@ -46,13 +53,19 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import (
     rollout_lines,
 )
 
+MAX_UNREACHABLE = "10%"
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
+    "canaries": {"type": "raw"},  # Ansible takes JSON that is text for names
     "applied": {"type": "bool", "default": False},
-    "max_unreachable": {"type": "str", "default": "10%"},
+    "max_unreachable": {"type": "str", "default": MAX_UNREACHABLE},
     "max_age": {"type": "float", "default": 26},
+    "health": {"type": "dict"},
+    "certificate_warning_days": {"type": "float", "default": Limits().warning},
+    "certificate_error_days": {"type": "float", "default": Limits().error},
+    "findings_fail": {"type": "str", "choices": list(FINDINGS_FAIL), "default": "never"},
     "title": {"type": "str", "default": "Apptainer drift"},
     "json": {"type": "path"},
     "html": {"type": "path"},
@@ -73,31 +86,37 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
 
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            return {**result, **self._answer(task_vars or {})}
+        except AnsibleActionFail as error:  # raised, ansible-core 2.16 would show an exception too
+            return {**result, "failed": True, "msg": str(error)}
+
+    def _answer(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         if not math.isfinite(options["max_age"]) or options["max_age"] < 0:
             raise AnsibleActionFail("max_age: give a number of hours, or 0 for a report that never becomes stale")
+        for name in ("certificate_warning_days", "certificate_error_days"):
+            if not math.isfinite(options[name]):
+                raise AnsibleActionFail(f"{name}: give a number of days")
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         now = datetime.datetime.now(datetime.timezone.utc)
-        variables = task_vars or {}
         has_begun = options["state"] == "begun"
         if has_begun:
             progress = _first_progress(options, now, variables["hostvars"])
         else:
             progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
         if has_begun and progress.get("all_hosts", ["any"]):
-            answer, texts = _begun(options["title"], now, files)
+            answer, texts = _begun(options["title"], now, files, _origin(variables))
         else:  # a run without hosts is over when it begins
             answer, texts = self._finished({**options, "hosts": []} if has_begun else options, now, files, variables, progress)
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
-        answer["summary"] += answer["errors"]
+        answer["summary"] += [error for error in answer["errors"] if error not in answer["summary"]]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
-        known = {name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}
+        known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "untouched", "errors") if name in answer}
         progress = {**progress, **known}
-        # What is wrong with the report or with all of the run, nobody is to blame for but the controller. --limit excludes it.
-        culprit = variables["inventory_hostname"] if "ansible_limit" in variables else "localhost"
-        progress["blamed"] = [*progress["problems"], *([culprit] if progress["errors"] and culprit not in progress["problems"] else [])]
-        result["ansible_facts"] = {PROGRESS: progress}
-        return {**result, **answer, "changed": False, "files": files, "msg": ". ".join([*answer["summary"][:1], *answer["errors"]])}
+        facts = {PROGRESS: {**progress, "blamed": blamed(progress, variables)}}
+        message = ". ".join(dict.fromkeys([*answer["summary"][:1], *answer["errors"]]))
+        return {**answer, "changed": False, "files": files, "msg": message, "ansible_facts": facts}
 
     def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str], variables: Mapping[str, Any],
                   before: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -109,38 +128,66 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         max_unreachable = before.get("max_unreachable", 0) if before else _max_unreachable(options["max_unreachable"], len(all_hosts))
         results, untouched = _results(hosts, all_hosts, variables["hostvars"], differed, before.get("began", 0.0))
         due = _text(now + datetime.timedelta(hours=options["max_age"])) if options["max_age"] else ""
-        report = build_report(options["title"], _text(now), results.values(), differed, due)
-        errors = []
+        health = _health(options, now, bool(hosts))
+        report = build_report(options["title"], _text(now), results.values(), differed if hosts or not health else HEALTH, due, health=health,
+                              origin=_origin(variables), findings_fail=options["findings_fail"])
+        errors = [health.headline] if health and health.status else []
         if applied:
+            hosts = tuple(host for host in results if host in hosts or host in before.get("untouched", ()))
             progress = Progress(all_hosts, untouched, max_unreachable)
             batch = build_report("", "", [results[host] for host in hosts], differed)
             summary, stop = rollout_lines(batch, report, progress), progress.stops(report)
         else:
             summary, stop = drift_lines(report), False
-        if not report.results:
+        if report.kind == HEALTH:
+            pass
+        elif not report.results:
             errors.append(NO_HOST)
             summary.clear()  # it says nothing else
         elif report.is_empty and not untouched:
             errors.append(NOTHING_DECLARED)
-        problems = report.hosts(*report.problem_states)
+        problems = report.problem_hosts
         reached = sum(results[host].state != UNREACHABLE for host in hosts)
-        answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop,
-                  "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
+        answer = {"problems": list(problems), "reasons": {host: problem(results[host], report) for host in problems}, "reached": reached, "stop": stop,
+                  "untouched": list(untouched), "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary,
+                  "errors": errors}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
 def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
-    """What later tasks of this run have to know, as a fact of the controller."""
-    progress = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": False, "errors": []}
+    """What later tasks of this run have to know, as a fact of the controller. Until there is a report, there must be no further batch."""
+    progress: dict[str, Any] = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": True, "untouched": [], "errors": []}
     if options["pattern"] is None:
         return progress
     all_hosts = hosts_of(options["pattern"], hostvars)
-    return {**progress, "all_hosts": all_hosts, "max_unreachable": _max_unreachable(options["max_unreachable"], len(all_hosts))}
+    problems: list[str] = []
+    canaries = Checker(problems).value("apptainer_fleet_canaries", options["canaries"] or [], {"type": "list", "elements": "str"})
+    if problems:
+        raise AnsibleActionFail(". ".join(problems))
+    if canaries and not hosts_of(canaries, hostvars, ignore_limit=True):
+        raise AnsibleActionFail(f"apptainer_fleet_canaries is {', '.join(canaries)}, but no host of the inventory matches it; correct it")
+    progress["canaries"] = [host for host in hosts_of(canaries, hostvars) if host in all_hosts]
+    max_unreachable = _max_unreachable(options["max_unreachable"], len(all_hosts))
+    return {**progress, "all_hosts": all_hosts, "untouched": all_hosts, "max_unreachable": max_unreachable}
 
 
-def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _health(options: Mapping[str, Any], now: datetime.datetime, hosts_are_reported: bool) -> Health | None:
+    """How servers and logins are, if they were asked. (Otherwise the task that asks was skipped.)"""
+    result = options["health"]
+    if not result or result.get("skipped"):
+        return None
+    return health_of(result, now, Limits(options["certificate_warning_days"], options["certificate_error_days"]), hosts_are_reported)
+
+
+def _origin(variables: Mapping[str, Any]) -> Origin:
+    """What makes this report. The arguments of ansible-playbook are playbooks, those of ansible are hosts."""
+    playbooks = () if "module_name" in context.CLIARGS else tuple(map(str, context.CLIARGS.get("args", ())))
+    return Origin(playbooks, tuple(inventory_sources(variables["hostvars"])), VERSION, ansible_version, variables["groups"])
+
+
+def _begun(title: str, now: datetime.datetime, files: Iterable[str], origin: Origin) -> tuple[dict[str, Any], dict[str, str]]:
     """Should this run never end, the files of the last one must not look like its own. The metrics stay: they have the time of their report."""
-    texts = {"json": f"{json.dumps(begun_dict(title, _text(now)), indent=1)}\n", "html": begun_page(title, _text(now))}
+    texts = {"json": f"{json.dumps(begun_dict(title, _text(now), origin), indent=1)}\n", "html": begun_page(title, _text(now), origin)}
     return {"summary": [], "errors": []}, {kind: texts[kind] for kind in files if kind in texts}
 
 
@@ -154,7 +201,7 @@ def _names(hosts: Iterable[Any]) -> tuple[str, ...]:
 
 def _max_unreachable(value: str, hosts: int) -> int:
     """A number of hosts. A percentage is rounded up, so that it allows one host of a few, and only 0 allows none."""
-    number = value.strip() or ARGUMENTS["max_unreachable"]["default"]
+    number = value.strip() or MAX_UNREACHABLE
     if not re.fullmatch(r"[0-9]+|[0-9]+(\.[0-9]+)?%", number):
         raise AnsibleActionFail(f"apptainer_fleet_max_unreachable is {value}, but must be a number of hosts (3), or a percentage of all hosts (10%)")
     return math.ceil(round(float(number[:-1]) * hosts / 100, 6)) if number.endswith("%") else int(number)

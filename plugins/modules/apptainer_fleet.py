@@ -11,8 +11,8 @@ description:
   - Does in one run on the node what the role P(hpc.apptainer.apptainer_fleet#role) needs there. It writes the global C(remote.yaml) as
     M(hpc.apptainer.apptainer_remotes) does, checks how Apptainer interprets it as M(hpc.apptainer.apptainer_remote_info) does, writes accounts'
     logins as M(hpc.apptainer.apptainer_logins) does, and checks users' files as M(hpc.apptainer.apptainer_users_info) does.
-  - In a task, the action of this name takes all options but O(collect) from the role's variables of the host (C(apptainer_fleet_*)). So the role
-    is the way to use it.
+  - In a task, the action of this name takes all options but O(collect), O(inspect) and O(users) from the role's variables of the host
+    (C(apptainer_fleet_*)). So the role is the way to use it.
   - No server is asked. Verify what is declared once for all nodes, with M(hpc.apptainer.apptainer_fleet_verify).
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
@@ -34,6 +34,18 @@ options:
         M(hpc.apptainer.apptainer_fleet_outcome).
     type: bool
     default: false
+  inspect:
+    description:
+      - V(true) changes nothing, whatever is declared, and returns what is there in RV(inspected). The playbooks P(hpc.apptainer.show#playbook)
+        and P(hpc.apptainer.adopt#playbook) do this.
+    type: bool
+    default: false
+  users:
+    description:
+      - With O(inspect=true), accounts whose logins are read too, besides those that the role's variables declare.
+    type: list
+    elements: str
+    default: []
   remotes:
     description:
       - The global endpoints. If there are none, the global file is not looked at.
@@ -148,6 +160,38 @@ failures:
     unreadable:
       description: Why the global file cannot be read, if it is one that Apptainer silently ignores. Empty for all other failures.
       type: str
+inspected:
+  description: What is there on the host.
+  returned: when O(inspect=true)
+  type: dict
+  contains:
+    path:
+      description: The path of the global file.
+      type: str
+    source:
+      description: Where the endpoints come from, as RV(hpc.apptainer.apptainer_remote_info#module:effective.source).
+      type: str
+    table:
+      description: The endpoints, as RV(hpc.apptainer.apptainer_remote_info#module:table).
+      type: list
+      elements: str
+    declared:
+      description:
+        - How to declare the global file, as RV(hpc.apptainer.apptainer_remote_info#module:declared). C(prune) is V(false) if it has endpoints that
+          cannot be declared.
+      type: dict
+    undeclared:
+      description: What cannot be declared, as RV(hpc.apptainer.apptainer_remote_info#module:undeclared).
+      type: list
+      elements: str
+    findings:
+      description: The problems in the global file, as RV(hpc.apptainer.apptainer_remote_info#module:findings).
+      type: list
+      elements: dict
+    accounts:
+      description: The accounts, each with C(user), C(error), C(table), C(logins) and C(findings). There are no secrets in it.
+      type: list
+      elements: dict
 unreachable_reason:
   description: Why the host could not be reached.
   returned: when O(collect=true) and the host could not be reached
@@ -165,11 +209,12 @@ users:
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet import FLEET_SPEC, converge_node
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet_inspect import inspect_node
 
 
 def main():
     module = Module(argument_spec=FLEET_SPEC, supports_check_mode=True)
-    run(module, converge_node)
+    run(module, inspect_node if module.params["inspect"] else converge_node)
 
 
 if __name__ == "__main__":

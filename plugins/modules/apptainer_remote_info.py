@@ -9,8 +9,8 @@ module: apptainer_remote_info
 short_description: Show Apptainer's remote endpoints and logins, and find problems with them
 description:
   - Reads the global C(remote.yaml), and the C(remote.yaml) and C(docker-config.json) of the user that the task runs as.
-    Returns their content, the configuration that Apptainer computes from them, and the problems in them.
-  - With O(check), also asks the servers whether they work and whether they accept the stored logins.
+    Returns the configuration that Apptainer computes from them, as data and as a table for people, and the problems in them.
+  - With O(check), also asks the servers whether they work and whether they accept the stored logins. Those that do not are findings.
   - A file that cannot be read or parsed is a finding. It does not make the task fail. Apptainer itself ignores a C(remote.yaml) that it
     cannot parse, without a message.
 author:
@@ -36,6 +36,16 @@ options:
     type: str
     choices: [user, global]
     default: user
+  include:
+    description:
+      - What else to return, mostly the same in another form.
+      - V(files) is the content of each C(remote.yaml), in RV(global) and RV(user).
+      - V(declared) is how to declare the file in a playbook, in RV(declared) and RV(undeclared). This is the global file if O(scope=global),
+        otherwise the user's.
+    type: list
+    elements: str
+    choices: [files, declared]
+    default: []
   program:
     description:
       - Also run C(apptainer remote list) (C(singularity remote list) with O(flavor=singularity)), and compare its output with the files.
@@ -86,6 +96,23 @@ EXAMPLES = r"""
   hpc.apptainer.apptainer_remote_info:
   register: remotes
 
+- name: Print it as apptainer remote list does
+  ansible.builtin.debug:
+    var: remotes.table
+
+- name: Read how to declare the global file
+  hpc.apptainer.apptainer_remote_info:
+    scope: global
+    include: declared
+  register: found
+
+- name: Keep the global file as it is now
+  hpc.apptainer.apptainer_remotes:
+    scope: "{{ found.declared.scope }}"
+    remotes: "{{ found.declared.remotes }}"
+    prune: "{{ found.declared.prune }}"
+  become: true
+
 - name: Check whether the servers work and accept this user's logins
   hpc.apptainer.apptainer_remote_info:
     check: [services, tokens, keyservers, registries]
@@ -105,6 +132,42 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+table:
+  description:
+    - The lines of a table for people. First the endpoints as C(apptainer remote list) prints them, then the keyservers of each as
+      C(apptainer keyserver list) does, then the user's logins.
+    - If O(check) asked about a login, its last column is a check mark, V(no), or V(?) if the server accepts everyone.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "NAME           URI                  DEFAULT?  GLOBAL?  EXCLUSIVE?  SECURE?"
+    - "DefaultRemote  cloud.apptainer.org  \u2713         \u2713                    \u2713"
+declared:
+  description:
+    - The options of M(hpc.apptainer.apptainer_remotes) that declare all that is in the file, and that change nothing in it.
+    - There are no tokens in it. They stay as they are.
+    - V(null) if the file cannot be read.
+  returned: if O(include) has V(declared)
+  type: dict
+  sample:
+    scope: global
+    prune: true
+    remotes:
+      - name: site
+        uri: https://library.example.org
+        keyservers: []
+        default: true
+        exclusive: true
+undeclared:
+  description:
+    - What RV(declared) leaves alone because it cannot be declared, and what a run would change nevertheless, a sentence for each. Empty if
+      there is nothing.
+    - It is about names and URIs that Apptainer cannot use, several exclusive endpoints, an exclusive endpoint that is not the default, a
+      default that does not exist, endpoints with V(System=false) in the global file, and wrong modes and owners.
+  returned: if O(include) has V(declared)
+  type: list
+  elements: str
 global:
   description: The global C(remote.yaml).
   returned: success
@@ -127,13 +190,16 @@ global:
       type: str
     default:
       description: The name of the default endpoint. Empty if there is none.
+      returned: if O(include) has V(files)
       type: str
     remotes:
       description: The endpoints in the file, in the format of RV(hpc.apptainer.apptainer_remote#module:remote). Empty if it cannot be read.
+      returned: if O(include) has V(files)
       type: list
       elements: dict
     credentials:
       description: The logins in the file, in the format of RV(hpc.apptainer.apptainer_remotes#module:credentials).
+      returned: if O(include) has V(files)
       type: list
       elements: dict
 user:

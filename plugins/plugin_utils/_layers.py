@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import without_login
@@ -20,7 +20,7 @@ class LayerError(Exception):
     """A layer is not a list of dictionaries, or contains a name twice. The message has no value of an entry but its name, as others may be secret."""
 
 
-def layered(layers: Iterable[list[Entry] | None], key: str, nested: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+def layered(layers: Iterable[Sequence[Entry] | None], key: str, nested: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """The merged entries of all layers, the most general one first, in the order in which their names first appear.
 
     Entries with the same value of `key` become one. If several layers set a key of it, the value in the last of them counts. `nested` are the keys of

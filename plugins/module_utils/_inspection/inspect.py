@@ -21,11 +21,14 @@ from .._redaction import without_login
 from .._rules.stored_secrets import stored_secrets
 from .._values.claims import Secret
 from .._values.docker_config import DockerConfig, login_hosts
-from .._values.flavors import FLAVORS
+from .._values.flavors import FLAVORS, in_words_of
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
+from .answers import answer_findings
+from .declared import Declared, declared
 from .findings import ReadFile, by_severity, findings, root_owned, service_findings
 from .program import ProgramAnswer, Question
+from .tables import config_lines, login_lines
 
 AskServers = Callable[[RemoteConfig, Sequence[Secret]], Dict[str, Any]]
 AskProgram = Callable[[Question], Optional[ProgramAnswer]]
@@ -65,10 +68,12 @@ def inspect(
     ask_servers: Optional[AskServers] = None,
     root: str = "/",
     ask_program: Optional[AskProgram] = None,
+    include: Sequence[str] = (),
 ) -> Dict[str, Any]:
-    """Everything about the files: what each holds, what Apptainer computes from them, and findings.
+    """Everything about the files: what Apptainer computes from them, as data and as a table, and findings.
 
-    Without `user_path`, it is about a user without files. `auth_path` is by default the file that Apptainer would use. `ask_servers` may
+    `include` may add what each file holds (`files`), and how to declare it (`declared`): the user's file, or the global one without
+    `user_path`, which is then about a user without files. `auth_path` is by default the file that Apptainer would use. `ask_servers` may
     add what servers say: it gets the configuration that Apptainer works with and the stored logins. `ask_program` may add what the
     installed program says: it gets the content of the user's file. All files are below `root`, and so are the targets of their links.
     """
@@ -97,15 +102,42 @@ def inspect(
     found = findings(system_file, user_file, cached, flavor, auth_file, program)
     found += service_findings(system_file.path, user_file.path or system_file.path, result.config, answers.get("services", ()))
     found += root_owned(directory, of_root_in_a_home(directory))
+    logins = [dict(login_result(login), **{name: answer[name] for name in ("verified", "reason") if name in answer})
+              for login, answer in zip(stored, answers.get("logins", [{}] * len(stored)))]
+    found += answer_findings(answers, result.config, system_file.path, user_file.path, auth_file.path)
+    tables = [config_lines(result.config, flavor), login_lines(logins)]
+    extra: Dict[str, Any] = {}
+    if "declared" in include:
+        extra = _declaration(system_file if user_path is None else user_file, None if user_path is None else system_file, flavor)
     return dict({
-        "global": dict(config_result(system), **_file_result(system_file)),
-        "user": dict(config_result(user), **_file_result(user_file)),
+        "table": [line for table in tables if table for line in ["", *table]][1:],
+        "global": dict(config_result(system) if "files" in include else {}, **_file_result(system_file)),
+        "user": dict(config_result(user) if "files" in include else {}, **_file_result(user_file)),
         "auth_file": dict(_file_result(auth_file), registries=login_hosts(docker)),
-        "logins": [login_result(login) for login in stored],
         "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=exclusive[0] if exclusive else None),
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by)) for finding in by_severity(found)],
         "program": _program_result(program) if program else None,
-    }, **answers)
+    }, **dict(answers, logins=logins, **extra))
+
+
+def _declaration(file: ReadFile, system_file: Optional[ReadFile], flavor: str) -> Dict[str, Any]:
+    """How to declare a file; without `system_file` it is the global one. What a run would change nevertheless is among `undeclared`."""
+    is_global = system_file is None
+    if file.error:
+        return {"declared": None, "undeclared": [in_words_of(flavor, file.error)]}
+    found: Declared = declared(file.held, None if system_file is None else system_file.held, not (system_file and system_file.error), flavor)
+    usual = 0o644 if is_global else 0o600
+    changes = []
+    if file.unopened_link and file.exists:
+        changes.append(f"{file.path}: it is a symbolic link, and a run puts a file in its place")
+    if file.document and file.document.refused:
+        changes.append(f"{file.path}: a run writes it anew, because {FLAVORS[flavor].program} refuses it: {file.document.refused.message}")
+    if file.mode not in (None, usual):
+        changes.append(f"{file.path}: its mode is {file.mode:04o}, and a run sets it to {usual:04o}")
+    if file.uid not in (None, file.expected_uid):
+        changes.append(f"{file.path}: it belongs to uid {file.uid}, and a run as root gives it to uid {file.expected_uid}")
+    options = {"scope": "global" if is_global else "user", "remotes": list(found.remotes), "prune": found.prune}
+    return {"declared": options, "undeclared": [in_words_of(flavor, text) for text in changes + list(found.undeclared)]}
 
 
 def _question(user_file: ReadFile, system: RemoteConfig) -> Question:

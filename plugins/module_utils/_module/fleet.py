@@ -49,7 +49,9 @@ FLEET_SPEC: Dict[str, Any] = dict(
     **dict(WHOLE_LIST_SPEC, remotes=dict(WHOLE_LIST_SPEC["remotes"], required=False, default=[])),
     backup={"type": "bool", "default": False},
     check={"type": "bool", "default": False},
-    collect={"type": "bool", "default": False},  # for the action
+    inspect={"type": "bool", "default": False},
+    collect={"type": "bool", "default": False},  # for the action, as the next one
+    users={"type": "list", "elements": "str", "default": []},
     logins=_ACCOUNT,
     audit_users={"type": "bool", "default": False},
     audited_users={"type": "list", "elements": "str"},
@@ -74,8 +76,9 @@ class _Run:
         """A part that succeeded."""
         self.result["parts"].append(dict({name: result[name] for name in _FOR_ONE_PART if name in result}, subject=subject))
         self.result["changed"] = self.result["changed"] or result["changed"]
-        if "diff" in result:
-            self.result.setdefault("diff", []).extend(dict(item, subject=subject) for item in result["diff"])
+        if "diff" in result:  # what is the same would only cost the controller's memory, for each host
+            differing = [dict(item, subject=subject) for item in result["diff"] if item["before"] != item["after"]]
+            self.result.setdefault("diff", []).extend(differing)
 
     @contextlib.contextmanager
     def part(self, subject: str) -> Iterator[None]:
@@ -144,7 +147,8 @@ def _check(module: AnsibleModule, written: Mapping[str, Any]) -> None:
         ask_program=program if root == "/" else None)
     effective = found["effective"]
     problems = []
-    if (effective["default"], effective["remotes"]) != (written["default"], written["remotes"]):
+    is_empty = not written["default"] and not written["remotes"]  # then Apptainer has its built-in endpoint
+    if not is_empty and (effective["default"], effective["remotes"]) != (written["default"], written["remotes"]):
         exclusive = f"the exclusive endpoint is {effective['exclusive']}" if effective["exclusive"] else "no endpoint is exclusive"
         default = f"the default is {effective['default']}" if effective["default"] else "there is no default"
         problems.append(f"for users without a file of their own, {exclusive} and {default}")
@@ -159,7 +163,7 @@ def _check(module: AnsibleModule, written: Mapping[str, Any]) -> None:
 def _converge_accounts(run: _Run) -> None:
     """Each account's logins, by a process that has become the account: so it works in homes on NFS, and root follows nobody's links."""
     entries = run.module.params["logins"]
-    found = {entry["user"]: _account(entry["user"]) for entry in entries}
+    found = {entry["user"]: account_of(entry["user"]) for entry in entries}
     known = [entry for entry in entries if found[entry["user"]]]
     questions: List[Callable[[], Any]] = [functools.partial(_account_result, run.module, found[entry["user"]], entry) for entry in known]
     answers = dict(zip((entry["user"] for entry in known), replies(questions, _ACCOUNT_SECONDS)))
@@ -176,7 +180,7 @@ def _converge_accounts(run: _Run) -> None:
             run.add(f"account {entry['user']}", answer["result"])
 
 
-def _account(name: str) -> Any:
+def account_of(name: str) -> Any:
     """The Account of this name, or None."""
     return next(iter(accounts([name], (), limits(""))[0]), None)
 
@@ -187,13 +191,13 @@ def _account_result(module: AnsibleModule, account: Account, entry: Mapping[str,
     os.environ["HOME"] = account.home
     warnings: List[str] = []
     module.warn = warnings.append
-    with _options(module, keep_verified=False, **_with_paths(entry)):
+    with _options(module, keep_verified=False, **with_paths(entry)):
         result = converge_account(module, ask=None)
     return {"result": result, "warnings": warnings}
 
 
-def _with_paths(entry: Mapping[str, Any]) -> Dict[str, Any]:
+def with_paths(entry: Mapping[str, Any]) -> Dict[str, Any]:
     """The entry with its paths as the account means them."""
     found = {name: os.path.expanduser(os.path.expandvars(value)) if name in _PATHS and value else value for name, value in entry.items()}
     tokens = entry.get("remotes")
-    return dict(found, remotes=[_with_paths(token) for token in tokens]) if tokens else found
+    return dict(found, remotes=[with_paths(token) for token in tokens]) if tokens else found

@@ -27,7 +27,9 @@ INFO_SPEC: Dict[str, Any] = dict(
     auth_file={"type": "path"},
     check={"type": "list", "elements": "str", "choices": ["services", "tokens", "keyservers", "registries"], "default": []},
     program={"type": "bool", "default": False},
+    include={"type": "list", "elements": "str", "choices": ["files", "declared"], "default": []},
 )
+_WHERE = ("flavor", "sysconfdir", "root")  # options of apptainer_remotes that say which file it is about
 
 
 def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
@@ -41,14 +43,20 @@ def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
     program: Optional[AskProgram] = None
     if params["program"] and root == "/":
         program = functools.partial(ask_program, flavor, params["sysconfdir"], checked_timeout(params), output_of)
-    return inspect(
+    found = inspect(
         global_path=params["global_config_file"] or global_file(flavor, params["sysconfdir"], root),
         user_path=None if is_global else params["config_file"] or user_file(flavor),
         flavor=flavor,
         auth_path=params["auth_file"],
         ask_servers=_server_questions(module, params["check"]) if params["check"] else None,
         root=root,
-        ask_program=program)
+        ask_program=program,
+        include=params["include"])
+    if found.get("declared"):
+        path = params["global_config_file"] if is_global else params["config_file"]
+        found["declared"]["prune"] = found["declared"]["prune"] and bool(found["declared"]["remotes"])  # which apptainer_remotes insists on
+        found["declared"].update({name: params[name] for name in _WHERE if params[name]}, **({"config_file": path} if path else {}))
+    return found
 
 
 def _server_questions(module: AnsibleModule, topics: Sequence[str]) -> AskServers:

@@ -4,18 +4,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pwd
 import stat
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.inspect import inspect, read_file
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection import inspect as inspection
+from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.inspect import read_file
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.program import ListedRemote, ProgramAnswer
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Remote, RemoteConfig
 from support.tables import table
 
 ME = os.geteuid()
+
+inspect = functools.partial(inspection.inspect, include=["files"])
 
 SYSTEM = """\
 Active: lab
@@ -288,11 +292,13 @@ def test_checks_get_what_apptainer_works_with_and_add_what_they_found(system, us
 
     def ask_servers(config, stored):
         seen.append((sorted(config.remotes), [type(item).__name__ for item in stored]))
-        return {"logins": ["checked"], "services": []}
+        return {"logins": [checked], "services": []}
 
+    checked = {"kind": "endpoint", "name": "mine", "username": None, "verified": True, "reason": "it accepts it"}
     answer = inspect(str(system), str(user), ask_servers=ask_servers)
     assert seen == [(["lab", "mine"], ["EndpointToken", "KeyserverLogin"])]
-    assert (answer["logins"], answer["services"]) == (["checked"], [])
+    assert (answer["logins"], answer["services"]) == ([checked], [])
+    assert answer["table"][-2:] == ["LOGIN  KIND      USERNAME  ACCEPTED?", "mine   endpoint            \u2713"]
 
 
 @pytest.mark.parametrize(("existing", "flavor", "used"), table([
@@ -476,3 +482,64 @@ def test_a_directory_that_root_has_made_in_a_home(tmp_path):
     (finding,) = [finding for finding in answer["findings"] if finding["id"] == "owner"]
     assert (finding["severity"], finding["path"]) == ("error", f"{home}/.apptainer")
     assert finding["message"].endswith(f"give it back: chown -R 12345 {home}/.apptainer")
+
+
+# what is only there if it is asked for
+
+TABLE = """\
+NAME  URI          DEFAULT?  GLOBAL?  EXCLUSIVE?  SECURE?
+lab   lab.example  \u2713         \u2713        \u2713           \u2713
+mine  own.example                                 \u2713
+
+lab *^
+   (the endpoint's own keyserver)
+
+mine
+   (the endpoint's own keyserver)
+
+(* = system endpoint, ^ = default endpoint)
+
+LOGIN                 KIND       USERNAME
+mine                  endpoint
+https://keys.example  keyserver"""
+
+
+def test_the_table_is_what_a_person_reads(system, user):
+    write(system, SYSTEM, 0o644)
+    write(user, USER, 0o600)
+    answer = inspection.inspect(str(system), str(user))
+    assert "\n".join(answer["table"]) == TABLE
+    assert set(answer["global"]) == set(answer["user"]) == {"path", "exists", "error", "mode", "owner"}
+    assert not {"declared", "undeclared"} & set(answer)
+
+
+def test_how_to_declare_the_global_file_or_the_users(system, user):
+    write(system, SYSTEM, 0o644)
+    write(user, USER, 0o600)
+    answer = inspection.inspect(str(system), None, include=["declared"])
+    lab = {"name": "lab", "uri": "https://lab.example", "keyservers": [], "default": True, "exclusive": True}
+    assert (answer["declared"], answer["undeclared"]) == ({"scope": "global", "remotes": [lab], "prune": True}, [])
+    answer = inspection.inspect(str(system), str(user), include=["declared"])
+    mine = {"name": "mine", "uri": "https://own.example", "default": True}
+    assert (answer["declared"], answer["undeclared"]) == ({"scope": "user", "remotes": [mine], "prune": True}, [])
+    write(user, "x: [", 0o600)
+    answer = inspection.inspect(str(system), str(user), include=["declared"])
+    assert (answer["declared"], answer["undeclared"]) == (None, [answer["user"]["error"]])
+
+
+@pytest.mark.parametrize(("text", "mode", "words"), table([
+    ("the mode", SYSTEM, 0o600, "its mode is 0600, and a run sets it to 0644"),
+    ("a file that is refused", SYSTEM.replace("Active: lab", "Active: 2024-01-01"), 0o644, "a run writes it anew, because SingularityCE refuses it: "),
+]))
+def test_what_a_run_changes_nevertheless(system, text, mode, words):
+    write(system, text, mode)
+    assert inspection.inspect(str(system), None, "singularity", include=["declared"])["undeclared"][0].startswith(f"{system}: {words}")
+
+
+def test_a_run_replaces_a_link_and_gives_a_file_back(system, user, monkeypatch):
+    linked(system, SYSTEM, 0o644)
+    assert "symbolic link" in inspection.inspect(str(system), None, "singularity", include=["declared"])["undeclared"][0]
+    write(user, USER, 0o600)
+    monkeypatch.setattr(inspection, "_directory_uid", lambda path, root: ME + 1)
+    assert f"it belongs to uid {ME}, and a run as root gives it to uid {ME + 1}" in inspection.inspect(
+        str(system), str(user), include=["declared"])["undeclared"][0]
