@@ -24,8 +24,8 @@ CERTIFICATE = {"server": "https://x", "expires": "2027-11-01T12:00:00Z", "truste
 NOTHING = {"from": "admin", "services": [], "logins": [], "certificates": [], "refused": [], "errors": [], "undeclared": []}
 
 
-def health(limits=Limits(), hosts=False, **found):
-    return health_of({**NOTHING, **found}, NOW, limits, hosts)
+def health(limits=None, hosts=False, **found):
+    return health_of({**NOTHING, **found}, NOW, limits or Limits(), hosts)
 
 
 def report(found, *hosts):
