@@ -707,7 +707,8 @@ def test_whether_the_last_server_was_reached():
 # Without requests
 
 def test_without_requests(monkeypatch):
-    monkeypatch.setitem(sys.modules, "requests", None)
+    for name in ("requests", "requests.adapters"):
+        monkeypatch.setitem(sys.modules, name, None)
     spec = importlib.util.spec_from_file_location(_client.__name__, _client.__file__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
