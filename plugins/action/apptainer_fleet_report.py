@@ -22,6 +22,7 @@ from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
 from ansible_collections.hpc.apptainer.plugins.module_utils._version import VERSION
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health, Limits, health_of
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of, inventory_sources
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
@@ -57,7 +58,7 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
-    "canaries": {"type": "list", "elements": "str", "default": []},
+    "canaries": {"type": "raw"},  # Ansible takes JSON that is text for names
     "applied": {"type": "bool", "default": False},
     "max_unreachable": {"type": "str", "default": MAX_UNREACHABLE},
     "max_age": {"type": "float", "default": 26},
@@ -101,7 +102,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         now = datetime.datetime.now(datetime.timezone.utc)
         has_begun = options["state"] == "begun"
         if has_begun:
-            progress: Mapping[str, Any] = _first_progress(options, now, variables["hostvars"])
+            progress = _first_progress(options, now, variables["hostvars"])
         else:
             progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
         if has_begun and progress.get("all_hosts", ["any"]):
@@ -161,7 +162,10 @@ def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars
     if options["pattern"] is None:
         return progress
     all_hosts = hosts_of(options["pattern"], hostvars)
-    canaries = [pattern for pattern in options["canaries"] if pattern]
+    problems: list[str] = []
+    canaries = Checker(problems).value("apptainer_fleet_canaries", options["canaries"] or [], {"type": "list", "elements": "str"})
+    if problems:
+        raise AnsibleActionFail(". ".join(problems))
     if canaries and not hosts_of(canaries, hostvars, ignore_limit=True):
         raise AnsibleActionFail(f"apptainer_fleet_canaries is {', '.join(canaries)}, but no host of the inventory matches it; correct it")
     progress["canaries"] = [host for host in hosts_of(canaries, hostvars) if host in all_hosts]

@@ -47,14 +47,13 @@ _FOREIGN = "the results from this host are not those of this collection's module
 
 
 def blamed(progress: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
-    """Patterns of the hosts that must fail at the end of a playbook, of which the task with these `variables` has made this `progress`.
-
-    A name that contains a colon would be two patterns if it did not end in a comma.
+    """The hosts that must fail at the end of a playbook, of which the task with these `variables` has made this `progress`, as patterns for a play.
 
     Nobody but the controller is to blame for an error of the run as a whole. As `--limit` excludes it, the task's own host then takes its place.
     """
     culprit = str(variables["inventory_hostname"]) if "ansible_limit" in variables else "localhost"
     names = dict.fromkeys([*progress["problems"], *([culprit] if progress["errors"] else [])])
+    # A colon separates patterns, unless there is a comma. Source: split_host_pattern in ansible-core's inventory/manager.py
     return [f"{name}," if ":" in name else name for name in names]
 
 
