@@ -716,9 +716,9 @@ def test_without_requests(monkeypatch):
     assert _client.REQUESTS_IMPORT_ERROR is None
     assert not module.HAS_REQUESTS
     spec = importlib.util.spec_from_file_location(_client.connections.__name__, _client.connections.__file__)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.HTTPAdapter is object
+    connections = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(connections)
+    assert connections.HTTPAdapter is object
     assert "ModuleNotFoundError" in module.REQUESTS_IMPORT_ERROR
     with module.Client(module.HttpOptions()):
         pass
