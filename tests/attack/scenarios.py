@@ -115,7 +115,7 @@ OTHERS = [
     *_pair("the global endpoint", "apptainer_remote", {**_SITE, "scope": "global", "exclusive": True, "verify": "never"}, GLOBAL),
     *_pair("a user's endpoints", "apptainer_remotes", {"verify": "never", "remotes": [{**_SITE, "token": TOKEN}]}, USER),
     *_pair("a keyserver login", "apptainer_keyserver_login", {**_KEYS, "verify": "never"}, USER),
-    _pair("a keyserver", "apptainer_keyserver", {"remote": "site", "uri": "https://keys.openpgp.org", "verify": "never"}, GLOBAL)[1],
+    _pair("a keyserver", "apptainer_keyserver", {"remote": "site", "uri": "https://keys.openpgp.org"}, GLOBAL)[1],
     _pair("all logins", "apptainer_logins", {**_LOGINS, "prune": True}, USER, DOCKER)[1],
     Scenario("all logins, without backup", "apptainer_logins", _LOGINS, {USER: 0o600, DOCKER: 0o600}),
     Scenario("a user's logout", "apptainer_registry_login", {"uri": "docker://old.example.org", "state": "absent"}, {USER: 0o600, DOCKER: 0o600}),

@@ -19,7 +19,7 @@ from support.injector import Fault, Injector
 
 from attack import trees
 from attack.faults import Attack, Count, Failure
-from attack.scenarios import DOCKER, GLOBAL, OLD, PASSWORD, TOKEN, USER, Scenario
+from attack.scenarios import DOCKER, GLOBAL, MODES, OLD, PASSWORD, TOKEN, USER, Scenario
 
 PROCESSES = 32
 _WRITTEN = {
@@ -29,11 +29,13 @@ _WRITTEN = {
 }
 # What is lost if it is not in the file at the end.
 _KEPT = {USER: ("old.example.org", "keys.example.org"), GLOBAL: ("old.example.org",), DOCKER: ("old.example.org", "HttpHeaders")}
-_ADDS = {
-    USER: ("apptainer_remote", {"name": "site", "uri": "https://library.example.org", "token": TOKEN, "verify": "never"}),
-    GLOBAL: ("apptainer_remote", {"name": "new", "uri": "https://new.example.org", "scope": "global", "verify": "never"}),
-    DOCKER: ("apptainer_registry_login", {"uri": "docker://r.example.org", "username": "alice", "password": PASSWORD, "verify": "never"}),
-}
+# The file that Apptainer writes, and what a module has to do at the same time.
+_ADDS = [
+    (USER, "apptainer_remote", {"name": "site", "uri": "https://library.example.org", "token": TOKEN, "verify": "never"}),
+    (GLOBAL, "apptainer_remote", {"name": "new", "uri": "https://new.example.org", "scope": "global", "verify": "never"}),
+    (DOCKER, "apptainer_registry_login", {"uri": "docker://r.example.org", "username": "alice", "password": PASSWORD, "verify": "never"}),
+    (GLOBAL, "apptainer_remote", {"name": "site", "token": TOKEN, "verify": "never"}),  # an endpoint that is only there
+]
 
 
 def _apptainer(path: Path, text: str, left: int, pause: float) -> Iterator[None]:
@@ -48,14 +50,15 @@ def _apptainer(path: Path, text: str, left: int, pause: float) -> Iterator[None]
 
 def beside_apptainer(injector: Injector, place: Path) -> Iterator[tuple[str, Count]]:
     """At each call of a module, Apptainer begins to write, and ends a moment later: it has written nothing yet, or the first half of the lines."""
-    for name, (module, args) in _ADDS.items():
-        files = {GLOBAL: 0o644} if name == GLOBAL else {USER: 0o600, DOCKER: 0o600}
-        scenario = Scenario(f"beside Apptainer, {name}", module, args, files)
-        calls = Attack(injector, scenario, place / name.replace("/", "-")).calls
+    for part, (name, module, args) in enumerate(_ADDS):
+        scope = args.get("scope", "user")
+        files = {USER: 0o600, DOCKER: 0o600} if scope == "user" else {}
+        scenario = Scenario(f"beside Apptainer, {name}, scope {scope}", module, args, {**files, name: MODES[name]})
+        calls = Attack(injector, scenario, place / str(part)).calls
         text = _WRITTEN[name]
         half = text.index("\n", len(text) // 2) + 1 if name != DOCKER else len(text) // 2
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            jobs = [pool.submit(_beside_apptainer, injector, scenario, place / f"{number}-{left}-{name.replace('/', '-')}", number, name, left)
+            jobs = [pool.submit(_beside_apptainer, injector, scenario, place / f"{part}-{number}-{left}", number, name, left)
                     for number in range(1, len(calls) + 1) for left in (0, half)]
             found = [job.result() for job in jobs]
         failures = [Failure(scenario.name, f"{left} bytes written at call {number}", seen) for number, left, wrong, _ in found for seen in wrong]

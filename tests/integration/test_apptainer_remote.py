@@ -327,7 +327,7 @@ def test_a_broken_global_file(run_module, etc, user, tmp_path):
     assert str(etc) in done.result["warnings"][0]
     assert [remote["name"] for remote in done.result["remotes"]] == ["DefaultRemote", "mine", "site"]
     refused = run_module("apptainer_remote", {"name": "new", "uri": "h.example.org", "sysconfdir": str(tmp_path / "etc")})
-    assert "fix the global file first" in refused.result["msg"]
+    assert f"fix the global file first: {etc}, line 2, column 1: " in refused.result["msg"]
 
 
 def test_a_symbolic_mode_is_that_of_the_file(four_times, etc):

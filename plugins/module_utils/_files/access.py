@@ -113,12 +113,16 @@ def nearest(directory: str) -> Tuple[str, List[str]]:
 
 @contextlib.contextmanager
 def open_nofollow(name: str, flags: int, parent: Optional[int] = None) -> Iterator[int]:
-    """A descriptor of a file in the open directory `parent`, which is not behind a link. Raises OSError."""
+    """A descriptor of a file in the open directory `parent`, which is not behind a link. Raises OSError, but not for what closing it says.
+
+    That may be an error of a write before it, and whatever is written here has been flushed by then, with fsync(2), which says the same.
+    """
     fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
     try:
         yield fd
     finally:
-        os.close(fd)
+        with contextlib.suppress(OSError):
+            os.close(fd)
 
 
 @contextlib.contextmanager

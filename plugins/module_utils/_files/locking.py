@@ -50,7 +50,7 @@ def lock_file(parent: int, directory: str, owner: Optional[Tuple[int, int]] = No
     """The lock file in an open directory, made if it is missing; open for writing, without which NFS grants no exclusive lock.
 
     It belongs to the directory's owner, who needs it as well, or to the uid and gid `owner`: root sees to that. It may be one that root has
-    made, and was killed before it was given away. Raises OSError, and StoreError if something else is in its place.
+    made, and was killed before it was given away. Raises OSError, and StoreError if something else is in its place or if it cannot be given away.
     """
     path = os.path.join(directory, LOCK_FILE)
     try:
@@ -67,7 +67,7 @@ def lock_file(parent: int, directory: str, owner: Optional[Tuple[int, int]] = No
     with stack:
         _check_kind(path, os.fstat(fd))
         if os.geteuid() == 0:
-            with contextlib.suppress(OSError):
+            with explained(path, "give this lock file to the owner of its directory"):  # or he could not lock it: a later run may not look at it
                 _give(fd, owner or (os.fstat(parent).st_uid, os.fstat(parent).st_gid))
         yield fd
 

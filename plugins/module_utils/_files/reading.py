@@ -55,6 +55,7 @@ def read(path: str, refuse_foreign: bool = False) -> FileState:
                     _check_owner(path, status, os.fstat(parent))
                 with os.fdopen(fd, "rb", closefd=False) as stream:
                     data = stream.read(MAX_BYTES + 1)
+                status = os.fstat(fd)  # later than all that was read: settled() can tell whether it was being written
         except FileNotFoundError:
             return FileState()
     if len(data) > MAX_BYTES:

@@ -33,21 +33,21 @@ class Declared(NamedTuple):
     undeclared: Tuple[str, ...] = ()
 
 
-def declared(config: RemoteConfig, system: Optional[RemoteConfig] = None, system_known: bool = True, flavor: str = "apptainer") -> Declared:
-    """The options that declare all of `config`, and change nothing in it. `system`, `system_known` and `flavor` are those of converge().
+def declared(config: RemoteConfig, system: Optional[RemoteConfig] = None, system_problem: str = "", flavor: str = "apptainer") -> Declared:
+    """The options that declare all of `config`, and change nothing in it. `system`, `system_problem` and `flavor` are those of converge().
 
     Tokens and logins are not declared, and stay. An endpoint that cannot be listed at all is left out, and then nothing may be pruned.
     """
-    return _Declaration(config, system, system_known, flavor).run()
+    return _Declaration(config, system, system_problem, flavor).run()
 
 
 class _Declaration:
     """One run of declared()."""
 
-    def __init__(self, config: RemoteConfig, system: Optional[RemoteConfig], system_known: bool, flavor: str) -> None:
+    def __init__(self, config: RemoteConfig, system: Optional[RemoteConfig], system_problem: str, flavor: str) -> None:
         self.config = config
         self.system = system
-        self.system_known = system_known
+        self.system_problem = system_problem
         self.flavor = flavor
         self.undeclared: List[str] = []
 
@@ -100,7 +100,7 @@ class _Declaration:
         """Why a file with this endpoint alone, or with none, would not stay as it is if this were declared; empty if it would."""
         alone = RemoteConfig(self.config.active if wanted.default else "", {wanted.name: remote} if remote else {})
         try:
-            after = converge(alone, [wanted], self.system, system_known=self.system_known, flavor=self.flavor).config
+            after = converge(alone, [wanted], self.system, system_problem=self.system_problem, flavor=self.flavor).config
         except RuleError as error:
             return error.reason
         return "" if after == alone else _WOULD_CHANGE

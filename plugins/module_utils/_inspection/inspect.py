@@ -125,7 +125,7 @@ def _declaration(file: ReadFile, system_file: Optional[ReadFile], flavor: str) -
     is_global = system_file is None
     if file.error:
         return {"declared": None, "undeclared": [in_words_of(flavor, file.error)]}
-    found: Declared = declared(file.held, None if system_file is None else system_file.held, not (system_file and system_file.error), flavor)
+    found: Declared = declared(file.held, None if system_file is None else system_file.held, (system_file and system_file.error) or "", flavor)
     usual = 0o644 if is_global else 0o600
     changes = []
     if file.unopened_link and file.exists:

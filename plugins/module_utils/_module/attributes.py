@@ -6,6 +6,7 @@
 
 """Modes and owners as they should be: of files, as Ansible's own modules understand the options for them, and of the directories that hold them."""
 
+import errno
 import grp
 import os
 import pwd
@@ -42,8 +43,22 @@ def wanted_attributes(module: AnsibleModule, path: str, is_global: bool, state: 
             attributes["mode"] = f"{stat.S_IMODE(os.stat(trial.name).st_mode):04o}"
             _in_check_mode(module, True, module.set_fs_attributes_if_different, dict(attributes, path=trial.name), False)
     except OSError as error:
-        raise StoreError(f"no temporary file can be made on this node ({error.strerror}); make room in /tmp") from None
+        raise _no_temporary_file(error) from None
     return attributes
+
+
+def _no_temporary_file(error: OSError) -> StoreError:
+    """What to do about that."""
+    try:
+        directory = tempfile.gettempdir()
+    except OSError as exc:  # says which directories Python has tried
+        return StoreError(f"no temporary file can be made on this node: {exc.strerror}. Let the user of this task write in one of them.")
+    advice = "See the kernel logs of the node."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "Free some space there, and run again."
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        advice = "Let the user of this task write there, or set TMPDIR to another directory."
+    return StoreError(f"{directory}: no temporary file can be made there: {error.strerror}. {advice}")
 
 
 def _in_check_mode(module: AnsibleModule, check_mode: bool, ask: Callable[..., object], *arguments: object) -> None:

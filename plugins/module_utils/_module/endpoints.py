@@ -19,7 +19,7 @@ from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, remote_result
 from .common import FILE_SPEC, ROOT_SPEC, SECRET, read_token, root_of
 from .files import Plan, Target, Update, update_files
-from .scope import read_system, remote_yaml
+from .scope import System, remote_yaml
 from .verifier import Ask, Verification, verify_declared
 
 SCOPED_FILE_SPEC: Dict[str, Any] = dict(FILE_SPEC, **ROOT_SPEC, scope={"type": "str", "choices": ["user", "global"], "default": "user"})
@@ -86,32 +86,37 @@ def _converge(module: AnsibleModule, ask: Ask, entries: Sequence[Dict[str, Any]]
     tokens = {item.name for item in wanted if item.present and item.token}
     is_global = module.params["scope"] == "global"
     root = root_of(module.params, needs_home=not is_global and not module.params["config_file"])
-    system, system_known = (None, True) if is_global else read_system(module, root)
+    global_file = None if is_global else System(module, root)
+
+    def system() -> Optional[RemoteConfig]:
+        return global_file.config if global_file else None
 
     def plan(values: Sequence[RemoteConfig], _failed: Sequence[Claim]) -> Plan:
         desired = converge(
-            values[0], wanted, system, system_known=system_known, check_mode=module.check_mode, flavor=module.params["flavor"], **whole_list)
-        return Plan([desired.config], (*desired.warnings, *token_warnings(values[0], desired.config, system or RemoteConfig())))
+            values[0], wanted, system(), system_problem=global_file.problem if global_file else "", check_mode=module.check_mode,
+            flavor=module.params["flavor"], **whole_list)
+        return Plan([desired.config], (*desired.warnings, *token_warnings(values[0], desired.config, system() or RemoteConfig())))
 
     def claims(config: RemoteConfig, as_stored: bool = False) -> List[Claim]:
         """What the file says of the declared endpoints that a server could confirm: the demanded services, and the tokens."""
-        remotes = (sync(config, system) if system else config).remotes
-        found = endpoint_tokens(config, system or RemoteConfig(), as_stored)
+        known = system()
+        remotes = (sync(config, known) if known else config).remotes
+        found = endpoint_tokens(config, known or RemoteConfig(), as_stored)
         return [*(EndpointServices(name=name, uri=remotes[name].uri, insecure=remotes[name].insecure, services=services[name],
                                    flavor=module.params["flavor"])
                   for name in services if name in remotes),
                 *(item for item in found if item.name in tokens or item.name in services)]
 
     def verify(before: Sequence[RemoteConfig], after: Sequence[RemoteConfig], known: Mapping[Claim, Any]) -> Verification:
-        unplaced = unplaced_endpoints(before[0], after[0], system or RemoteConfig())
+        unplaced = unplaced_endpoints(before[0], after[0], system() or RemoteConfig())
         verification = verify_declared(module, ask, claims(after[0]), set(claims(before[0], as_stored=True)), unplaced, known)
         if verification.failed:
             raise verification.refusal({}, "Nothing was changed.")
         return verification
 
     path = remote_yaml(module.params, is_global, root)
-    update = update_files(module, [Target(path, is_global)], plan, verify, root)
-    return _Converged(update.values[0], system, dict(file_result(path, update), **update.verification.result))
+    update = update_files(module, [Target(path, is_global)], plan, verify, root, has_changed=global_file.has_changed if global_file else None)
+    return _Converged(update.values[0], system(), dict(file_result(path, update), **update.verification.result))
 
 
 def file_result(path: str, update: Update) -> Dict[str, Any]:

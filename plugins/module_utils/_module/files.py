@@ -119,16 +119,23 @@ Planner = Callable[[Sequence[Any], Sequence[Claim]], Plan]
 Verify = Callable[[Sequence[Any], Sequence[Any], Mapping[Claim, Any]], Verification]
 
 
-def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify: Optional[Verify] = None, root: str = "/") -> Update:
+def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner, verify: Optional[Verify] = None, root: str = "/",
+                 has_changed: Optional[Callable[[], bool]] = None) -> Update:
     """Apply a rule to files below `root`: read, plan, verify what is new, write what differs, in the given order.
 
     Nothing is planned and nobody is asked under a lock. Once it is held, all files are compared with what was read; if one has changed,
     the lock is given back and all begins again, but for questions that servers have answered. So it does if a file turns out to have been
-    half-written by another program when it was read. A run that has nothing to change does not look for that.
+    half-written by another program when it was read, or if another one did on which the plan depends: `has_changed` says whether, and the next
+    plan is of what it holds now. A run that has nothing to change does not look for that.
     `verify` raises VerificationError if nothing may be written; if it returns failed claims, the plan is made once more without them.
     Raises ApptainerError if a file can't be read, understood, locked or written, if the rule refuses, or if others keep writing: the files
     are then as they were.
     """
+    def was_unfinished(targets: Sequence[Target], states: Sequence[FileState]) -> bool:
+        """Whether one of them is another, now that nobody is writing them any more."""
+        again = [settled(target.source, state) for target, state in zip(targets, states)]
+        return bool(has_changed and has_changed()) or again != states
+
     known: Mapping[Claim, Any] = {}
     for attempt in range(_MOST_ATTEMPTS):
         placed = [_placed(module, target, root) for target in targets]
@@ -136,10 +143,10 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
         try:
             planned = _planned(module, placed, states, plan, verify, known)
         except ApptainerError:
-            if _settled(placed, states) == states:
+            if not was_unfinished(placed, states):
                 raise
             continue
-        if planned.changed and _settled(placed, states) != states:
+        if planned.changed and was_unfinished(placed, states):
             known = planned.verification.verdicts
             continue
         if module.check_mode:  # a real run is told by the system
@@ -161,11 +168,6 @@ def _placed(module: AnsibleModule, target: Target, root: str) -> Target:
         real = real_path(target.path, root)
     link = None if target.content.follows_links or FLAVORS[module.params["flavor"]].follows_links else link_at(target.path, root)
     return target._replace(path=link or real, source=real, link=link_text(link) if link else "")
-
-
-def _settled(targets: Sequence[Target], states: Sequence[FileState]) -> List[FileState]:
-    """What is in the files once nobody is writing them any more."""
-    return [settled(target.source, state) for target, state in zip(targets, states)]
 
 
 def _read(target: Target) -> FileState:

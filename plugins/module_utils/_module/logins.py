@@ -28,7 +28,7 @@ from .._values.remote_config import RemoteConfig
 from .._values.results import login_result
 from .common import NAME, SECRET, read_token
 from .files import Plan, Target, Update, update_files
-from .scope import read_system, remote_yaml
+from .scope import System, remote_yaml
 from .verifier import Ask, Verification, verify_declared
 
 KINDS = ("remotes", "keyservers", "registries")
@@ -162,7 +162,7 @@ class _Account:
         self.module = module
         self._ask = ask
         self._logins = logins
-        self._system, self._system_known = read_system(module)
+        self._system = System(module)
         self._config_file = remote_yaml(module.params)
         self._auth_file = os.path.abspath(auth_file or os.path.join(os.path.dirname(self._config_file), DOCKER_CONFIG))
         self._listed_in_config = not auth_file  # registries, as Apptainer does
@@ -178,14 +178,14 @@ class _Account:
         """Read, plan, verify and write. Raises VerificationError if a server rejects a login; with `keep_verified` the others are written first."""
 
         def verify(before: Sequence[Any], after: Sequence[Any], known: Mapping[Claim, Any]) -> Verification:
-            unplaced = unplaced_endpoints(_files(before).remotes, _files(after).remotes, self._system)
+            unplaced = unplaced_endpoints(_files(before).remotes, _files(after).remotes, self._system.config)
             stored = _unambiguous(self._declared_secrets(before, as_stored=True))
             verification = verify_declared(self.module, self._ask, self._declared_secrets(after), stored, unplaced, known)
             if verification.failed and not keep_verified:
                 raise verification.refusal({}, "Nothing was changed.")
             return verification
 
-        update = update_files(self.module, self._targets, self._plan, verify)
+        update = update_files(self.module, self._targets, self._plan, verify, has_changed=self._system.has_changed)
         result = self._result(update, show_all)
         if update.verification.failed:
             raise update.verification.refusal(result, "The logins named above were not changed; all others are as declared.")
@@ -195,10 +195,10 @@ class _Account:
         before = _files(values)
         logins = self._logins.keeping([claim_name(item) for item in failed]) if failed else self._logins
         after, warnings = converge_logins(
-            before, self._system, tokens=logins.tokens, keyservers=logins.keyservers, registries=logins.registries, prune=logins.prune,
-            system_known=self._system_known, with_credentials=self._listed_in_config, check_mode=self.module.check_mode,
+            before, self._system.config, tokens=logins.tokens, keyservers=logins.keyservers, registries=logins.registries, prune=logins.prune,
+            system_problem=self._system.problem, with_credentials=self._listed_in_config, check_mode=self.module.check_mode,
             flavor=self.module.params["flavor"], docker_path=self._auth_file)
-        warnings += token_warnings(before.remotes, after.remotes, self._system)
+        warnings += token_warnings(before.remotes, after.remotes, self._system.config)
         if self._listed_in_config and not before.docker.has_data and after.docker.has_data:
             warnings += self._hidden_logins(after.docker)
         return Plan([after.docker if isinstance(value, DockerConfig) else after.remotes for value in values], warnings)
@@ -211,7 +211,7 @@ class _Account:
             result["backup_files"] = list(update.backups)
         if show_all:
             files = _files(update.values)
-            result["logins"] = [login_result(item) for item in sorted(stored_secrets(files.remotes, files.docker, self._system), key=claim_name)]
+            result["logins"] = [login_result(item) for item in sorted(stored_secrets(files.remotes, files.docker, self._system.config), key=claim_name)]
         return result
 
     def _declared_secrets(self, values: Sequence[Any], as_stored: bool = False) -> List[Secret]:
@@ -223,7 +223,7 @@ class _Account:
         remotes, docker = _files(values)
         docker = only_hosts(docker, [checked_registry_uri(item.uri).host for item in self._logins.registries])
         names = set(self._logins.claim_names())
-        found = [item for item in stored_secrets(remotes, docker, self._system, as_stored) if claim_name(item) in names]
+        found = [item for item in stored_secrets(remotes, docker, self._system.config, as_stored) if claim_name(item) in names]
         return [item._replace(insecure=insecure.get(claim_name(item), item.insecure)) if isinstance(item, RegistryLogin) else item for item in found]
 
     def _hidden_logins(self, docker: DockerConfig) -> Tuple[str, ...]:

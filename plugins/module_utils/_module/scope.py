@@ -7,12 +7,12 @@
 """Which remote.yaml the options mean, and what the global file holds."""
 
 import os
-from typing import Any, Dict, Tuple
+from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import ApptainerError
-from .._files.config_file import link_at, read, real_path
+from .._files.config_file import FileState, link_at, read, real_path, settled
 from .._files.locations import global_file, user_file
 from .._formats.remote_yaml_reader import decode
 from .._values.flavors import FLAVORS
@@ -44,16 +44,47 @@ def _is_same_file(path: str, other: str, root: str) -> bool:
         return path == os.path.abspath(other)
 
 
-def read_system(module: AnsibleModule, root: str = "/") -> Tuple[RemoteConfig, bool]:
-    """What the global file holds, for a change to a user's, and whether that is known. Warns if it can't be read."""
-    flavor = module.params["flavor"]
-    path = global_file(flavor, module.params["sysconfdir"], root)
-    try:
-        data = read(real_path(path, root)).data
-        if data is not None and not FLAVORS[flavor].follows_links and link_at(path, root):
-            warn(module, f"{path} is a symbolic link, so {FLAVORS[flavor].program} {FLAVORS[flavor].newest} and newer ignore the global file; "
-                         "declare it with scope: global, which puts a file in its place")
-        return RemoteConfig() if data is None else decode(data, path, flavor).config, True
-    except ApptainerError as error:
-        warn(module, f"the global file is ignored, by Apptainer too: {error}")
-        return RemoteConfig(), False
+class System:
+    """The global file, for a change to a user's: `config` is what it holds; `problem` says why that is not known, and is empty if it is."""
+
+    def __init__(self, module: AnsibleModule, root: str = "/") -> None:
+        """Reads it, and warns if it can't be read. Raises StoreError if it cannot be found out where it is."""
+        self._flavor = module.params["flavor"]
+        self._path = global_file(self._flavor, module.params["sysconfdir"], root)
+        self._real, self._state = "", FileState()
+        self.config, self.problem = RemoteConfig(), ""
+        try:
+            self._real = real_path(self._path, root)
+            self._state = read(self._real)
+            program = FLAVORS[self._flavor]
+            if self._state.data is not None and not program.follows_links and link_at(self._path, root):
+                warn(module, f"{self._path} is a symbolic link, so {program.program} {program.newest} and newer ignore the global file; declare it "
+                             "with scope: global, which puts a file in its place")
+        except ApptainerError as error:
+            self.problem = str(error)
+        else:
+            self._understand()
+            if self.problem:
+                self.has_changed()
+        if self.problem:
+            warn(module, f"the global file is ignored, by Apptainer too: {self.problem}")
+
+    def has_changed(self) -> bool:
+        """Whether it holds something else than what this says, now that nobody is writing it: it may have been half-written. Then this says that.
+
+        Raises StoreError as settled() does.
+        """
+        before = self.config, self.problem
+        if self._state.data is not None:
+            state = settled(self._real, self._state)
+            if state != self._state:
+                self._state = state
+                self._understand()
+        return before != (self.config, self.problem)
+
+    def _understand(self) -> None:
+        self.config, self.problem = RemoteConfig(), ""
+        try:
+            self.config = decode(self._state.data or b"", self._path, self._flavor).config
+        except ApptainerError as error:
+            self.problem = str(error)

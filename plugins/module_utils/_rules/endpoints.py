@@ -76,7 +76,7 @@ def converge(
     system: Optional[RemoteConfig] = None,
     *,
     prune: bool = False,
-    system_known: bool = True,
+    system_problem: str = "",
     check_mode: bool = False,
     keep_default: bool = False,
     flavor: str = "apptainer"
@@ -84,14 +84,14 @@ def converge(
     """Put the declared endpoints onto `config`.
 
     `config` is the content of the global file if `system` is None. Otherwise it is that of a user's file, and `system` that of the global
-    file: empty if there is none, or, with `system_known` false, if it cannot be read. `prune` removes what is not listed; copies of global
+    file: empty if there is none, or if it cannot be read for the reason `system_problem`. `prune` removes what is not listed; copies of global
     endpoints in a user's file stay, as Apptainer would make them anew. In `check_mode` a login to an endpoint that no file has yet is not
     refused, as an earlier task may create it in a real run. `keep_default` refuses to remove or retire the global default without a
     successor; it is not for one task of several, of which another may name the successor. `flavor` is that of the program that reads the file.
     Raises RuleError about the endpoint, with the reason and the way out. Linear in the number of endpoints.
     """
     convergence = _Convergence(
-        config, wanted, system, system_known=system_known, check_mode=check_mode, keep_default=keep_default, flavor=flavor)
+        config, wanted, system, system_problem=system_problem, check_mode=check_mode, keep_default=keep_default, flavor=flavor)
     return convergence.run(prune)
 
 
@@ -109,7 +109,7 @@ class _Convergence:
         wanted: Sequence[WantedRemote],
         system: Optional[RemoteConfig],
         *,
-        system_known: bool,
+        system_problem: str,
         check_mode: bool,
         keep_default: bool,
         flavor: str
@@ -118,7 +118,7 @@ class _Convergence:
         self.wanted = wanted
         self.is_global = system is None
         self.system = system or RemoteConfig()
-        self.system_known = system_known
+        self.system_problem = system_problem
         self.flavor = flavor
         self.check_mode = check_mode
         self.keep_default = keep_default and self.is_global
@@ -205,9 +205,9 @@ class _Convergence:
         """A new endpoint of this very file; None if it is only to be logged out."""
         if item._replace(force=False) == WantedRemote(item.name, token=""):
             return None
-        if not self.system_known:
+        if self.system_problem:
             raise RuleError("the global file cannot be read, so it may have an endpoint of this name, which one of this user would hide; "
-                            "fix the global file first")
+                            f"fix the global file first: {self.system_problem}")
         if item.uri is None:
             if self.check_mode and item.token and not self.is_global:
                 self._warn(item, "it does not exist yet; a real run fails unless an earlier task adds it")
@@ -354,7 +354,7 @@ class _Convergence:
     def _prune(self) -> None:
         listed = {item.name for item in self.wanted}
         for name in [name for name in self.remotes if name not in listed]:
-            if self.remotes[name].system and not self.is_global and (name in self.system.remotes or not self.system_known):
+            if self.remotes[name].system and not self.is_global and (name in self.system.remotes or self.system_problem):
                 continue
             try:
                 self._remove(name, force=False)

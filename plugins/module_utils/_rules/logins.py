@@ -71,7 +71,7 @@ def converge_logins(
     keyservers: Sequence[WantedKeyserverLogin] = (),
     registries: Sequence[WantedRegistry] = (),
     prune: Collection[str] = (),
-    system_known: bool = True,
+    system_problem: str = "",
     with_credentials: bool = True,
     check_mode: bool = False,
     flavor: str = "apptainer",
@@ -79,7 +79,7 @@ def converge_logins(
 ) -> DesiredLogins:
     """Put the declared logins onto an account's two files.
 
-    `system` is the content of the global file: empty if there is none, or, with `system_known` false, if it cannot be read. `prune` names
+    `system` is the content of the global file: empty if there is none, or if it cannot be read for the reason `system_problem`. `prune` names
     the kinds (`remotes`, `keyservers`, `registries`) of which all logins are removed that are not listed. `with_credentials` is false for
     an explicit auth file: its logins are not listed in remote.yaml (as Apptainer from 1.4 on does it with `--authfile`: recorded run
     authfile-existing). In `check_mode` a token for an endpoint that no file has yet is not refused, as an earlier task may create the
@@ -88,10 +88,10 @@ def converge_logins(
     """
     if prune and not (tokens or keyservers or registries):
         raise RuleError("prune: true with no login in any list would remove all logins; list those to keep")
-    remotes, warnings = _with_tokens(files.remotes, system, tokens, "remotes" in prune, system_known, check_mode, flavor)
+    remotes, warnings = _with_tokens(files.remotes, system, tokens, "remotes" in prune, system_problem, check_mode, flavor)
     credentials = Credentials(remotes.credentials)
     listed = _set_keyserver_logins(credentials, keyservers)
-    if system_known:
+    if not system_problem:
         warnings += _never_sent(keyservers, remotes, system, flavor)
     desired = converge_registries(files.docker, credentials, registries, "registries" in prune, with_credentials, docker_path)
     listed |= desired.listed
@@ -114,7 +114,7 @@ def _with_tokens(
     system: RemoteConfig,
     wanted: Sequence[WantedToken],
     prune: bool,
-    system_known: bool,
+    system_problem: str,
     check_mode: bool,
     flavor: str
 ) -> Desired:
@@ -127,7 +127,7 @@ def _with_tokens(
                 raise RuleError("it is listed twice; merge the two entries")
             listed.add(item.name)
             if item.present and not item.keep:
-                _check_token(item, item.name in remotes.remotes or item.name in system.remotes, system_known, check_mode)
+                _check_token(item, item.name in remotes.remotes or item.name in system.remotes, system_problem, check_mode)
         except RuleError as error:
             raise error.about(endpoint_subject(item.name)) from None
         if item.present and not item.keep:
@@ -136,16 +136,16 @@ def _with_tokens(
             changes.append(WantedRemote(item.name, token=""))
     if prune:
         changes += [WantedRemote(name, token="") for name, remote in remotes.remotes.items() if remote.token and name not in listed]
-    return converge(remotes, changes, system, system_known=system_known, check_mode=check_mode, flavor=flavor) if changes else Desired(remotes)
+    return converge(remotes, changes, system, system_problem=system_problem, check_mode=check_mode, flavor=flavor) if changes else Desired(remotes)
 
 
-def _check_token(item: WantedToken, exists: bool, system_known: bool, check_mode: bool) -> None:
+def _check_token(item: WantedToken, exists: bool, system_problem: str, check_mode: bool) -> None:
     if not item.token:
         raise RuleError("the token is empty; set one, or remove the stored one with state: absent")
     if exists:
         return
-    if not system_known:
-        raise RuleError("this user's file does not have it, and the global file cannot be read; fix the global file first")
+    if system_problem:
+        raise RuleError(f"this user's file does not have it, and the global file cannot be read; fix the global file first: {system_problem}")
     if not check_mode:
         raise RuleError("it does not exist, so there is nothing to log in to; add it first with apptainer_remote")
 

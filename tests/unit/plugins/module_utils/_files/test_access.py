@@ -50,3 +50,22 @@ def test_the_nearest_directory(tmp_path):
     assert access.nearest(str(tmp_path)) == (str(tmp_path), [])
     assert access.nearest(str(tmp_path / "a/b")) == (str(tmp_path), ["a", "b"])
     assert access.nearest("/no-such-directory") == ("/", ["no-such-directory"])
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
+def test_what_closing_a_file_says_has_been_said_before(tmp_path, monkeypatch, number):
+    path, closed, really = str(tmp_path / "remote.yaml"), [], os.close
+
+    def close(fd):
+        really(fd)
+        closed.append(fd)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "close", close)
+    with store.locked(path):
+        store.replace(store.Replacement(path, b"new", lambda _: None))
+    with pytest.raises(OSError, match="what was wrong"), access.open_nofollow(path, os.O_RDONLY):
+        raise OSError("what was wrong")
+    monkeypatch.undo()
+    assert store.read(path).data == b"new"
+    assert len(closed) > 5

@@ -167,11 +167,18 @@ class TestLocked:
         assert ids(path) == ((BOB, BOB) if given else (owner, owner))
 
     @needs_root
-    def test_one_that_cannot_be_given_serves_as_it_is(self, place, monkeypatch):
-        path = file_of(directory_of(place / "home", BOB, 0o700) / store.LOCK_FILE, ROOT, b"")
-        monkeypatch.setattr(os, "fchown", raiser(PermissionError(errno.EPERM, "no")))
-        with store.locked(str(path)):
-            assert is_locked(path)
+    @pytest.mark.parametrize("number", [errno.EPERM, errno.EROFS, errno.EIO], ids=errno.errorcode.get)
+    @pytest.mark.parametrize("is_new", [False, True], ids=["it is there", "it is new"])
+    def test_nothing_is_written_where_it_cannot_be_given(self, place, monkeypatch, number, is_new):
+        """Or it would stay root's until something else changes: a run that changes nothing does not look at it."""
+        path = directory_of(place / "home", BOB, 0o700) / store.LOCK_FILE
+        if not is_new:
+            file_of(path, ROOT, b"")
+        monkeypatch.setattr(os, "fchown", raiser(OSError(number, os.strerror(number))))
+        assert message_of(lock, path).startswith(f"{path}: cannot give this lock file to the owner of its directory: {os.strerror(number)}. ")
+        monkeypatch.undo()
+        lock(path)
+        assert ids(path) == (BOB, BOB)
 
     @needs_root
     @pytest.mark.parametrize(("directory", "owner", "mode", "runs_as", "advice"), table([

@@ -17,6 +17,7 @@ from support.filesystem import ALICE, BOB, ROOT, acting_as, directory_of, file_o
 from support.tables import table
 
 ABSENT = store.FileState()
+WHOLE = b"Active: site\n"
 
 
 class TestRead:
@@ -115,6 +116,25 @@ class TestRead:
         assert os.listdir("/proc/self/fd") == before
 
 
+    @pytest.mark.parametrize("new", [WHOLE * 2, b"", WHOLE[:5]], ids=["longer", "nothing yet", "half"])
+    def test_what_is_written_while_it_is_read_is_not_taken_for_old(self, tmp_path, monkeypatch, new):
+        """Two pieces may be read, one of the old and one of the new text."""
+        path = file_of(tmp_path / "remote.yaml", data=WHOLE)
+        os.utime(path, (0, 0))
+        really = os.fdopen
+
+        def fdopen(*args, **options):
+            path.write_bytes(new)
+            return really(*args, **options)
+
+        monkeypatch.setattr(os, "fdopen", fdopen)
+        state = store.read(str(path))
+        monkeypatch.undo()
+        left = [WHOLE * 3]
+        monkeypatch.setattr(time, "sleep", lambda _: left and path.write_bytes(left.pop()))
+        assert store.settled(str(path), state).data == WHOLE * 3
+
+
 @needs_root
 @pytest.mark.parametrize(("directory", "mode", "owner", "links", "words"), table([
     # the owner of the directory, its mode, the owner of the file, its links
@@ -177,9 +197,6 @@ class Clock:
 
     def settled(self, state):
         return store.settled(str(self.path), state)
-
-
-WHOLE = b"Active: site\n"
 
 
 class TestSettled:

@@ -141,9 +141,9 @@ def test_of_a_users_file(before, entries, prune, words):
 
 def test_of_a_users_file_beside_a_global_one_that_cannot_be_read():
     before = config("mine", mine=Remote("m.example"), lab=shared("lab.example"))
-    found = declared(before, RemoteConfig(), system_known=False)
+    found = declared(before, RemoteConfig(), system_problem="/etc/broken")
     assert found == Declared(({"name": "lab"}, {"name": "mine", "uri": "https://m.example", "default": True}), True)
-    assert applied(found, before, RemoteConfig(), system_known=False) == before
+    assert applied(found, before, RemoteConfig(), system_problem="/etc/broken") == before
 
 
 @pytest.mark.parametrize("uri", PASSWORDS)
@@ -186,5 +186,6 @@ def test_any_global_file_stays_as_it_is(before, flavor):
 @settings(max_examples=200)
 def test_any_users_file_stays_as_it_is(before, system, known, flavor):
     system = system if known else RemoteConfig()
-    found = declared(before, system, known, flavor)
-    assert applied(found, before, system, system_known=known, flavor=flavor) == before
+    problem = "" if known else "it is broken"
+    found = declared(before, system, problem, flavor)
+    assert applied(found, before, system, system_problem=problem, flavor=flavor) == before

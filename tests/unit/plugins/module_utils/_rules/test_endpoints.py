@@ -345,8 +345,8 @@ def test_a_logout_from_what_an_earlier_task_may_add_changes_nothing():
     ("a uri and a token", present("lab", uri="lib.example", token="t")),
 ]))
 def test_what_to_fix_is_said_before_what_to_declare(wanted, check_mode):
-    with pytest.raises(RuleError, match="fix the global file first"):
-        converge(EMPTY, [wanted], EMPTY, system_known=False, check_mode=check_mode)
+    with pytest.raises(RuleError, match=r"fix the global file first: /etc/broken$"):
+        converge(EMPTY, [wanted], EMPTY, system_problem="/etc/broken", check_mode=check_mode)
 
 
 UNFIT_TOKENS = ["to ken", "token\n", "tok\ten", "t\x00", "tökèn", "\u2028", "\x7f"]
@@ -839,13 +839,13 @@ def test_a_thousand_endpoints_take_some_thousand_steps(system):
 
 
 def test_a_new_endpoint_is_refused_where_nobody_knows_whether_it_is_global():
-    with pytest.raises(RuleError, match="fix the global file first"):
-        converge(EMPTY, [present("lab", uri="lib.example")], EMPTY, system_known=False)
+    with pytest.raises(RuleError, match=r"fix the global file first: /etc/broken$"):
+        converge(EMPTY, [present("lab", uri="lib.example")], EMPTY, system_problem="/etc/broken")
 
 
 def test_prune_keeps_copies_where_nobody_knows_whether_they_are_stale():
     before = config("a", a=own(), lab=shared(token="t"))
-    assert converge(before, [present()], EMPTY, prune=True, system_known=False).config == before
+    assert converge(before, [present()], EMPTY, prune=True, system_problem="/etc/broken").config == before
 
 
 @pytest.mark.parametrize("stored", ["h.example:8443", "https://h.example:8443/", "//H.example:8443"])

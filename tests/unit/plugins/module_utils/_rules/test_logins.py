@@ -137,8 +137,8 @@ def test_tokens(before, wanted, after, prune):
 @pytest.mark.parametrize(("wanted", "options", "message"), table([
     ("no such endpoint", [WantedToken("nope", token=SECRET)], {},
      r'^endpoint "nope": it does not exist, so there is nothing to log in to; add it first with apptainer_remote$'),
-    ("an unreadable global file", [WantedToken("nope", token=SECRET)], {"system_known": False, "system": RemoteConfig()},
-     r'^endpoint "nope": this user\'s file does not have it, and the global file cannot be read; fix the global file first$'),
+    ("an unreadable global file", [WantedToken("nope", token=SECRET)], {"system_problem": "/etc/broken", "system": RemoteConfig()},
+     r'^endpoint "nope": this user\'s file does not have it, and the global file cannot be read; fix the global file first: /etc/broken$'),
     ("no token", [WantedToken("lab")], {}, r'^endpoint "lab": the token is empty; set one, or remove the stored one with state: absent$'),
     ("white space", [WantedToken("lab", token=SECRET + " x")], {}, r'^endpoint "lab": the token has white space'),
     ("twice", [WantedToken("lab", token=SECRET), WantedToken("lab", keep=True)], {}, r'^endpoint "lab": it is listed twice; merge the two entries$'),
@@ -153,8 +153,8 @@ def test_in_check_mode_an_earlier_task_may_add_the_endpoint_of_a_token():
     found = settled(EMPTY, [WantedToken("nope", token="t"), WantedToken("gone", False)], check_mode=True)
     assert found.files == Files(user(nope=Remote("", "t", system=True)), NO_DOCKER)
     assert found.warnings[0] == 'endpoint "nope": it does not exist yet; a real run fails unless an earlier task adds it'
-    with pytest.raises(RuleError, match="fix the global file first"):
-        settled(EMPTY, [WantedToken("nope", token="t")], check_mode=True, system_known=False)
+    with pytest.raises(RuleError, match=r"fix the global file first: /etc/broken$"):
+        settled(EMPTY, [WantedToken("nope", token="t")], check_mode=True, system_problem="/etc/broken")
     with pytest.raises(RuleError, match="the token is empty"):
         settled(EMPTY, [WantedToken("nope")], check_mode=True)
 
@@ -215,7 +215,7 @@ BUILTIN = "it is an endpoint's built-in keyserver, which gets the endpoint's tok
     ("the built-in one", keyserver("https://own.example"), {}, [NEVER % ("https://own.example", BUILTIN)]),
     ("in other case", keyserver("https://KEYS.example"), {}, [NOWHERE]),
     ("with the default port", keyserver(K + ":443"), {}, [NOWHERE]),
-    ("an unreadable global file may have it", keyserver("https://none.example"), {"system_known": False, "system": RemoteConfig()}, []),
+    ("an unreadable global file may have it", keyserver("https://none.example"), {"system_problem": "/etc/broken", "system": RemoteConfig()}, []),
     ("left as it is", keyserver("https://none.example", keep=True), {}, []),
     ("removed", WantedKeyserverLogin("https://none.example", False), {}, []),
     ("an external one", keyserver(), {}, []),
