@@ -16,7 +16,8 @@ description:
     writes such a line now and then.
   - Failures, unreachable hosts, warnings, differences (with C(--diff)) and the output of C(debug) are shown once for all hosts that have the same.
     This is when the task has ended on all hosts of the batch.
-  - The recap counts the hosts, and lists only those that failed, were unreachable or were changed.
+  - The recap counts the hosts, and lists only those that failed, were unreachable or were changed. If they are too many to be listed on a screen,
+    the log still has them all (C(log_path) in C(ansible.cfg)).
   - With C(-v) or more, the output is that of P(ansible.builtin.default#callback).
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
@@ -191,8 +192,10 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible has no types
         self._show_messages()
         self._display.banner("PLAY RECAP")
         summaries = {host: stats.summarize(host) for host in stats.processed}
-        for kind, line in recap_lines({host: summary for host, summary in summaries.items() if host in self._hosts or summary["failures"]}):
-            self._display.display(line, color=COLORS.get(kind))
+        summaries = {host: summary for host, summary in summaries.items() if host in self._hosts or summary["failures"]}  # not the implicit localhost
+        for complete in (False, True):  # for the screen, and for the log
+            for kind, line in recap_lines(summaries, complete):
+                self._display.display(line, color=COLORS.get(kind), screen_only=not complete, log_only=complete)
         self._display.display("", screen_only=True)
         if stats.custom and self.get_option("show_custom_stats"):
             self._display.banner("CUSTOM STATS: ")

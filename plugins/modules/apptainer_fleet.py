@@ -42,8 +42,8 @@ options:
     default: false
   inspect:
     description:
-      - V(true) changes nothing, whatever is declared, and returns what is there in RV(inspected). The playbooks P(hpc.apptainer.show#playbook)
-        and P(hpc.apptainer.adopt#playbook) do this.
+      - V(true) changes nothing, whatever is declared, and returns what is there in RV(inspected). The playbooks C(hpc.apptainer.show)
+        and C(hpc.apptainer.adopt) do this.
     type: bool
     default: false
   users:

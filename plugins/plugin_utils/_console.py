@@ -22,11 +22,12 @@ FAILED, UNREACHABLE, CHANGED, OUTPUT, DIFFERENCE, WARNING = "Failed", "Unreachab
 _MOST_GROUPS = 10
 _LONGEST_MESSAGE = 1000
 _LONGEST_HOSTS = 80
+_LONGEST_RECAP = 800
 _FEW = 3
 
 _TERMINAL_SECONDS = 0.1
 _LINES_SECONDS = 30.0
-_LINES_SHARE = 0.1
+_LINES_SHARE = 0.25
 
 
 class Message(NamedTuple):
@@ -102,16 +103,21 @@ def plural(number: int, noun: str = "host") -> str:
     return f"{number} {noun if number == 1 else f'{noun}s'}"
 
 
-def recap_lines(summaries: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
-    """What the run did, from Ansible's statistics of each host: the counts, then the hosts with failures and changes. With the kind of each line."""
+def recap_lines(summaries: Mapping[str, Mapping[str, int]], complete: bool) -> list[tuple[str, str]]:
+    """What the run did, from Ansible's statistics of each host: the counts, then the hosts with failures and changes. With the kind of each line.
+
+    Unless it is `complete`, it does not name all of very many hosts.
+    """
     having = {name: [host for host, summary in summaries.items() if summary[name]] for name in ("failures", "unreachable", "changed", "ignored")}
     failed, unreachable, changed, ignored = having.values()
     fine = len(summaries) - len({*failed, *unreachable})
     parts = [f"{fine} ok", *(f"{len(hosts)} {label}" for label, hosts in (
         ("failed", failed), ("unreachable", unreachable), ("changed", changed), ("with ignored errors", ignored)) if hosts)]
     lines = [("", f"{plural(len(summaries))}: {', '.join(parts)}")]
-    lines += [(kind, f"{kind}: {printable(folded(hosts))}") for kind, hosts in ((FAILED, failed), (UNREACHABLE, unreachable)) if hosts]
-    return lines + ([(CHANGED, f"{CHANGED}: {printable(shortened(changed, _LONGEST_HOSTS))}")] if changed else [])
+    for kind, hosts, width in ((FAILED, failed, _LONGEST_RECAP), (UNREACHABLE, unreachable, _LONGEST_RECAP), (CHANGED, changed, _LONGEST_HOSTS)):
+        if hosts:
+            lines.append((kind, f"{kind}: {printable(folded(hosts) if complete else shortened(hosts, width))}"))
+    return lines
 
 
 def batch_count(hosts: int, serial: Sequence[int | str]) -> int:
@@ -140,8 +146,8 @@ def batch_label(number: int, hosts: int, serial: Sequence[int | str]) -> str:
 class Progress:
     """How far a run is, in one line, and when to show it.
 
-    On a terminal the line is shown in place, ten times a second at most. Elsewhere it is one more line of a file, so it is shown only when ten
-    percent more of the hosts are done, and nothing was shown for half a minute. `clock` gives seconds.
+    On a terminal the line is shown in place, ten times a second at most. Elsewhere it is one more line of a file, so it is shown only when a quarter
+    more of the hosts is done, and nothing was shown for half a minute. `clock` gives seconds.
     """
 
     def __init__(self, clock: Callable[[], float], terminal: bool) -> None:

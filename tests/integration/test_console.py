@@ -246,11 +246,13 @@ def test_two_thousand_hosts_on_a_screen(play, tmp_path):
     hosts |= {f"node{number:04}": DRIFTED for number in range(3, 2001, 7)}
     hosts |= {f"node{number:04}": BROKEN for number in range(510, 550)} | {f"node{number:04}": LOST for number in range(1, 2001, 250)}
     variables = {"apptainer_fleet_remotes": [{"name": "b", "uri": "https://library.example.org"}], "apptainer_fleet_report_html": ""}
-    done, said = play("hpc.apptainer.drift", hosts, "-e", json.dumps(variables), ANSIBLE_FORKS=40)
+    done, said = play("hpc.apptainer.drift", hosts, "-e", json.dumps(variables), ANSIBLE_FORKS=40,
+                      ANSIBLE_LOG_PATH=tmp_path / "log")
     assert done.returncode == 4
     report = json.loads((tmp_path / "apptainer-drift.json").read_text())
     assert report["summary"]["hosts"] == 2000
     assert re.search(r"^2000 hosts: \d+ drifted, 40 failed, 8 unreachable, \d+ in state$", said, re.MULTILINE)
     assert re.search(r"^Drift on \d+ hosts \(node\[0003,.*default endpoint", said, re.MULTILINE)
+    assert re.search(r"Failed: node\[0003,0010,.*0510-0549,.*,1998\]$", (tmp_path / "log").read_text(), re.MULTILINE)
     wrapped = sum(max(1, -(-len(line) // 80)) for line in done.stdout.split("\n"))
-    assert wrapped <= 60, f"two screens of 30 lines and 80 columns:\n{said}"
+    assert wrapped <= 60, f"two screens of 30 lines and 80 columns:\n{done.stdout}"

@@ -95,12 +95,19 @@ def test_recap():
     summaries = {node: summary() for node in NODES} | {
         "node7": summary(failures=1), "node8": summary(failures=1, unreachable=1), "node9": summary(unreachable=1), "node10": summary(ignored=2)}
     summaries |= {node: summary(changed=1) for node in NODES[100::2]}
-    assert [line for _kind, line in recap_lines(summaries)][:3] == [
+    assert [line for _kind, line in recap_lines(summaries, complete=False)][:3] == [
         "200 hosts: 197 ok, 2 failed, 2 unreachable, 50 changed, 1 with ignored errors", "Failed: node[7-8]", "Unreachable: node[8-9]"]
-    assert recap_lines(summaries)[3][1].startswith("Changed: node[101,103,")
-    assert recap_lines({"node1": summary()}) == [("", "1 host: 1 ok")]
-    failed = {node: summary(failures=1) for node in NODES[::2]}
-    assert recap_lines(failed)[1][1].count(",") == 99, "all that failed are named"
+    assert recap_lines(summaries, complete=False)[3][1].startswith("Changed: node[101,103,")
+    assert recap_lines({"node1": summary()}, complete=False) == [("", "1 host: 1 ok")]
+
+
+@pytest.mark.parametrize("name", ["failures", "unreachable", "changed"])
+def test_the_log_has_all_hosts_and_the_screen_only_as_many_as_fit(name):
+    many = {f"node{number}": summary(**{name: 1}) for number in range(1, 1001, 2)}
+    (_counts, (_kind, screen)), (_counts, (_kind, log)) = (recap_lines(many, complete) for complete in (False, True))
+    assert len(screen) < 820
+    assert screen.endswith(",...]")
+    assert log.count(",") == 499
 
 
 BATCHES = [
@@ -197,8 +204,8 @@ def test_a_task_that_runs_once():
 
 
 def test_progress_in_a_file_is_sparse():
-    """A fast task writes nothing. A slow one writes at most nine lines, however many hosts there are."""
-    for seconds, most in ((0.01, 0), (2, 9), (60, 9)):
+    """A fast task writes nothing. A slow one writes at most three lines, however many hosts there are."""
+    for seconds, most in ((0.01, 0), (2, 3), (60, 3)):
         progress, clock = begun(False)
         shown = []
         for node in NODES:
@@ -209,4 +216,4 @@ def test_progress_in_a_file_is_sparse():
                 shown.append(progress.line())
                 progress.shown()
         assert len(shown) == most, shown
-        assert [line.split(": ")[-1] for line in shown[:1]] == ["20 of 200 hosts done"][:most]
+        assert [line.split(": ")[-1] for line in shown[:1]] == ["50 of 200 hosts done"][:most]
