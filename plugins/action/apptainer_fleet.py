@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables impo
 MODULE = "hpc.apptainer.apptainer_fleet"
 LOST = "the connection was lost while the module ran, so it is not known how far it came; run again when the host is reachable: "
 _NO_DIRECTORY = "Failed to create temporary directory"  # which Ansible takes for an unreachable host
+# Which of two sentences Ansible has for a host that is down depends on the moment. Hosts with the same reason should be together in the report.
+_SAME_REASON = re.compile(r"Data could not be sent to remote host .*?\. Make sure this host can be reached over ssh: (.)", re.S)
 ARGUMENTS = {
     "collect": {"type": "bool", "default": False},
     "probe": {"type": "bool", "default": False},
@@ -66,7 +69,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             message = str(error)
             is_lost = isinstance(error, AnsibleConnectionFailure) and not message.startswith(_NO_DIRECTORY)
             if is_lost and not is_reached:
-                return {**nothing, "declared": True, "unreachable_reason": message}
+                return {**nothing, "declared": True, "unreachable_reason": _SAME_REASON.sub(r"Failed to connect to the host via ssh: \1", message)}
             return {**nothing, "declared": True, "failures": [{"subject": "connection", "msg": f"{LOST}{message}" if is_lost else message}]}
         if not shows_diff and "diff" in answer:
             answer["differences"] = answer.pop("diff")

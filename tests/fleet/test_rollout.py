@@ -88,8 +88,8 @@ def secrets(servers):
 
 
 def touched(fleet):
-    """The hosts that have a file."""
-    return {host.name for host in fleet.hosts if host.run(f"test -e {FILE}", check=False).returncode == 0}
+    """The hosts that have a file, of those that are up."""
+    return {host.name for host in fleet.hosts if host.running and host.run(f"test -e {FILE}", check=False).returncode == 0}
 
 
 def test_a_fleet_from_nothing_to_drift_and_back(fleet, rollout, drift, declared, servers):
@@ -224,6 +224,7 @@ def test_sixteen_hosts_with_two_of_them_dead(fleet, rollout, play):
     assert (done.rc, done.hosts("unreachable"), done.hosts("failures"), done.hosts("changed")) == (4, dead, set(), others), done.output
     assert touched(fleet) == others
     assert "In all batches, 16 hosts: 14 changed, 2 unreachable" in words
+    assert "Unreachable on 1 host (node9): Failed to connect to the host via ssh: " in words
     assert "The rollout stops" not in words
     order = list(dict.fromkeys(record["host"] for record in done.records if record["action"] == FLEET))
     assert order[:2] == ["node1", "node2"], "the dead canary was replaced by the next host"
@@ -260,7 +261,7 @@ def test_chosen_canaries_and_a_failure_behind_them(fleet, rollout):
     batches = {"apptainer_fleet_canaries": "node4,node5", "apptainer_fleet_batches": [3, "100%"], "apptainer_fleet_max_unreachable": 2}
     done = rollout(**first(7), **batches, **BASE)
     words = " ".join(done.output.split())
-    assert (done.rc, done.hosts("failures"), done.hosts("unreachable")) == (2, {"node3"}, {"node2", "node5"}), done.output
+    assert (done.rc, done.hosts("failures"), done.hosts("unreachable")) == (4, {"node3"}, {"node2", "node5"}), done.output
     assert touched(fleet) == {"node1", "node4"}
     assert "The rollout stops here. 2 hosts were not touched: node[6-7]" in words
     assert "--limit node2,node3,node5" in words
@@ -277,7 +278,7 @@ def test_whoever_verifies_is_dead(fleet, rollout):
     assert "node7, from which to verify, cannot be reached: " in words and "set apptainer_fleet_verify_from to another host" in words
 
 
-OTHER = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [{"name": "other", "uri": "https://other.example.org"}]}
+OTHER = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [{"name": "other", "uri": "https://other.example.org", "default": True}]}
 GONE = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [{"name": "gone", "state": "absent"}]}
 NO_REPORT = {"apptainer_fleet_report_json": "", "apptainer_fleet_report_html": ""}
 
