@@ -47,8 +47,8 @@ def page(report: Report) -> str:
         for number, item in enumerate(content[kind]):
             item["key"] = f"{kind}-{number}"
             item["short"] = shortened(item["hosts"], _HOSTS_WIDTH)
+            item["to_do"], item["is_shortened"] = _to_do(item["repair"] or item["instead"] or "")
     for item in content["groups"]:
-        item["command"], item["is_shortened"] = _command(item["repair"])
         item["diff_lines"] = [(_LINE_CLASSES.get(line[:1], "same"), line) for line in item["diff"].split("\n")[2:]]
     for item in content["findings"]:
         item["messages"] = _messages(item["places"])
@@ -95,11 +95,10 @@ def _time(text: str) -> str:
     return text.replace("T", " ").replace("Z", " UTC")
 
 
-def _command(command: str | None) -> tuple[str, bool]:
-    """The command that repairs a difference; and whether its hosts are left out, because there are more of them than anybody wants to see."""
-    if not command or len(command) <= _LONGEST_COMMAND:
-        return command or "", False
-    return f"{command.rpartition(' --limit ')[0]} --limit HOSTS", True
+def _to_do(text: str) -> tuple[str, bool]:
+    """The command at the end of a text with HOSTS in place of its hosts, if there are more of them than anybody wants to see; and whether that is so."""
+    start, limit, _hosts = text.rpartition(" --limit ")
+    return (f"{start}{limit}HOSTS", True) if limit and len(text) > _LONGEST_COMMAND else (text, False)
 
 
 def _health_tables(health: Health) -> list[dict[str, Any]]:
