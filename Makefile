@@ -10,7 +10,7 @@ SECONDS ?= 60
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint unit integration fleet attack demo docs build clean programs venv
+.PHONY: help test lint unit integration fleet attack matrix demo docs build clean programs venv
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +32,9 @@ fleet: programs venv ## Tests with sixteen ssh hosts
 
 attack: programs venv ## Kills, errors, races, fuzzing and hostile servers (SECONDS=60 of fuzzing, PARTS="faults races")
 	PYTHONPATH=tests:.collections $(BIN)/python -m attack --seconds $(SECONDS) $(PARTS)
+
+matrix: programs venv ## Every ansible-core by every Python of nodes that is here, into docs/compatibility.md
+	PYTHONPATH=tests:.collections $(BIN)/python -m support.matrix
 
 demo: venv ## Show the collection at work on this machine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run

@@ -4,11 +4,15 @@
 
 """The test environments are what they claim to be: each ansible-core reaches its node's Python, and a checkout is the collection."""
 
+import datetime
 import re
 from pathlib import Path
 
 import pytest
-from support import envs, processes
+import yaml
+from support import envs, matrix, processes
+from support.servers import library as libraries
+from support.servers import registry
 
 
 def test_ansible_reaches_the_node(node_python: envs.Node, tmp_path: Path) -> None:
@@ -30,3 +34,43 @@ def test_checkout_is_the_collection(name: str, tmp_path: Path) -> None:
     assert "missing required arguments" in done.stdout
     shown = processes.run(node.core / "bin" / "ansible-doc", name, env=processes.clean_env(tmp_path))
     assert (shown.returncode, shown.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("kind", [envs.OLD_CORE, "newest"])
+def test_corners_of_the_matrix(kind: str, registry_basic: registry.Registry, library: libraries.Library, tmp_path: Path) -> None:
+    """The oldest ansible-core with the oldest Python and libraries, and the newest of all; and a node that can't do it all says why."""
+    try:
+        whole, bare = envs.node(kind, verify=True), envs.node(kind)
+    except envs.MissingInterpreterError as exc:
+        pytest.skip(str(exc))
+    servers = matrix.servers_of(registry_basic, library)
+    found = matrix.outcomes(whole.core, {"whole": whole.python, "bare": bare.python}, servers, tmp_path)
+    assert found["whole"] == ""
+    assert re.match("Declare an endpoint in another file, with the proof that it works: .*(requests|jsonschema)", found["bare"]), found
+
+
+def test_table_of_the_matrix() -> None:
+    rows = [
+        matrix.Row("3.6.15", "EL 8", {"2.16": "", "2.20": None}),
+        matrix.Row("3.13.0", "newest libraries", {"2.16": "Write it: no", "2.20": "Write it: no"}),
+        matrix.Row("3.14", "newest libraries", {"2.16": None, "2.20": matrix.ABSENT}),
+    ]
+    made = matrix.table({"2.16": "2.16.19", "2.20": "2.20.1"}, rows, datetime.date(2026, 1, 2))
+    assert made == """\
+Run on 2026-01-02.
+
+| Python | with | 2.16.19 | 2.20.1 |
+| --- | --- | --- | --- |
+| 3.6.15 | EL 8 | ok | \u2013 |
+| 3.13.0 | newest libraries | failed (1) | failed (1) |
+| 3.14 | newest libraries | \u2013 | not run |
+
+1. Write it: no
+"""
+
+
+def test_what_is_supported_was_run() -> None:
+    """The oldest ansible-core that the collection asks for, with the oldest Python."""
+    head, _, oldest, *_ = (line.strip("| ").split(" | ") for line in matrix.DOCUMENT.read_text().splitlines() if line.startswith("|"))
+    wanted = yaml.safe_load((envs.ROOT / "meta" / "runtime.yml").read_text())["requires_ansible"]
+    assert (wanted, head[2][:5], oldest[0][:4], oldest[2]) == (f">={envs.OLD_CORE}.0", f"{envs.OLD_CORE}.", f"3.{envs.OLD_NODE_MINOR}.", "ok")

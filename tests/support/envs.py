@@ -6,13 +6,15 @@
 
 `main` runs the tests and the linters, with the newest ansible-core for the Python that runs `make`. `core-*` hold another ansible-core,
 `node-*` what a managed node has: Python and PyYAML, and `node-*-verify` also what verifying wants. Run as a script (the Makefile does), it
-makes `main`: only the standard library here.
+makes `main`: only the standard library here. The matrix (`support.matrix`) has more of both: every ansible-core, and every Python as a node.
 """
 
 import contextlib
 import fcntl
 import functools
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -28,9 +30,17 @@ NEWEST_MINOR = 14
 OLD_CORE = "2.16"
 OLD_CORE_MINORS = (12, 11, 10)
 OLD_NODE_MINOR = 6
+# The pip that comes with 3.6 doesn't know today's wheels, and 22 doesn't know 3.6.
+PIP_OF_3_6 = ["-U", "pip<22"]
 # What EL8 has; without a compiler, pip makes this PyYAML without its C part.
 OLD_NODE_VERIFY = ["PyYAML==3.12", "requests==2.20.0", "urllib3==1.24.3", "jsonschema==2.6.0"]
 NODE_VERIFY = ["PyYAML", "requests", "jsonschema"]
+# What clusters' systems have with the Python of that minor version.
+SYSTEMS = {
+    OLD_NODE_MINOR: ("EL 8", OLD_NODE_VERIFY),
+    9: ("EL 9", ["PyYAML==5.4.1", "requests==2.25.1", "urllib3==1.26.5", "jsonschema==3.2.0"]),
+    12: ("EL 10", ["PyYAML==6.0.1", "requests==2.32.3", "urllib3==1.26.19", "jsonschema==4.19.1"]),
+}
 FOREIGN_REGISTRY = ["zuul-registry==1.3.0"]
 
 # The programs that tests start, and Debian's packages of them; and the services that those would start.
@@ -97,10 +107,12 @@ def first_python(minors: tuple[int, ...], purpose: str) -> Path:
 
 
 def core(kind: str) -> Path:
-    """The environment with one ansible-core: of the `running` Python, of the `newest` Python on the machine, or 2.16."""
+    """The environment with one ansible-core: of the `running` Python, of the `newest` Python on the machine, 2.16, or another of `cores()`."""
     if kind == OLD_CORE:
         python = first_python(OLD_CORE_MINORS, f"the controller of ansible-core {OLD_CORE}")
         return _with_modlib(_ensure(f"core-{OLD_CORE}", python, [f"ansible-core=={OLD_CORE}.*"]))
+    if kind[0].isdigit():
+        return _with_modlib(_ensure(f"core-{kind}", cores()[kind], [f"ansible-core=={kind}.*"]))
     newest = next((minor for minor in range(NEWEST_MINOR, sys.version_info.minor, -1) if find_python(minor)), None)
     if kind == "running" or newest is None:
         return _with_modlib(Path(sys.prefix))
@@ -115,12 +127,45 @@ def node(kind: str, verify: bool = False) -> Node:
     suffix, packages = ("-verify", NODE_VERIFY) if verify else ("", ["PyYAML"])
     if kind == OLD_CORE:
         python = first_python((OLD_NODE_MINOR,), f"an EL8 node, managed by ansible-core {OLD_CORE}")
-        # The pip that comes with 3.6 doesn't know today's wheels, and 22 doesn't know 3.6.
         packages = OLD_NODE_VERIFY if verify else packages
-        return Node(core(kind), _ensure(f"node-3.6{suffix}", python, ["-U", "pip<22"], packages) / "bin" / "python")
+        return Node(core(kind), _ensure(f"node-3.6{suffix}", python, PIP_OF_3_6, packages) / "bin" / "python")
     controller = core(kind)
     base = subprocess.check_output([controller / "bin" / "python", "-c", "import sys; print(sys._base_executable)"], text=True).strip()
     return Node(controller, _ensure(f"node-{kind}{suffix}", Path(base), packages) / "bin" / "python")
+
+
+@functools.cache
+def cores() -> dict[str, Path]:
+    """Each ansible-core from 2.16 on that the package index has, and the oldest Python here that it can be installed on, which runs it."""
+    found: dict[int, Path] = {}
+    for python in filter(None, map(find_python, range(min(OLD_CORE_MINORS), NEWEST_MINOR + 1))):
+        pip = [python, "-m", "pip", "--disable-pip-version-check"]
+        known = subprocess.run([*pip, "index", "versions", "ansible-core"], capture_output=True, text=True, check=False)
+        for minor in map(int, re.findall(r"\b2\.(\d+)\.\d+\b", known.stdout)):
+            found.setdefault(minor, python)
+    return {f"2.{minor}": python for minor, python in sorted(found.items()) if minor >= int(OLD_CORE.partition(".")[2])}
+
+
+def managed_minors(core: Path) -> tuple[set[int], set[int]]:
+    """The minor versions of Python 3 that an ansible-core runs on, and that it manages nodes with: what its own ansible-test goes by."""
+    (constants,) = core.glob("lib/python3*/site-packages/ansible_test/_util/target/common/constants.py")
+    values = runpy.run_path(str(constants))
+    controllers, only_nodes = ({int(version[2:]) for version in values[name] if version.startswith("3.")}
+                               for name in ("CONTROLLER_PYTHON_VERSIONS", "REMOTE_ONLY_PYTHON_VERSIONS"))
+    return controllers, controllers | only_nodes
+
+
+def system_node(minor: int, newest: bool) -> Path | None:
+    """The interpreter of a node with Python 3.minor, and requests and jsonschema: the newest libraries for it, or those of the system in SYSTEMS.
+
+    None if there is no such Python here, or no such system.
+    """
+    python = find_python(minor)
+    if python is None or (not newest and minor not in SYSTEMS):
+        return None
+    name = f"node-3.{minor}-{'newest' if newest else 'verify'}"
+    pip = [PIP_OF_3_6] if minor == OLD_NODE_MINOR else []
+    return _ensure(name, python, *pip, NODE_VERIFY if newest else SYSTEMS[minor][1]) / "bin" / "python"
 
 
 def foreign_registry() -> Path:
