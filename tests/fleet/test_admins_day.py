@@ -9,10 +9,11 @@ import re
 import pytest
 import yaml
 from support import envs, leaks, processes, transcripts
+from support.servers import daemons
 
 PAGE = envs.ROOT / "docs" / "admins-day.md"
-COUNT = 6
-FOUND = """\
+HOSTS = [f"node{number}" for number in range(1, 7)]
+USUAL = """\
 Active: site
 Remotes:
     DefaultRemote:
@@ -20,88 +21,93 @@ Remotes:
         System: true
         Exclusive: false
     site:
-        URI: library.example.org
+        URI: //library.example.org
         System: true
         Exclusive: false
 """
+ODD = USUAL.replace("Active: site", "Active: DefaultRemote")
 SHADOW = "Active: site\nRemotes:\n    site:\n        URI: elsewhere.example.org\n        System: false\n        Exclusive: false\n"
+SSH = """\
+#!/bin/sh
+case $1 in {case} *) exec {ssh} "$@";; esac
+shift
+exec {ssh} -p {port} -i {key} {options} root@$host "$@"
+"""
+# Dates, and the version of the collection.
+CHANGING = re.compile(r"\d{4}-\d\d-\d\d|(?<=hpc\.apptainer:)[\d.]+\b")
 
 
 class Day:
-    """A directory of the admin, in which the page's names stand for servers of this machine, and its programs are those of an environment."""
+    """A directory of the admin. There, the names of the page's servers stand for servers of this machine, and its programs are those of an environment."""
 
-    def __init__(self, path, fleet, collection, core, names):
-        self.path = path / "admin"
-        self.names = names
-        self.collection = collection
-        (self.path / "inventory" / "group_vars" / "all").mkdir(parents=True)
+    def __init__(self, path, core, collection, names):
+        self.path, self.names, self.collection = path / "admin", names, collection
         self.status = 0
-        (path / "bin").mkdir()
-        self.env = processes.clean_env(path / "home", {
-            "ANSIBLE_CONFIG": self.path / "ansible.cfg", "ANSIBLE_REMOTE_TEMP": "~/.ansible/tmp", "COLUMNS": 160})
+        self.path.mkdir()
+        self.env = processes.clean_env(path / "home", {"ANSIBLE_CONFIG": self.path / "ansible.cfg", "ANSIBLE_REMOTE_TEMP": "~/.ansible/tmp"})
         self.env["PATH"] = f"{path / 'bin'}:{core / 'bin'}:{self.env['PATH']}"
-
-    def here(self, text):
-        """A text of the page, with what the names stand for."""
-        for name, actual in self.names.items():
-            text = text.replace(name, actual)
-        return text
-
-    def page(self, text):
-        """A text of here, as the page has it."""
-        for name, actual in self.names.items():
-            text = text.replace(actual, name)
-        return text
 
     def write(self, name, text):
         (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         (self.path / name).write_text(self.here(text))
 
     def run(self, command):
-        """The output of a command, as the page would show it. `$?` is the status of the last one."""
-        command = command.replace("collection install hpc.apptainer", f"collection install --offline {self.collection}")
-        done = processes.run("bash", "-c", f"(exit {self.status}); {self.here(command)}", env=self.env, cwd=self.path)
+        """The output of a command, as the page would show it. `$?` is the status of the last one. (Galaxy has no build of this checkout.)"""
+        command = self.here(command).replace("install hpc.apptainer", f"install --offline {self.collection}")
+        done = processes.run("bash", "-c", f"(exit {self.status}); {command}", env=self.env, cwd=self.path)
         self.status = done.returncode
-        return self.page(done.stdout + done.stderr)
+        return self.as_shown(done.stdout + done.stderr)
+
+    def here(self, text):
+        for name, actual in self.names.items():
+            text = text.replace(name, actual)
+        return text
+
+    def as_shown(self, text):
+        for name, actual in self.names.items():
+            text = text.replace(f"https://{actual}", f"https://{name}").replace(f"//{actual}", name)
+        for name, actual in self.names.items():  # what is said of a whole server
+            text = text.replace(actual.partition("/")[0], name)
+        return text
 
 
 @pytest.fixture
 def day(tmp_path, fleet, library, keyserver, registry_basic, collection_tarball):
-    names = {
-        "https://library.example.org": f"https://{library.uri('good')}",
-        "https://staging.example.org": f"https://{library.uri('good', 'soon')}",
-        "https://keys.example.org": keyserver.open,
-        "docker://registry.example.org": f"docker://{registry_basic.host}",
-    }
-    names |= {name.partition("//")[2]: actual.partition("//")[2] for name, actual in names.items()}
-    made = Day(tmp_path, fleet, collection_tarball, envs.core("running"), names)
-    hosts = [f"node{number}" for number in range(1, COUNT + 1)]
+    made = Day(tmp_path, envs.core("running"), collection_tarball, {
+        "library.example.org": library.uri("good"),
+        "staging.example.org": library.uri("good", "soon"),
+        "keys.example.org": keyserver.open.partition("//")[2],
+        "registry.example.org": registry_basic.host,
+    })
     known = yaml.safe_load(fleet.inventory.read_text())["all"]
-    ssh = {"all": {"hosts": {name: known["hosts"][name] for name in hosts}, "vars": {
-        **known["vars"], "apptainer_fleet_ca_path": str(library.ca)}}}
-    made.write("inventory/zz-ssh.yml", yaml.safe_dump(ssh))  # what the page's reader has in ~/.ssh/config
+    hosts = {name: known["hosts"][name] for name in HOSTS}
+    # What the page's reader has in ~/.ssh/config and in the system's store of certificates.
+    made.write("inventory/ours.yml", yaml.safe_dump({"all": {"hosts": hosts, "vars": {**known["vars"], "apptainer_fleet_ca_path": str(library.ca)}}}))
     made.write("vault-password", "the-vault-pa55word\n")
     made.write("inventory/group_vars/all/vault.yml", yaml.safe_dump({"vault_registry_password": registry_basic.account.password}))
-    for name in hosts:
-        fleet[name].write("/etc/apptainer/remote.yaml", made.here(FOUND.replace("Active: site", "Active: DefaultRemote") if name == "node6" else FOUND))
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "ssh"
+    program.write_text(SSH.format(ssh=daemons.program("ssh"), port=known["vars"]["ansible_port"], key=known["vars"]["ansible_ssh_private_key_file"],
+                                  options=known["vars"]["ansible_ssh_args"], case=" ".join(f"root@{name}) host={host['ansible_host']};;"
+                                                                                          for name, host in hosts.items())))
+    program.chmod(0o755)
+    for name in HOSTS:
+        fleet[name].write("/etc/apptainer/remote.yaml", made.here(ODD if name == HOSTS[-1] else USUAL))
     fleet["node2"].write("/home/alice/.apptainer/remote.yaml", SHADOW, mode=0o600, owner="alice")
     fleet["node2"].run("chown -R alice: /home/alice/.apptainer && chmod 700 /home/alice/.apptainer")
-    options = " ".join(["-p", str(known["vars"]["ansible_port"]), "-i", known["vars"]["ansible_ssh_private_key_file"], known["vars"]["ansible_ssh_args"]])
-    config = "".join(f"{name}) host={known['hosts'][name]['ansible_host']};; " for name in hosts)
-    program = tmp_path / "bin" / "ssh"
-    program.write_text(f'#!/bin/sh\ncase $1 in root@*) name=${{1#root@}};; *) exec /usr/bin/ssh "$@";; esac\nshift\n'
-                       f'case $name in {config} esac\nexec /usr/bin/ssh {options} root@$host "$@"\n')
-    program.chmod(0o755)
     return made
 
 
 def test_the_whole_day(day, registry_basic):
+    todo = list(transcripts.steps(PAGE))
     outputs = []
-    ended = []
-    for step in transcripts.steps(PAGE):
+    for step, following in zip(todo, [*todo[1:], None], strict=True):
         if step.file:
             day.write(step.file, step.text)
             continue
         output = day.run(step.command)
-        outputs.append(f"$ {step.command}\n{output}")
-    open("/tmp/w/p/out/day.txt", "w").write("\n".join(outputs))
+        outputs.append(output)
+        lacking = transcripts.missing(CHANGING.sub("_", step.text or ""), CHANGING.sub("_", output))
+        assert lacking is None, f"$ {step.command}\n{output}\n\nThis is not what the page shows:\n{lacking}"
+        assert day.status == 0 or following.command == "echo $?", f"$ {step.command}\n{output}"
+    assert leaks.leaked(outputs, leaks.forms("alice", registry_basic.account.password)) == []
