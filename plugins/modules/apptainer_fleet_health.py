@@ -11,7 +11,7 @@ description:
   - Reads the variables of the role P(hpc.apptainer.apptainer_fleet#role) of all hosts, and asks about each distinct endpoint, keyserver, registry and
     login once, with M(hpc.apptainer.apptainer_health_info).
   - Run the task once (C(run_once)), on the host that can reach the servers (C(delegate_to)), and give the registered result to
-    M(hpc.apptainer.apptainer_fleet_report), as the playbooks P(hpc.apptainer.health#playbook) and P(hpc.apptainer.drift#playbook) do.
+    M(hpc.apptainer.apptainer_fleet_report), as the playbooks C(hpc.apptainer.health) and C(hpc.apptainer.drift) do.
   - The task does not fail. If nothing can be asked, RV(errors) says why.
   - C(apptainer_fleet_timeout), C(apptainer_fleet_ca_path) and the other variables for the verification are those of the first host.
 author:

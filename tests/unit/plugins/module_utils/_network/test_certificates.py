@@ -4,6 +4,7 @@
 
 """When certificates expire: the dates in them as another library writes them, and what is known of servers after they were asked."""
 
+import contextlib
 import datetime
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_certificate_without_a_version():
 ], ids=["nothing", "a tag", "too short", "cut off", "no month", "no zone", "two digits of four", "no time", "no validity"])
 def test_what_is_no_certificate(data):
     assert data != GOOD
-    with pytest.raises(ValueError, match="cut off|no |month"):
+    with pytest.raises(ValueError, match=r"cut off|no |month"):
         expiry(data)
 
 
@@ -63,10 +64,8 @@ def test_any_bytes_are_a_date_or_refused(data):
     damaged = bytearray(GOOD)
     for place in data.draw(st.lists(st.integers(0, len(GOOD) - 1), max_size=3)):
         damaged[place] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(ValueError):
         assert isinstance(expiry(bytes(damaged)), int)
-    except ValueError:
-        pass
 
 
 def known_after(options, *urls, validate=None):
