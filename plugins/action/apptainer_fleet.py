@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import DeclarationError
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import PREFIX, VARIABLES, DeclarationError
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import declared_for
 
 MODULE = "hpc.apptainer.apptainer_fleet"
@@ -34,15 +34,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
+        foreign = [f"{name} is no option of this task; set the variable {PREFIX}{name}" for name in self._task.args if f"{PREFIX}{name}" in VARIABLES]
+        if foreign:
+            return {**result, "failed": True, "msg": ". ".join(foreign)}
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         result.update(self._visited(variables, options))
-        if options["collect"]:
-            for key in ("exception", "rc"):  # Ansible would show the one as an error of the task, and take the other for one
-                result.pop(key, None)
-            if result.pop("failed", False) and not result["failures"]:
-                message = str(result.get("msg") or result.get("module_stderr") or "no reason was given")
-                result["failures"] = [{"subject": "global", "msg": message}]
-        return result
+        return _without_error(result) if options["collect"] else result
 
     def _visited(self, variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
         """The result of the host. With `collect`, also if it cannot be reached."""
@@ -57,10 +54,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         shows_diff, self._task.diff = self._task.diff, options["collect"] or self._task.diff  # the report says what was done, also without --diff
         try:
             answer = self._execute_module(module_name=MODULE, module_args=module_options, task_vars=variables)
-        except AnsibleConnectionFailure as error:
+        except AnsibleError as error:
             if not options["collect"]:
                 raise
-            return {**nothing, "declared": True, "unreachable_reason": str(error)}
+            if isinstance(error, AnsibleConnectionFailure):
+                return {**nothing, "declared": True, "unreachable_reason": str(error)}
+            return {**nothing, "declared": True, "failures": [{"subject": "connection", "msg": str(error)}]}
         if not shows_diff and "diff" in answer:
             answer["differences"] = answer.pop("diff")
         answer.pop("invocation", None)  # as large as all the rest, and kept for each host
@@ -69,3 +68,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             lost = f"{LOST}{answer.get('msg')}"
             return {**nothing, "declared": True, "failed": True, "msg": lost, "failures": [{"subject": "connection", "msg": lost}]}
         return {**nothing, "declared": bool(declared.remotes) if options["inspect"] else not declared.is_empty, **answer}
+
+
+def _without_error(result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a task that has not failed, with all that makes Ansible take it for failed, or show an error, in `failures`."""
+    failed, _rc, _exception, message, error, _output = (
+        result.pop(name, "") for name in ("failed", "rc", "exception", "msg", "module_stderr", "module_stdout"))
+    if failed and not result["failures"]:  # what ran there was not our module, or it crashed
+        said = [line.strip(" .") for line in (*str(message).splitlines()[:1], *str(error).splitlines()[-1:]) if line.strip()]
+        result["failures"] = [{"subject": "connection", "msg": ": ".join(said) or "the module failed and did not say why"}]
+    return result

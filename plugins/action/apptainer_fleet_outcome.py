@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, VARIABLE
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NO_HOST
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
@@ -27,8 +28,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         self.validate_argument_spec(argument_spec={})
         progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
         reason = progress.get("reasons", {}).get(variables["inventory_hostname"])
-        if reason is None:  # the first host in place of the controller, which --limit excludes
-            reason = ". ".join(progress.get("errors", ()))
+        if reason is None:  # the controller, or the host in its place
+            reason = ". ".join(progress.get("errors", [NO_HOST]))
         elif variables.get(VARIABLE, {}).get("unreachable_reason"):
             return {**result, "unreachable": True, "msg": reason}
         return {**result, "failed": bool(reason), "msg": reason or "nothing is wrong with this host"}

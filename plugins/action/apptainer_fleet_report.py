@@ -21,7 +21,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, host_result
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, blamed, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
@@ -51,6 +51,7 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
+    "canaries": {"type": "list", "elements": "str", "default": []},
     "applied": {"type": "bool", "default": False},
     "max_unreachable": {"type": "str", "default": MAX_UNREACHABLE},
     "max_age": {"type": "float", "default": 26},
@@ -74,12 +75,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
 
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            return {**result, **self._answer(task_vars or {})}
+        except AnsibleActionFail as error:  # raised, ansible-core 2.16 would show an exception too
+            return {**result, "failed": True, "msg": str(error)}
+
+    def _answer(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         if not math.isfinite(options["max_age"]) or options["max_age"] < 0:
             raise AnsibleActionFail("max_age: give a number of hours, or 0 for a report that never becomes stale")
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         now = datetime.datetime.now(datetime.timezone.utc)
-        variables = task_vars or {}
         has_begun = options["state"] == "begun"
         if has_begun:
             progress = _first_progress(options, now, variables["hostvars"])
@@ -92,13 +98,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += answer["errors"]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
-        known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "errors") if name in answer}
+        known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "untouched", "errors") if name in answer}
         progress = {**progress, **known}
-        # What is wrong with the report or with all of the run, nobody is to blame for but the controller. --limit excludes it.
-        culprit = variables["inventory_hostname"] if "ansible_limit" in variables else "localhost"
-        progress["blamed"] = [*progress["problems"], *([culprit] if progress["errors"] and culprit not in progress["problems"] else [])]
-        result["ansible_facts"] = {PROGRESS: progress}
-        return {**result, **answer, "changed": False, "files": files, "msg": ". ".join([*answer["summary"][:1], *answer["errors"]])}
+        facts = {PROGRESS: {**progress, "blamed": blamed(progress, variables)}}
+        message = ". ".join([*answer["summary"][:1], *answer["errors"]])
+        return {**answer, "changed": False, "files": files, "msg": message, "ansible_facts": facts}
 
     def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str], variables: Mapping[str, Any],
                   before: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -113,6 +117,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         report = build_report(options["title"], _text(now), results.values(), differed, due)
         errors = []
         if applied:
+            hosts = tuple(host for host in results if host in hosts or host in before.get("untouched", ()))
             progress = Progress(all_hosts, untouched, max_unreachable)
             batch = build_report("", "", [results[host] for host in hosts], differed)
             summary, stop = rollout_lines(batch, report, progress), progress.stops(report)
@@ -126,17 +131,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         problems = report.hosts(*report.problem_states)
         reached = sum(results[host].state != UNREACHABLE for host in hosts)
         answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop,
-                  "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
+                  "untouched": list(untouched), "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary,
+                  "errors": errors}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
 def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
-    """What later tasks of this run have to know, as a fact of the controller."""
-    progress = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": False, "errors": []}
+    """What later tasks of this run have to know, as a fact of the controller. Until there is a report, there must be no further batch."""
+    progress: dict[str, Any] = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": True, "untouched": [], "errors": []}
     if options["pattern"] is None:
         return progress
     all_hosts = hosts_of(options["pattern"], hostvars)
-    return {**progress, "all_hosts": all_hosts, "max_unreachable": _max_unreachable(options["max_unreachable"], len(all_hosts))}
+    canaries = [pattern for pattern in options["canaries"] if pattern]
+    if canaries and not hosts_of(canaries, hostvars, ignore_limit=True):
+        raise AnsibleActionFail(f"apptainer_fleet_canaries is {', '.join(canaries)}, but no host of the inventory matches it; correct it")
+    progress["canaries"] = [host for host in hosts_of(canaries, hostvars) if host in all_hosts]
+    max_unreachable = _max_unreachable(options["max_unreachable"], len(all_hosts))
+    return {**progress, "all_hosts": all_hosts, "untouched": all_hosts, "max_unreachable": max_unreachable}
 
 
 def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:

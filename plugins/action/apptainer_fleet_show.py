@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._adopted_files import adoption
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._inspected import NO_HOST, Inspected, inspected, names_of, show_lines
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, blamed
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import printable
 
 ARGUMENTS = {
@@ -40,7 +40,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        hostvars = (task_vars or {})["hostvars"]
+        variables = task_vars or {}
+        hostvars = variables["hostvars"]
         hosts = inspected(dict.fromkeys(options["hosts"]), hostvars)
         errors = [] if hosts else [NO_HOST]
         files: dict[str, str] = {}
@@ -51,9 +52,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             lines = show_lines(hosts)
         _display([*lines, *(error for error in errors if error not in lines)])
         reasons = {item.host: item.result.reason for item in hosts if item.found is None}
-        progress = {"problems": list(reasons), "reasons": reasons, "errors": errors}
-        return {**result, "changed": bool(files) and not errors, "lines": lines, "files": sorted(files), "ansible_facts": {PROGRESS: progress},
-                **progress, "msg": ". ".join([*lines[:1], *errors])}
+        progress: dict[str, Any] = {"problems": list(reasons), "reasons": reasons, "errors": errors}
+        return {**result, "changed": bool(files) and not errors, "lines": lines, "files": sorted(files),
+                "ansible_facts": {PROGRESS: {**progress, "blamed": blamed(progress, variables)}}, **progress, "msg": ". ".join([*lines[:1], *errors])}
 
     def _adopted(self, hosts: Sequence[Inspected], hostvars: Any, directory: str) -> tuple[tuple[list[str], list[str]], dict[str, str]]:
         """The lines and errors, and the files that were written, or would be in a real run."""

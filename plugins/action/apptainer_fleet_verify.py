@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible import constants
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import declared_for, hosts_of, variables_of
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NO_HOST
 
 MODULE = "hpc.apptainer.apptainer_verify"
 NETWORK = ("timeout", "validate_certs", "ca_path", "client_cert", "client_key")
@@ -38,18 +39,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         hostvars = variables["hostvars"]
         pattern = self.validate_argument_spec(argument_spec={"hosts": {"type": "str"}})[1]["hosts"]
         hosts = variables["ansible_play_batch"] if pattern is None else hosts_of(pattern, hostvars)
-        if not hosts:
-            raise AnsibleActionFail(f"no host in the inventory matches {pattern}; correct the pattern (apptainer_fleet_hosts, or --limit)")
-        declared = self._declared(hosts, hostvars)
-        result.update(changed=False, verified=None, verification=[])
-        result.setdefault("warnings", []).extend(_warnings(declared))
-        to_verify = [item for item in declared if item.options["verify"]]
-        if to_verify:
-            result.update(self._verified(to_verify, variables))
+        try:
+            declared = self._declared(hosts, hostvars)
+            result.update(changed=False, verified=None, verification=[])
+            result.setdefault("warnings", []).extend(_warnings(declared))
+            to_verify = [item for item in declared if item.options["verify"]]
+            if to_verify:
+                result.update(self._verified(to_verify, variables))
+        except DeclarationError as error:
+            return {**result, "failed": True, "msg": str(error)}
+        except AnsibleConnectionFailure as error:  # of a host that is none of those that Ansible would blame
+            place = self._task.delegate_to or variables["inventory_hostname"]
+            return {**result, "failed": True, "msg": f"{place}, from which to verify, cannot be reached: {error}. Nothing was verified; wait for it, or "
+                                                     "set apptainer_fleet_verify_from to another host"}
         return result
 
     def _declared(self, hosts: Sequence[str], hostvars: Any) -> list[Declaration]:
-        """What is declared for each host. Raises AnsibleActionFail that names each problem once, with all hosts that have it."""
+        """What is declared for each host. Raises DeclarationError that names each problem once, with all hosts that have it."""
         found: list[Declaration] = []
         problems: dict[str, list[str]] = {}
         for host, variables, templar in variables_of(hosts, self._task, self._loader, hostvars):
@@ -63,9 +69,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
                     problem = f"user_host (or apptainer_fleet_user_host) is {name}, a host that is not in the inventory; set it to one that is."
                     problems.setdefault(problem, []).append(item.host)
         if problems:
-            raise AnsibleActionFail(_sentences(f"{folded(on)}: {message}" for message, on in problems.items()))
+            raise DeclarationError(_sentences(f"{folded(on)}: {message}" for message, on in problems.items()))
+        if not hosts:
+            raise DeclarationError(NO_HOST)
         if all(not item.remotes and not item.logins for item in found):
-            raise AnsibleActionFail(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the "
+            raise DeclarationError(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the "
                                     "inventory, and check that these hosts get them (ansible-inventory --host)")
         return found
 

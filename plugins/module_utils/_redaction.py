@@ -57,8 +57,8 @@ def option_secrets(value: Any, is_uri: bool = False, is_secret: bool = False) ->
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from option_secrets(item, is_uri, is_secret)
-    elif is_secret and isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        yield str(value)
+    elif is_secret and isinstance(value, (str, int)):
+        yield str(value) if isinstance(value, str) or value >= 10 ** 5 else ""  # "0" would be hidden in all that is shown
     elif isinstance(value, str):
         uris = [value] if is_uri or _WHOLE_URI.match(value) else _URIS_IN_TEXT.findall(value)
         for uri in uris:

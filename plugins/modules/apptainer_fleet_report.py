@@ -52,6 +52,12 @@ options:
       - If no host matches, the report says so at once, because no later task will run.
       - A host of the run that has no results and is not in O(hosts) was not touched yet.
     type: str
+  canaries:
+    description:
+      - With O(pattern), patterns for the hosts of the run that come first. They must match a host of the inventory, which C(--limit) may exclude.
+    type: list
+    elements: str
+    default: []
   applied:
     description:
       - Whether the play changed the hosts, as the playbook C(hpc.apptainer.rollout) does, and did not only compare them.
@@ -182,6 +188,12 @@ stop:
   returned: when O(state=finished)
   type: bool
   sample: false
+untouched:
+  description: The hosts of the run that it has not come to yet.
+  returned: when O(state=finished)
+  type: list
+  elements: str
+  sample: []
 limit:
   description: The hosts that failed or are unreachable, as a pattern for C(--limit). Empty if there are none.
   returned: when O(state=finished)

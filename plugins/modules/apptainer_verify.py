@@ -90,7 +90,8 @@ verification:
 """
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import NETWORK_SPEC, Module, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet_verify import DECLARATIONS_SPEC, verify_declarations
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.declarations import DECLARATIONS_SPEC
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet_verify import verify_declarations
 
 
 def main():

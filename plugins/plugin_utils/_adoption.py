@@ -12,6 +12,7 @@ What the layers mean is in `_layers.py`, and this is its inverse.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ def adopted(states: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterab
     texts = {host: json.dumps(state["remotes"], sort_keys=True) for host, state in states.items()}
     remotes = {texts[host]: list(state["remotes"]) for host, state in states.items()}
     names = sorted(states, key=natural_key)
-    common = _commonest([texts[host] for host in names if states[host]["remotes"]])
+    common = _commonest(texts[host] for host in names if states[host]["remotes"])
     everyone = _difference([], remotes.get(common, []))
     own_layer = _own_layers({host: texts[host] for host in names}, groups, common)
     of_groups = {group: _difference(everyone, remotes[text]) for group, (text, _hosts) in own_layer.items()}
@@ -53,23 +54,22 @@ def adopted(states: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterab
                   tuple(host for host in names if not states[host]["prune"]))
 
 
-def _commonest(texts: Sequence[str]) -> str:
-    return max(dict.fromkeys(texts), key=texts.count, default="")
+def _commonest(texts: Iterable[str]) -> str:
+    """The most frequent one, of several the first; nothing of none."""
+    counts = Counter(texts)
+    return max(counts, key=lambda text: counts[text], default="")
 
 
 def _own_layers(texts: Mapping[str, str], groups: Mapping[str, Iterable[str]], common: str) -> dict[str, tuple[str, list[str]]]:
     """The groups that get a layer, each with its commonest state and its hosts: those that save the most hosts one of their own come first."""
     found: dict[str, tuple[str, list[str]]] = {}
-    members = {group: [host for host in texts if host in set(hosts)] for group, hosts in groups.items()}
-    commonest = {group: _commonest([texts[host] for host in hosts]) for group, hosts in members.items() if hosts}
-
-    def saved(group: str) -> int:
-        own = [texts[host] for host in members[group]]
-        return own.count(commonest[group]) - own.count(common) if commonest[group] != common else 0
-
+    members = {group: [host for host in hosts if host in texts] for group, hosts in groups.items()}
+    commonest = {group: _commonest(texts[host] for host in sorted(hosts, key=natural_key)) for group, hosts in members.items()}
+    counts = {group: Counter(texts[host] for host in hosts) for group, hosts in members.items()}
+    saved = {group: counts[group][commonest[group]] - counts[group][common] for group in members}
     taken: set[str] = set()
-    for group in sorted(commonest, key=lambda group: (-saved(group), natural_key(group))):
-        if saved(group) > 1 and not taken.intersection(members[group]):
+    for group in sorted(members, key=lambda group: (-saved[group], natural_key(group))):
+        if saved[group] > 1 and not taken.intersection(members[group]):
             found[group] = commonest[group], members[group]
             taken.update(members[group])
     return found

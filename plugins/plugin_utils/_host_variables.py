@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible import errors
 from ansible.template import Templar
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import VARIABLES, Declaration, DeclarationError, declaration
+
+_OMITTED: Any = getattr(errors, "AnsibleValueOmittedError", ())
 
 
 def declared_for(host: str, available: Mapping[str, Any], templar: Any) -> Declaration:
@@ -33,22 +35,35 @@ def variables_of(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) ->
         yield host, found, Templar(loader=loader, variables=found)
 
 
-def hosts_of(pattern: str, hostvars: Any) -> list[str]:
-    """The names of the hosts that match, within `--limit`, in the order of the inventory."""
-    return [str(host.name) for host in hostvars._inventory.get_hosts(pattern, ignore_restrictions=True)]
+def hosts_of(pattern: str | list[str], hostvars: Any, ignore_limit: bool = False) -> list[str]:
+    """The names of the hosts that match, within `--limit` if it is not ignored, in the order of the inventory."""
+    hosts = hostvars._inventory.get_hosts(pattern, ignore_limits=ignore_limit, ignore_restrictions=True) if pattern else ()
+    return [str(host.name) for host in hosts]
 
 
 def _templated(name: str, value: Any, templar: Any) -> Any:
+    """The value, or None if its template says `omit`. Raises DeclarationError with the reason, but without the template, which may have a secret."""
     try:
         return _plain(templar.template(value))
-    except AnsibleError as error:
-        raise DeclarationError(f"{name} cannot be templated: {error}") from None
+    except _OMITTED:
+        return None
+    except Exception as error:  # templates and lookups raise what they like
+        reason = str(error).partition(". String: ")[0].rpartition("original message: ")[2]  # as ansible-core 2.16 has it
+        reason = ". ".join(dict.fromkeys(reason.rstrip(".").split(". ")))
+        raise DeclarationError(f"{name} cannot be templated: {reason}.") from None
 
 
 def _plain(value: Any) -> Any:
-    """Without the types that Ansible has for values that are vaulted in place."""
+    """Without the types that Ansible has for values that are vaulted in place, and without what is omitted."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): _plain(item) for name, item in value.items() if not _is_omitted(item)}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, (str, bool, int, float)) else str(value)
+        return [_plain(item) for item in value if not _is_omitted(item)]
+    if value is None or _is_omitted(value):
+        return None
+    return value if isinstance(value, (str, bool, int, float)) else str(value)
+
+
+def _is_omitted(value: Any) -> bool:
+    """Whether the value is what `omit` is in ansible-core 2.16. (Newer ones leave it out themselves, or raise an error.)"""
+    return isinstance(value, str) and value.startswith("__omit_place_holder__")

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import print
 NO_HOST = "No host was looked at: no host of the inventory matches the pattern and --limit; check them, and the inventory (-i)"
 
 _SOURCES = {"built-in": "no global file that Apptainer uses, so its built-in endpoint"}
+_KEYS = {"path", "source", "table", "findings", "accounts", "declared", "undeclared"}
 _WIDTH = 100
 
 
@@ -42,10 +44,11 @@ def inspected(hosts: Iterable[str], hostvars: Any) -> list[Inspected]:
         result, address = variables.get(VARIABLE), variables.get("ansible_host")
         addresses = (address,) if isinstance(address, str) else ()
         state = host_result(host, result, addresses)
-        is_read = state.state not in (FAILED, UNREACHABLE) and isinstance(result, Mapping) and isinstance(result.get("inspected"), Mapping)
+        is_read = state.state not in (FAILED, UNREACHABLE) and isinstance(result, Mapping) and set(result.get("inspected") or ()) >= _KEYS
         if not is_read and not state.reason:
             state = state._replace(state=FAILED, reason="the host did not say what is there")
-        found.append(Inspected(host, state, result["inspected"] if is_read else None, addresses, is_read and bool(result.get("declared"))))
+        plain = json.loads(json.dumps(result["inspected"])) if is_read else None  # without Ansible's types for what comes from hosts
+        found.append(Inspected(host, state, plain, addresses, is_read and bool(result.get("declared"))))
     return found
 
 

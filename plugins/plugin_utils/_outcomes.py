@@ -46,6 +46,17 @@ _NO_RESULT = "there are no results: the role did not run on this host"
 _FOREIGN = "the results from this host are not those of this collection's modules; check what runs there in their place"
 
 
+def blamed(progress: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
+    """The hosts that must fail at the end of a playbook, of which the task with these `variables` has made this `progress`, as patterns for a play.
+
+    Nobody but the controller is to blame for an error of the run as a whole. As `--limit` excludes it, the task's own host then takes its place.
+    """
+    culprit = str(variables["inventory_hostname"]) if "ansible_limit" in variables else "localhost"
+    names = dict.fromkeys([*progress["problems"], *([culprit] if progress["errors"] else [])])
+    # A colon separates patterns, unless there is a comma. Source: split_host_pattern in ansible-core's inventory/manager.py
+    return [f"{name}," if ":" in name else name for name in names]
+
+
 class Difference(NamedTuple):
     """One file on a host that is not as declared, or its mode and owner."""
 

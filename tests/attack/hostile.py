@@ -180,7 +180,7 @@ REALMS_HERE: Mapping[str, Answer] = {
     "a token service with a long address: a bad chunk size": _realm_here(PLAIN["a bad chunk size"]),
 }
 # Who refuses everybody without a login, and takes this one, may be believed, whatever the text.
-BELIEVED = {"keyserver": {"the credential in a service"}}
+BELIEVED = {kind: {"the credential in a service", "the credential in the content type"} for kind in ("registry", "keyserver")}
 
 
 def _asked(kind: str, port: int) -> tuple[str, dict[str, Any]]:

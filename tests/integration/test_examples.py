@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib
 import json
 import re
@@ -15,7 +16,7 @@ import yaml
 from support import envs, processes
 
 MODULES = sorted(path.stem for path in (envs.ROOT / "plugins" / "modules").glob("apptainer_*.py"))
-PAGES = ["README.md", "docs/guide.md", "roles/apptainer_fleet/README.md"]  # docs/pull.md and docs/awx.md have tests of their own
+PAGES = ["README.md", "docs/guide.md", "docs/coming-from.md", "roles/apptainer_fleet/README.md"]  # docs/pull.md and docs/awx.md have tests of their own
 
 
 # What the examples take for granted: the endpoints are there. (Nobody listens where the servers that are asked should be.)
@@ -58,6 +59,9 @@ def play(tmp_path, quick_python):
         for entry in plays:
             entry["module_defaults"] = {"group/hpc.apptainer.apptainer": {"sysconfdir": str(tmp_path / "etc")}, **NEVER}
         text = json.dumps(plays).replace("/srv/images", f"{tmp_path}/images").replace('"/var/', f'"{tmp_path}/var/').replace("login1", "localhost")
+        # the account of the examples is the one that runs the tests, with its files elsewhere
+        account = json.dumps({"user": getpass.getuser(), "config_file": str(tmp_path / "account" / "remote.yaml")}).strip("{}")
+        text = text.replace('"user": "ci"', account)
         (tmp_path / "play.json").write_text(text)
         variables = {"apptainer_fleet_sysconfdir": str(tmp_path / "etc"), "ansible_python_interpreter": str(python),
                      "ansible_become": False, "apptainer_fleet_verify": False,
@@ -95,6 +99,7 @@ def test_examples_of_a_page(play, tmp_path, page):
             block = [{"hosts": "localhost", "gather_facts": False, "vars": block, "roles": ["hpc.apptainer.apptainer_fleet"]}]
         elif "hosts" in block[0]:
             block[0]["hosts"] = "localhost"
+            block[0].setdefault("vars", {"apptainer_fleet_remotes": [{"name": "site", "uri": "https://library.example.org"}]})
         elif "name" in block[0]:
             variables = {"apptainer_fleet_remotes": block}
             block = [{"hosts": "localhost", "gather_facts": False, "vars": variables, "roles": ["hpc.apptainer.apptainer_fleet"]}]

@@ -107,6 +107,18 @@ def test_everything_is_asked_at_once_and_what_is_wrong_is_data(info, node, libra
                "slow": f"https://localhost:{library.ports['https']} {late}"}
     for name, reason in reasons.items():
         assert reason in errors[name], name
+    found = [(finding["id"], finding["remote"]) for finding in result["findings"]]
+    assert [name for kind, name in found if kind == "dead-endpoint"] == list(reasons)
+    dead = [entry["remote"] for entry in result["keyservers"] if entry["error"]]
+    assert [name for kind, name in found if kind == "dead-keyserver"] == dead != []
+    rejected = [login["name"] for login in result["logins"] if login["verified"] is False]
+    assert len(rejected) == sum(kind in ("rejected-login", "unverified-login") for kind, _name in found)
+    assert [finding["message"].split(": ")[0] for finding in result["findings"] if finding["id"] == "rejected-login"] == [
+        'the login to endpoint "mine" is not accepted', f"the login to keyserver {keyserver.half_open} is not accepted",
+        f"the login to registry {registry_token.host} is not accepted"]
+    assert [name for kind, name in found if kind == "dead-service"] == ["broken", "slow-token"]
+    assert any(line.startswith("mine ") and line.endswith(" no") for line in result["table"])
+
     services = {entry["remote"]: {service["name"]: service for service in entry["services"]} for entry in result["services"]}
     versions = {name: [service["version"] for service in found.values()] for name, found in services.items()}
     assert [name for name, found in services.items() if found] == ["broken", "mine", "site", "slow-token"]

@@ -358,8 +358,8 @@ def test_values_that_are_texts(reported):
 
 
 @pytest.mark.parametrize(("option", "said"), [
-    ({"max_unreachable": "some"}, "max_unreachable is some: set a number of hosts (3), or a percentage of all hosts of the run (10%)"),
-    ({"max_unreachable": "-1"}, "max_unreachable is -1"),
+    ({"max_unreachable": "some"}, "apptainer_fleet_max_unreachable is some, but must be a number of hosts (3), or a percentage of all hosts (10%)"),
+    ({"max_unreachable": "-1"}, "apptainer_fleet_max_unreachable is -1"),
     ({"max_age": "nan"}, "max_age: give a number of hours"),
     ({"max_age": -1}, "max_age: give a number of hours"),
     ({"hosts": ["n7"]}, "hosts: n7 is not in the inventory"),

@@ -140,7 +140,7 @@ SITUATIONS = {
     "no such collection": (lambda site: site.write("ansible.cfg", page_file("ansible.cfg")), "hpc.apptainer.drift"),
     "no vault password": (lambda site: (site.path / "vault-password").unlink(), "vault-password"),
     "wrong vault password": (lambda site: site.write("vault-password", "another\n"), "ecrypt"),
-    "a slip in YAML": (lambda site: site.write("inventory/group_vars/all/remotes.yml", "apptainer_fleet_remotes:\n- name: [\n"), "remotes.yml"),
+    "a slip in YAML": (lambda site: site.write("inventory/group_vars/all/remotes.yml", "apptainer_fleet_remotes:\n- name: [\n"), "YAML"),
     "a slip in ansible.cfg": (lambda site: site.write("ansible.cfg", "forks = 50\n"), "ansible.cfg"),
     "no inventory": (lambda site: shutil.rmtree(site.path / "inventory"), "No host was checked"),
     "a misspelt variable": (lambda site: site.write("inventory/group_vars/all/remotes.yml", "apptainer_fleet_remote: []\n"),

@@ -2,20 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The role and the playbook hpc.apptainer.rollout where every host is a directory of this machine: what stops them before anything is written,
-what is proven, and what counts as wrong afterwards. With the oldest and the newest ansible-core."""
+"""The role and the playbooks where every host is a directory of this machine: what stops them before anything is written, what is proven, and what
+counts as wrong afterwards. With the oldest and the newest ansible-core."""
 
 from __future__ import annotations
 
 import getpass
 import json
+import re
 from typing import NamedTuple
 
 import pytest
 import yaml
 from support import envs, leaks, processes
 
-ROLE, ROLLOUT = "hpc.apptainer.apptainer_fleet", "hpc.apptainer.rollout"
+ROLE, ROLLOUT, DRIFT = "hpc.apptainer.apptainer_fleet", "hpc.apptainer.rollout", "hpc.apptainer.drift"
 HOSTS = ("n1", "n2", "n3")
 SITE = {"name": "site", "uri": "https://library.example.org", "default": True}
 BASE = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [SITE]}
@@ -32,6 +33,12 @@ class Done(NamedTuple):
     def words(self):
         """The output as one line, as Ansible folds it anywhere."""
         return " ".join(self.output.split())
+
+    @property
+    def blamed(self):
+        """The hosts that the recap blames."""
+        return {host for host, unreachable, failed in re.findall(r"^(\S+) +: .* unreachable=(\d+) +failed=(\d+)", self.output, re.M)
+                if int(unreachable) + int(failed)}
 
 
 @pytest.fixture(scope="module", params=[envs.OLD_CORE, "newest"])
@@ -106,44 +113,66 @@ def test_a_slip_of_one_host_is_named_before_any_host_is_written(play, written, v
     assert written() == []
 
 
-def test_nobody_to_roll_out_to(play):
-    done = play(ROLLOUT, "-e", "apptainer_fleet_hosts=compte", **BASE)
-    assert done.rc not in (0, 250)
-    assert "no host in the inventory matches compte (apptainer_fleet_hosts)" in done.words
+@pytest.mark.parametrize("playbook", [ROLLOUT, DRIFT])
+@pytest.mark.parametrize("limit", [(), ("--limit", "n1")], ids=["all", "limit"])
+def test_no_host_is_no_success(play, written, tmp_path, playbook, limit):
+    """The report of the last run must not look like one on this run either."""
+    report = tmp_path / "report.json"
+    report.write_text("old")
+    done = play(playbook, *limit, "-e", f"apptainer_fleet_report_json={report}", "-e", "apptainer_fleet_hosts=compte", **BASE)
+    assert (done.rc, written()) == (2, []), done.output
+    assert "no host of the inventory matches the pattern and --limit" in done.words
+    assert done.blamed == {"n1" if limit else "localhost"}
+    assert playbook == ROLLOUT or json.loads(report.read_text())["status"] == 2
 
 
 @pytest.mark.parametrize(("batches", "count"), [
-    ("34%", 3), ("1,2", 2), ('[1,"100%"]', 2), ('{"apptainer_fleet_batches": [1, "100%"]}', 2), ('[1, "50%"]', 0), ("0", 0)])
+    ("50%", 3), ("1,2", 3), ('[2,"100%"]', 2), ('{"apptainer_fleet_batches": [2, "100%"]}', 2), ('[1, "50%"]', 0), ("0", 0), ("some", 0)])
 def test_batches(play, written, batches, count):
-    """A text is a list as well. What is no number stops it (Ansible itself splits the last but one at the space)."""
+    """After the canary. A text is a list as well. What is no number stops it (Ansible itself splits the last but two at the space)."""
     done = play(ROLLOUT, "-e", batches if batches.startswith("{") else f"apptainer_fleet_batches={batches}", **BASE)
     assert done.output.count("PLAY [Roll out") == count, done.output
     assert (done.rc == 0, written()) == ((True, list(HOSTS)) if count else (False, []))
     assert done.rc != 250  # "probably a bug"
-    assert count or "apptainer_fleet_batches must be numbers of hosts or percentages" in done.words
+    assert count or "but must be a list of numbers of hosts or percentages, such as 10%,100%" in done.words
+
+
+@pytest.mark.parametrize(("canaries", "limit", "order"), [
+    ("n3", (), [{"n3"}, {"n1", "n2"}]), ("n3,n1", (), [{"n1", "n3"}, {"n2"}]), (["n2", "n3"], (), [{"n2", "n3"}, {"n1"}]),
+    ("", (), [{"n1"}, {"n2", "n3"}]),
+    ("n1,n2", ("--limit", "n2,n3"), [{"n2"}, {"n3"}]), ("n1", ("--limit", "n2,n3"), [{"n2"}, {"n3"}]),
+], ids=str)
+def test_canaries(play, tmp_path, canaries, limit, order):
+    """Those of them that --limit includes; without any, the first host."""
+    done = play(ROLLOUT, *limit, apptainer_fleet_canaries=canaries, apptainer_fleet_batches="100%", **BASE)
+    assert done.rc == 0, done.output
+    batches = done.output.split("TASK [hpc.apptainer.apptainer_fleet : Configure ")[1:]
+    assert [set(re.findall(r"^changed: \[(\w+)\]", part, re.M)) for part in batches] == order
+
+
+def test_canaries_that_do_not_exist(play, written):
+    done = play(ROLLOUT, "-e", "apptainer_fleet_canaries=login9", **BASE)
+    assert (done.rc, written()) == (2, [])
+    assert "apptainer_fleet_canaries is login9, but no host of the inventory matches it; correct it" in done.words
 
 
 def test_the_end_of_a_batch_waits_for_all_of_it(play, written, tmp_path):
     """Whatever strategy ansible.cfg has."""
     (tmp_path / "n2" / "apptainer").mkdir(parents=True)
     (tmp_path / "n2" / "apptainer" / "remote.yaml").write_text("\tno YAML")
-    done = play(ROLLOUT, env={"ANSIBLE_STRATEGY": "free"}, apptainer_fleet_batches=[2, 1], **BASE)
-    assert done.rc == 2
+    done = play(ROLLOUT, env={"ANSIBLE_STRATEGY": "free"}, apptainer_fleet_canaries="n1,n2", **BASE)
+    assert (done.rc, done.blamed) == (2, {"n2"}), done.output
     assert "2 hosts: 1 changed, 1 failed" in done.words
     assert "1 host was not touched: n3" in done.words
     assert written() == ["n1", "n2"]
 
 
-def test_hosts_that_do_not_wait_for_each_other_are_not_proven_in_part(play, written, library, proven):
-    slow = {"n3": {"apptainer_fleet_host_remotes": "{{ [] if lookup('ansible.builtin.pipe', 'sleep 1') == '' else [] }}"}}
-    refused = play(one_play(strategy="free"), host_vars=slow, **proven)
-    assert refused.rc == 2
-    assert "hosts of this play do not wait for each other: set strategy linear" in refused.words
-    assert (written(), library.of("good")) == ([], [])
-    verify = {"name": ROLE, "tasks_from": "verify"}
-    done = play([{"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.import_role": verify}]}, *one_play(strategy="free")], **proven)
+def test_any_strategy(play, written, library, proven):
+    """Whoever comes first verifies for all; the others wait for that."""
+    done = play(one_play(strategy="free"), **proven)
     assert (done.rc, written(), len(library.of("good"))) == (0, list(HOSTS), 1), done.output
-    assert play(one_play(strategy="free"), **{**proven, "apptainer_fleet_verify": False}).rc == 0
+    refused = play(one_play(strategy="free"), host_vars={"n3": {"apptainer_fleet_host_remotes": [NOWHERE]}}, **proven)
+    assert (refused.rc, refused.blamed) == (2, set(HOSTS)), refused.output
 
 
 def test_a_first_host_without_proofs_does_not_spare_the_others(play, written):
@@ -172,7 +201,7 @@ def test_the_controller_is_not_asked_for_another_user(play, written, proven):
 
 @pytest.mark.parametrize(("variables", "words"), [
     ({}, ""),  # what is wrong with "old" is nobody's business
-    ({"apptainer_fleet_remotes": []}, ""),
+    ({"apptainer_fleet_remotes": []}, "nothing is declared for n1"),
     ({"apptainer_fleet_remotes": [{**SITE, "default": False}], "apptainer_fleet_prune": True}, "Apptainer does not use"),
 ], ids=["undeclared", "nothing-declared", "no-default"])
 def test_the_check_is_about_what_is_declared(play, tmp_path, variables, words):

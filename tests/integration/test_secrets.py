@@ -12,7 +12,7 @@ import secrets
 
 import pytest
 import yaml
-from support import leaks, processes
+from support import envs, leaks, processes
 from support.servers.python import Answer, serve
 from support.servers.recorded import account
 
@@ -339,19 +339,112 @@ def test_ansible_at_its_most_talkative_tells_no_secret(
         ("apptainer_logins", logins("basic", "bearer", "keys", "keys_token", "token", prune=True)),
         ("apptainer_remote_info", {"check": ["services", "tokens", "keyservers", "registries"]}),
         ("apptainer_registry_login", {"uri": f"docker://{registry_basic.host}", "state": "absent"}),
+        ("apptainer_remote", {"name": "x", "uri": "https://alice:{{ wrong }}@h.example.org?token={{ wrong_token }}", "state": "absent"}),
+        ("apptainer_remote", {"name": "x", "uri": "https://alice:{{ wrong }}@h.example.org?token={{ wrong_token }}", "stat": "absent"}),
+        ("apptainer_logins", {"registries": [[registry(registry_basic, "wrong")]], "pasword": "{{ wrong }}"}),
     ]
+    refused = 2  # by Ansible, which logs nothing of them
     tasks = [{f"hpc.apptainer.{module}": {"sysconfdir": "{{ sysconfdir }}", "ca_path": "{{ ca }}", **arguments}, "ignore_errors": True}
              for module, arguments in runs]
     (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-    env = processes.clean_env(tmp_path / "home", {"ANSIBLE_LOCALHOST_WARNING": "false"})
+    env = processes.clean_env(tmp_path / "home", {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INJECT_INVOCATION": "true"})
     with watched() as seen:
         done = processes.run(
             verify_node.core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"@{tmp_path / 'secrets.yml'}", "-vvvv", "--diff",
             "-e", f"ansible_python_interpreter={verify_node.python}", tmp_path / "play.yml", env=env)
         seen.ways["output"] += [done.stdout, done.stderr]
-    assert "ignored=3" in done.stdout and "changed=3" in done.stdout and done.returncode == 0, done.stdout + done.stderr
+    assert "ignored=5" in done.stdout and "changed=3" in done.stdout and done.returncode == 0, done.stdout + done.stderr
     if "syslog" in seen.ways:
-        assert sum("Invoked with" in text and str(tmp_path) in text for text in seen.ways["syslog"]) == len(runs)
+        assert sum("Invoked with" in text and str(tmp_path) in text for text in seen.ways["syslog"]) == len(runs) - refused
     used = [server.account for server in (registry_basic, registry_token, keyserver, library)]
     found = [(one.username, secret) for one in (*used, wrong) for secret in (one.password, one.token)]
     assert not seen.leaks([*found, *pairs(old)])
+
+
+# What the guide says of Ansible itself
+
+LOGIN_TASK = "hpc.apptainer.apptainer_registry_login"
+
+
+def guide_rows():
+    """The rows of the guide's table, by what is in their first cell."""
+    table = (envs.ROOT / "docs" / "guide.md").read_text().partition("| where the secret is |")[2].partition("\n\n")[0]
+    return {row.split(" | ")[0].strip("| "): row for row in table.splitlines()[2:]}
+
+
+def plays(secret_of):
+    """What shows a secret, and what shows none, by the rows: pairs of lists of plays. `secret_of(row, shown)` makes a secret of its own for each."""
+    rows = {
+        "the items of a `loop`": (
+            lambda secret: [{LOGIN_TASK: login("{{ item.password }}"), "loop": [{"password": secret}]},
+                            {LOGIN_TASK: login("{{ item.password }}"), "loop": [{"password": secret}], "loop_control": {"label": "x"}}],
+            lambda secret: [{LOGIN_TASK: login("{{ item.password }}"), "loop": [{"password": secret}], "no_log": True},
+                            {"hpc.apptainer.apptainer_logins": {"registries": [{"uri": "docker://h", "username": "u", "password": secret}],
+                                                                "verify": "never"}}]),
+        "`environment`, as in a proxy's URL": (
+            lambda secret: [{LOGIN_TASK: login("password"), "environment": {"HTTPS_PROXY": f"http://u:{secret}@127.0.0.1:1"}, "no_log": True}],
+            lambda _secret: []),
+        "a list in a list, in the variables of the role": (
+            lambda secret: [{"ansible.builtin.import_role": {"name": "hpc.apptainer.apptainer_fleet"}, "vars": {
+                "apptainer_fleet_logins": [{"user": "root", "registries": [[{"uri": "docker://h", "username": "u", "password": secret}]]}]}}],
+            lambda secret: [{"hpc.apptainer.apptainer_logins": {"registries": [[{"uri": "docker://h", "username": "u", "password": secret}]]}}]),
+        "an unknown option": (
+            lambda secret: [{LOGIN_TASK: {**login("password"), "magic_word": secret}}],
+            lambda secret: [{LOGIN_TASK: {**login("password"), "pasword": secret, "Token": secret}}]),
+        "`set_fact`, `include_vars`": (
+            lambda secret: [{"ansible.builtin.set_fact": {"x": secret}}],
+            lambda secret: [{"ansible.builtin.set_fact": {"x": secret}, "no_log": True}]),
+        "the name of a task, `fail_msg`, `debug`": (
+            lambda secret: [{"name": "{{ '" + secret + "' }}", LOGIN_TASK: login("password")}],
+            lambda _secret: []),
+        "a user name": (
+            lambda secret: [{LOGIN_TASK: {**login("password"), "username": secret}}],
+            lambda _secret: []),
+    }
+    return {row: [make(secret_of(row, shown)) for shown, make in ((True, shows), (False, hides))] for row, (shows, hides) in rows.items()}
+
+
+def login(password):
+    return {"uri": "docker://h", "username": "u", "password": password, "verify": "never"}
+
+
+def test_what_the_guide_says_of_ansible(node_python, tmp_path):
+    """Each row with secrets of its own, in a run that is as talkative as it can be; the values come from variables, as from a vault."""
+    made, variables = {}, {}
+
+    def secret_of(row, shown):
+        variables[f"v{len(variables)}"] = made[row, shown] = secrets.token_hex(12)
+        return made[row, shown] if row.startswith("the name") else "{{ v%d }}" % (len(variables) - 1)
+
+    tasks = [{**task, "ignore_errors": True} for both in plays(secret_of).values() for group in both for task in group]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], sort_keys=False))
+    (tmp_path / "vars.yml").write_text(yaml.safe_dump(variables))
+    in_clear, kept, given = (secrets.token_hex(12) for _count in range(3))
+    (tmp_path / "clear.yml").write_text(
+        f"- hosts: localhost\n  gather_facts: false\n  tasks:\n    - {LOGIN_TASK}: {{uri: 'docker://h/x', username: u, password: {in_clear}}}\n"
+        "      ignore_errors: true\n"
+        f"    - {LOGIN_TASK}: {{uri: 'docker://h/x', username: u, password: '{{{{ kept }}}}'}}\n")
+    (tmp_path / "kept.yml").write_text(f"kept: {kept}\n")
+
+    def run(play, *arguments, **more):
+        env = processes.clean_env(tmp_path / "home", {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INJECT_INVOCATION": "true",
+                                                      "ANSIBLE_PIPELINING": "false", **more})
+        done = processes.run(node_python.core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "-vvvv", "--diff",
+                             "-e", f"ansible_python_interpreter={node_python.python}", *arguments, tmp_path / play, env=env)
+        return done.stdout + done.stderr
+
+    output = run("play.yml", "-e", f"@{tmp_path / 'vars.yml'}")
+    assert "failed=0" in output, output
+    assert {key for key, secret in made.items() if key[1] and secret not in output} == set()
+    assert {key for key, secret in made.items() if not key[1] and leaks.leaked([output], leaks.forms("u", secret))} == set()
+    output = run("clear.yml", "-e", f"@{tmp_path / 'kept.yml'}", "-e", f"given={given}", ANSIBLE_DISPLAY_ARGS_TO_STDOUT="true",
+                 ANSIBLE_KEEP_REMOTE_FILES="true")
+    assert in_clear in output
+    assert given in output
+    assert not leaks.leaked([output], leaks.forms("u", kept))
+    files = [path.read_text(errors="replace") for path in (tmp_path / "home" / ".ansible" / "tmp").rglob("*") if path.is_file()]
+    assert any(kept in text for text in files)
+    assert kept in run("clear.yml", "-e", f"@{tmp_path / 'kept.yml'}", ANSIBLE_DEBUG="true")
+    tested = {row for row, _shown in made} | {
+        "a task, in clear text", "the command line, as `-e password=...`", "a run with `ANSIBLE_KEEP_REMOTE_FILES=1`", "a run with `ANSIBLE_DEBUG=1`"}
+    assert guide_rows().keys() - tested == {"`ansible-inventory --list`, the playbook debugger", "`log_path`, callback plugins that keep results"}

@@ -67,7 +67,7 @@ def linked(path, text, mode):
 
 def test_a_linked_global_file_is_replaced(run, etc, node_python):
     target = linked(etc / "remote.yaml", SITE, 0o644)
-    info = run("apptainer_remote_info", {"scope": "global"}).result
+    info = run("apptainer_remote_info", {"scope": "global", "include": ["files"]}).result
     assert [(found["id"], found["severity"]) for found in info["findings"]] == [("symbolic-link", "error")]
     assert (info["effective"]["source"], info["effective"]["exclusive"]) == ("built-in", None)
     assert [remote["name"] for remote in info["global"]["remotes"]] == ["site"]

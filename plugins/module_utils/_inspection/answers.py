@@ -38,5 +38,7 @@ def answer_findings(answers: Mapping[str, Any], config: RemoteConfig, system_pat
         if login.get("verified") is False:
             is_endpoint = login["kind"] == "endpoint"
             subject = quoted(login["name"]) if is_endpoint else login["name"]
-            yield Finding("rejected-login", "error", auth_path if login["kind"] == "registry" else user_path,
-                          f"the login to {login['kind']} {subject} is not accepted: {login['reason']}", remote=login["name"] if is_endpoint else None)
+            kind, severity, words = ("rejected-login", "error", "is not accepted") if login["rejected"] else (
+                "unverified-login", "warning", "could not be verified")
+            yield Finding(kind, severity, auth_path if login["kind"] == "registry" else user_path,
+                          f"the login to {login['kind']} {subject} {words}: {login['reason']}", remote=login["name"] if is_endpoint else None)

@@ -102,7 +102,8 @@ def inspect(
     found = findings(system_file, user_file, cached, flavor, auth_file, program)
     found += service_findings(system_file.path, user_file.path or system_file.path, result.config, answers.get("services", ()))
     found += root_owned(directory, of_root_in_a_home(directory))
-    logins = answers.get("logins", [login_result(login) for login in stored])
+    logins = [dict(login_result(login), **{name: answer[name] for name in ("verified", "reason") if name in answer})
+              for login, answer in zip(stored, answers.get("logins", [{}] * len(stored)))]
     found += answer_findings(answers, result.config, system_file.path, user_file.path, auth_file.path)
     tables = [config_lines(result.config, flavor), login_lines(logins)]
     extra: Dict[str, Any] = {}
@@ -113,11 +114,10 @@ def inspect(
         "global": dict(config_result(system) if "files" in include else {}, **_file_result(system_file)),
         "user": dict(config_result(user) if "files" in include else {}, **_file_result(user_file)),
         "auth_file": dict(_file_result(auth_file), registries=login_hosts(docker)),
-        "logins": logins,
         "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=exclusive[0] if exclusive else None),
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by)) for finding in by_severity(found)],
         "program": _program_result(program) if program else None,
-    }, **dict(answers, **extra))
+    }, **dict(answers, logins=logins, **extra))
 
 
 def _declaration(file: ReadFile, system_file: Optional[ReadFile], flavor: str) -> Dict[str, Any]:

@@ -6,13 +6,12 @@
 
 """Asking the servers of a whole configuration at once. What does not work is in the answer; nothing is raised but for wrong options."""
 
-import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import NetworkError
 from .._network.client import Client, HttpOptions
-from .._network.discovery import discover, own_keyserver
-from .._network.endpoints import service_statuses
+from .._network.discovery import own_keyserver
+from .._network.endpoints import services_of_endpoint
 from .._network.errors import shown_url
 from .._network.keyservers import keyserver_problem
 from .._network.parallel import ServerMemory, account_of, ask_all, verify_and_remember
@@ -76,24 +75,20 @@ def _entries(questions: Sequence[_Question], options: HttpOptions) -> List[_Entr
 
 
 def _login_question(login: Secret) -> _Question:
-    """Whether the server accepts a login."""
-    return _Question(
-        login_result(login),
-        lambda client: dict(verify_and_remember(login, client)._asdict()),
-        lambda error: {"verified": False, "reason": str(error)},
-        account_of(login))
+    """Whether the server accepts a login; `rejected` is false if it could not be asked."""
+
+    def ask(client: Client) -> _Entry:
+        verdict = verify_and_remember(login, client)
+        return dict(verdict._asdict(), rejected=verdict.verified is False and client.refused)
+
+    return _Question(login_result(login), ask, lambda error: {"verified": False, "reason": str(error), "rejected": False}, account_of(login))
 
 
 def _services_question(name: str, remote: Remote) -> _Question:
     """The services of an endpoint with their versions, as `apptainer remote status` shows them."""
 
     def ask(client: Client) -> _Entry:
-        begin = time.monotonic()
-        services = discover(client, remote.uri, remote.insecure)
-        # a little less than the time left, so that a silent service is named in the answer and does not end the whole question
-        left = 0.8 * (client.options.timeout - (time.monotonic() - begin))
-        with client.hurried(max(0.1, round(left, 1))) as hurried:
-            return {"services": [dict(status._asdict()) for status in service_statuses(services, hurried)]}
+        return {"services": [dict(status._asdict()) for status in services_of_endpoint(remote.uri, remote.insecure, client)]}
 
     return _Question({"remote": name, "error": None, "services": []}, ask, lambda error: {"error": str(error)})
 

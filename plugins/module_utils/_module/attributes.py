@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from .._errors import ApptainerError, StoreError, shortened
-from .._files.config_file import DirectoryDrift, FileState, global_directory_drift, mode_of, owner_of, users_directory_drift
+from .._files.config_file import DirectoryDrift, FileState, global_directory_drift, has_directory, mode_of, owner_of, users_directory_drift
 
 _NO_ID = 0xFFFFFFFF  # the largest number of 32 bits means "as it is"
 
@@ -108,7 +108,7 @@ def directory_drift(module: AnsibleModule, path: str, is_global: bool, attribute
 def reach_warning(module: AnsibleModule, path: str) -> str:
     """For a global file that is elsewhere, behind a link, in a directory that users cannot search; empty if that is not so."""
     directory = os.path.dirname(path)
-    if module.params["config_file"] or os.path.basename(directory) == module.params["flavor"]:
+    if module.params["config_file"] or os.path.basename(directory) == module.params["flavor"] or not has_directory(path):
         return ""
     mode = mode_of(directory)
     if mode & 0o011 == 0o011:

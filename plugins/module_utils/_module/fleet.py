@@ -76,8 +76,9 @@ class _Run:
         """A part that succeeded."""
         self.result["parts"].append(dict({name: result[name] for name in _FOR_ONE_PART if name in result}, subject=subject))
         self.result["changed"] = self.result["changed"] or result["changed"]
-        if "diff" in result:
-            self.result.setdefault("diff", []).extend(dict(item, subject=subject) for item in result["diff"])
+        if "diff" in result:  # what is the same would only cost the controller's memory, for each host
+            differing = [dict(item, subject=subject) for item in result["diff"] if item["before"] != item["after"]]
+            self.result.setdefault("diff", []).extend(differing)
 
     @contextlib.contextmanager
     def part(self, subject: str) -> Iterator[None]:
@@ -190,13 +191,13 @@ def _account_result(module: AnsibleModule, account: Account, entry: Mapping[str,
     os.environ["HOME"] = account.home
     warnings: List[str] = []
     module.warn = warnings.append
-    with _options(module, keep_verified=False, **_with_paths(entry)):
+    with _options(module, keep_verified=False, **with_paths(entry)):
         result = converge_account(module, ask=None)
     return {"result": result, "warnings": warnings}
 
 
-def _with_paths(entry: Mapping[str, Any]) -> Dict[str, Any]:
+def with_paths(entry: Mapping[str, Any]) -> Dict[str, Any]:
     """The entry with its paths as the account means them."""
     found = {name: os.path.expanduser(os.path.expandvars(value)) if name in _PATHS and value else value for name, value in entry.items()}
     tokens = entry.get("remotes")
-    return dict(found, remotes=[_with_paths(token) for token in tokens]) if tokens else found
+    return dict(found, remotes=[with_paths(token) for token in tokens]) if tokens else found

@@ -17,7 +17,7 @@ from .._files.locations import global_file, user_file
 from .._inspection.inspect import inspect
 from .._inspection.users import Account, own_findings
 from .common import root_of
-from .fleet import account_of
+from .fleet import account_of, with_paths
 from .processes import replies
 from .users import become
 
@@ -60,7 +60,8 @@ def _own_files(account: Account, entry: Mapping[str, Any], path: str, flavor: st
     """In a process of its own, which is the account's afterwards."""
     become(account)
     os.environ["HOME"] = account.home
-    found = inspect(path, entry["config_file"] or user_file(flavor), flavor, entry["auth_file"])
+    files = with_paths(entry)
+    found = inspect(path, files["config_file"] or user_file(flavor), flavor, files["auth_file"])
     mine = [finding for finding in found["findings"] if finding["path"] != path]  # the others are about the node
     return {"table": found["table"], "logins": found["logins"], "findings": mine}
 

@@ -6,89 +6,30 @@
 
 """The module that verifies what a whole fleet declares: gathered, each distinct thing asked once, reported in one result."""
 
-import json
 import re
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._errors import RuleError, quoted
-from .._rules.endpoints import WantedKeyserver, WantedRemote, converge
-from .._rules.logins import Files, WantedKeyserverLogin, WantedToken, converge_logins
-from .._rules.registries import WantedRegistry
-from .._rules.stored_secrets import stored_secrets
-from .._values.claims import (
-    Claim,
-    EndpointKeyserver,
-    EndpointServices,
-    EndpointToken,
-    KeyserverLogin,
-    RegistryLogin,
-    Secret,
-    claim_name,
-    username_of,
-)
-from .._values.docker_config import DockerConfig
-from .._values.flavors import FLAVORS
-from .._values.remote_config import Remote, RemoteConfig
-from .._values.uri import DEFAULT_ENDPOINT_URI, hardcoded_keyserver, keyserver_identity, requested_url
+from .._errors import quoted
+from .._values.claims import Claim, EndpointKeyserver, EndpointServices, EndpointToken, KeyserverLogin, RegistryLogin, claim_name, username_of
+from .._values.uri import keyserver_identity, requested_url
 from .asking import http_options
-from .common import LOCATION_SPEC
-from .endpoints import REMOTE_SPEC
-from .logins import KINDS, LOGINS_SPEC
+from .declarations import TOKEN_NOT_SENT, Endpoint, Gathered, gather
 from .verifier import NamedVerdict, Verification
 
-_DECLARATION: Dict[str, Any] = {
-    "remotes": {
-        "type": "list",
-        "elements": "dict",
-        "options": {name: option for name, option in REMOTE_SPEC.items() if name not in ("token", "token_file", "logout")},
-    },
-    "logins": {"type": "dict", "options": {kind: LOGINS_SPEC[kind] for kind in KINDS}},
-    "flavor": LOCATION_SPEC["flavor"],
-}
-DECLARATIONS_SPEC: Dict[str, Any] = {"declarations": {"type": "list", "elements": "dict", "required": True, "options": _DECLARATION}}
+if TYPE_CHECKING:
+    from .._network.client import HttpOptions
+    from .._network.parallel import ServerMemory
+    from .._network.verdict import Verdict
 
-_FIXED = "not asked, because what it offers is built into Apptainer"
-_NO_URI = "not asked, because no uri is declared for it"
-_TOKEN_NO_URI = ("not verified, because no uri is declared for its endpoint; declare the uri beside the token, or let the nodes that have the "
-                 "endpoint verify it")
-_TOKEN_ON_NODES = "not verified here, because its token_file is on the nodes, which verify it"
-_TOKEN_NOT_SENT = "not verified, because its endpoint failed, so the token was not sent there"
-_MOST_NAMES = 3
-
-
-class _Endpoint:
-    """One endpoint, whatever names it is declared by; it must offer all the services that any declaration demands."""
-
-    def __init__(self, remote: Remote) -> None:
-        self.remote = remote
-        self.names: Dict[str, None] = {}
-        self.services: Dict[str, None] = {}
-        self.flavor = "apptainer"  # where hosts differ, the one that asks more
-
-    def __str__(self) -> str:
-        names = ", ".join(map(quoted, list(self.names)[:_MOST_NAMES])) + (", ..." if len(self.names) > _MOST_NAMES else "")
-        return f"endpoint {names} at {requested_url(self.remote.uri, self.remote.insecure)}"
-
-    def claim(self) -> Optional[EndpointServices]:
-        """What can be asked, if anything."""
-        if hardcoded_keyserver(self.remote.uri, self.flavor) and not self.services:
-            return None
-        return EndpointServices(
-            name=next(iter(self.names)), uri=self.remote.uri, insecure=self.remote.insecure, services=tuple(sorted(self.services)),
-            flavor=self.flavor)
+FIXED = "not asked, because what it offers is built into Apptainer"
 
 
 def verify_declarations(module: AnsibleModule) -> Dict[str, Any]:
     """Verify all that the option of DECLARATIONS_SPEC declares. Raises VerificationError that lists every problem."""
-    # a thousand hosts declare the same
-    declarations = list({json.dumps(item, sort_keys=True): item for item in module.params["declarations"]}.values())
-    gathered = _Gathered()
-    for item in declarations:
-        remotes, logins = _present(item["remotes"]), {kind: _present((item["logins"] or {}).get(kind)) for kind in KINDS}
-        gathered.add(remotes, logins, item["flavor"])
-    named = {*gathered.unasked, *_asked_of_servers(module, gathered)}
+    gathered = gather(module.params["declarations"])
+    named = {*gathered.unplaced, *gathered.unasked, *gathered.refused, *_asked(module, gathered)}
     verification = Verification(tuple(sorted(named, key=lambda item: (item.name, item.reason))))
     if verification.result["verified"] is False:
         raise verification.refusal({}, "")
@@ -97,112 +38,29 @@ def verify_declarations(module: AnsibleModule) -> Dict[str, Any]:
     return dict(verification.result, changed=False)
 
 
-def _present(entries: Optional[Sequence[Dict[str, Any]]]) -> List[Dict[str, Any]]:
-    return [entry for entry in entries or () if entry["state"] == "present"]
-
-
-class _Gathered:
-    """What is declared, each distinct thing once; and `unasked`, what no server can be asked about, with the reason."""
-
-    def __init__(self) -> None:
-        self.endpoints: Dict[str, _Endpoint] = {}  # by the URL at which Apptainer asks them
-        self.claims: Dict[Claim, None] = {}
-        self.tokens: Dict[EndpointToken, None] = {}  # with the URL in place of a name
-        self.registries: Dict[RegistryLogin, bool] = {}  # whether all say insecure, so that a password is sent once
-        self.unasked: List[NamedVerdict] = []
-
-    def add(self, remotes: Sequence[Mapping[str, Any]], logins: Mapping[str, Sequence[Mapping[str, Any]]], flavor: str) -> None:
-        """Add one declaration. What the rules for writing refuse is not asked either."""
-        default = next((entry["name"] for entry in remotes if entry["default"] or entry["exclusive"]), "")
-        placed: Dict[str, Remote] = {}
-        for entry in remotes:
-            remote = self._add_endpoint(entry, flavor)
-            if remote:
-                placed[entry["name"]] = remote
-        refused = {entry["name"] for entry in remotes if entry["uri"] is not None and entry["name"] not in placed}
-        config = RemoteConfig(default if default in placed else "", placed)
-        for entry in logins["remotes"]:
-            self._add_token(entry, config, entry["name"] in refused)
-        for entry in logins["keyservers"]:
-            login = WantedKeyserverLogin(uri=entry["uri"], username=entry["username"] or "", password=entry["password"])
-            self.claims.update(dict.fromkeys(self._secrets_of(config, keyservers=[login])))
-        self._add_registries(logins["registries"])
-
-    def _add_endpoint(self, entry: Mapping[str, Any], flavor: str) -> Optional[Remote]:
-        """The endpoint as the global file would have it, if its uri is declared and can be used."""
-        name = entry["name"]
-        # an entry without a uri changes an endpoint that the nodes have; its keyservers can be asked nevertheless
-        uri = DEFAULT_ENDPOINT_URI if entry["uri"] is None else entry["uri"]
-        wanted = WantedRemote(name=name, uri=uri, insecure=None if entry["uri"] is None else entry["insecure"], keyservers=tuple(
-            WantedKeyserver(uri=item["uri"], insecure=item["insecure"], builtin=item["builtin"]) for item in entry["keyservers"] or ()))
-        try:
-            remote = converge(RemoteConfig(), [wanted]).config.remotes[name]
-        except RuleError as error:
-            self._refuse(error)
-            return None
-        self.claims.update((EndpointKeyserver(server.uri, server.insecure), None) for server in remote.keyservers)
-        if entry["uri"] is None:
-            self.unasked.append(NamedVerdict(f"endpoint {quoted(name)}", None, _NO_URI, counts=bool(entry["services"])))
-            return None
-        endpoint = self.endpoints.setdefault(requested_url(remote.uri, remote.insecure), _Endpoint(remote))
-        endpoint.names[name] = None
-        endpoint.flavor = endpoint.flavor if FLAVORS[flavor].has_fixed_services else flavor
-        endpoint.services.update(dict.fromkeys(entry["services"] or ()))
-        return remote._replace(system=False)
-
-    def _add_token(self, entry: Mapping[str, Any], config: RemoteConfig, endpoint_refused: bool) -> None:
-        remote = config.remotes.get(entry["name"])
-        reason = _TOKEN_ON_NODES if entry["token_file"] else _TOKEN_NOT_SENT if endpoint_refused else "" if remote else _TOKEN_NO_URI
-        if reason or remote is None:
-            name = f"token of endpoint {quoted(entry['name'])}"
-            self.unasked.append(NamedVerdict(name, None, reason, counts=not entry["token_file"]))
-            return
-        url = requested_url(remote.uri, remote.insecure)
-        secrets = self._secrets_of(RemoteConfig("", {entry["name"]: remote}), tokens=[WantedToken(name=entry["name"], token=entry["token"])])
-        place = self.endpoints[url].remote
-        self.tokens.update((EndpointToken(name=url, uri=place.uri, insecure=place.insecure, token=item.token), None)
-                           for item in secrets if isinstance(item, EndpointToken))
-
-    def _add_registries(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        declared: Dict[RegistryLogin, List[bool]] = {}
-        for entry in entries:
-            login = WantedRegistry(uri=entry["uri"], username=entry["username"], password=entry["password"])
-            for item in self._secrets_of(RemoteConfig(), registries=[login]):
-                if isinstance(item, RegistryLogin):
-                    declared.setdefault(item, []).extend(() if entry["insecure"] is None else (entry["insecure"],))
-        for item, insecure in declared.items():
-            self.registries[item] = bool(insecure) and all(insecure) and self.registries.get(item, True)
-
-    def _secrets_of(self, config: RemoteConfig, tokens: Sequence[WantedToken] = (), keyservers: Sequence[WantedKeyserverLogin] = (),
-                    registries: Sequence[WantedRegistry] = ()) -> List[Secret]:
-        """What the files of an account would hold with these logins, where the endpoints are those of `config`."""
-        nobody = RemoteConfig()
-        try:
-            files = converge_logins(Files(config, DockerConfig()), nobody, tokens=tokens, keyservers=keyservers, registries=registries).files
-        except RuleError as error:
-            self._refuse(error)
-            return []
-        return stored_secrets(files.remotes, files.docker, nobody)
-
-    def _refuse(self, error: RuleError) -> None:
-        self.unasked.append(NamedVerdict(error.subject, False, error.reason))
-
-
-def _asked_of_servers(module: AnsibleModule, gathered: _Gathered) -> List[NamedVerdict]:
+def _asked(module: AnsibleModule, gathered: Gathered) -> List[NamedVerdict]:
     """What servers say. Needs the libraries for that only if there is something to ask."""
-    services = {url: endpoint.claim() for url, endpoint in gathered.endpoints.items()}
-    claims = [*filter(None, services.values()), *gathered.claims,
-              *(item._replace(insecure=insecure) for item, insecure in gathered.registries.items())]
-    built_in = [NamedVerdict(str(gathered.endpoints[url]), None, _FIXED, counts=False) for url, claim in services.items() if claim is None]
-    if not claims and not gathered.tokens:
-        return built_in
+    fixed = [NamedVerdict(str(endpoint), None, FIXED, counts=False) for endpoint in gathered.endpoints.values() if endpoint.claim() is None]
+    if not gathered.has_questions:
+        return fixed
     options = http_options(module)
+    from .._network.parallel import ServerMemory
+
+    verdicts = ask_gathered(gathered, options, ServerMemory())
+    names = claim_names(verdicts, gathered.endpoints)
+    return fixed + [NamedVerdict(names[item], verdict.verified, verdict.reason, warning=verdict.warning) for item, verdict in verdicts.items()]
+
+
+def ask_gathered(gathered: Gathered, options: "HttpOptions", memory: "ServerMemory") -> "Dict[Claim, Verdict]":
+    """What servers say about all that was gathered and can be asked. Raises NetworkError for options that cannot be used."""
     from .._network.client import check_options
-    from .._network.parallel import ServerMemory, verify_all
+    from .._network.parallel import verify_all
     from .._network.verdict import Verdict
 
     check_options(options)
-    memory = ServerMemory()
+    services = {url: endpoint.claim() for url, endpoint in gathered.endpoints.items()}
+    claims = [*filter(None, services.values()), *gathered.claims,
+              *(item._replace(insecure=insecure) for item, insecure in gathered.registries.items())]
     verdicts = verify_all(claims, options, memory)
     accepted = {keyserver_identity(item.uri) for item in verdicts if isinstance(item, KeyserverLogin) and verdicts[item].verified}
     for item in claims:
@@ -210,12 +68,11 @@ def _asked_of_servers(module: AnsibleModule, gathered: _Gathered) -> List[NamedV
             verdicts[item] = Verdict(True, "it demands a login, and accepts one that is declared")
     failed = {url for url, claim in services.items() if claim and verdicts[claim].verified is False}
     verdicts.update(verify_all([item for item in gathered.tokens if item.name not in failed], options, memory))
-    verdicts.update((item, Verdict(None, _TOKEN_NOT_SENT)) for item in gathered.tokens if item.name in failed)
-    names = _names([*claims, *gathered.tokens], gathered.endpoints)
-    return built_in + [NamedVerdict(names[item], verdict.verified, verdict.reason, warning=verdict.warning) for item, verdict in verdicts.items()]
+    verdicts.update((item, Verdict(None, TOKEN_NOT_SENT)) for item in gathered.tokens if item.name in failed)
+    return verdicts
 
 
-def _names(claims: Iterable[Claim], endpoints: Mapping[str, _Endpoint]) -> Dict[Claim, str]:
+def claim_names(claims: Iterable[Claim], endpoints: Mapping[str, Endpoint]) -> Dict[Claim, str]:
     """What results call the claims. Different secrets of one account are told apart by their number, in the order in which they are declared."""
     named: Dict[Tuple[str, str], List[Claim]] = {}
     for claim in claims:
@@ -227,7 +84,7 @@ def _names(claims: Iterable[Claim], endpoints: Mapping[str, _Endpoint]) -> Dict[
     return names
 
 
-def _name(claim: Claim, endpoints: Mapping[str, _Endpoint]) -> Tuple[str, str]:
+def _name(claim: Claim, endpoints: Mapping[str, Endpoint]) -> Tuple[str, str]:
     """The name of a claim but for the number of its secret, and what the secret is."""
     if isinstance(claim, EndpointToken):
         return f"token of {endpoints[claim.name]}", "token"

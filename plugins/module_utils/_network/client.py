@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 import zlib
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple, Union
+from typing import Dict, Iterator, NamedTuple, Optional, Set, Tuple, Union
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from .._errors import NetworkError, quoted
@@ -34,6 +34,7 @@ from .addresses import parts_of, quoted_without_login, redirected
 from .errors import (
     DeadlineError,
     ElsewhereError,
+    UntrustedError,
     asked_proxy,
     asked_through,
     explain,
@@ -150,17 +151,32 @@ _Question = Tuple[str, str, bool, bool]  # the arguments of Client.get()
 class KnownResponses(Dict[_Question, Tuple[Union[Response, NetworkError], bool]]):
     """What clients that share it have asked, each question once: its answer or error, and whether the server was reached.
 
-    `rejected` has the status with which a server rejected a credential, by server and Authorization header.
+    `rejected` has the status with which a server rejected a credential, by server and Authorization header. By host name and port, `certificates`
+    are those that servers showed, in DER; `over_tls` is what kept each server that was asked by https from answering, or None; and `validated`
+    are the servers whose certificate was validated.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.rejected: Dict[Tuple[str, str], int] = {}
+        self.certificates: Dict[Tuple[str, int], bytes] = {}
+        self.over_tls: Dict[Tuple[str, int], Optional[NetworkError]] = {}
+        self.validated: Set[Tuple[str, int]] = set()
         self._locks: Dict[Tuple[str, str, bool], threading.Lock] = {}
 
     def lock(self, question: _Question) -> threading.Lock:
         """What whoever asks holds meanwhile, so that the others wait for the answer."""
         return self._locks.setdefault(question[:3], threading.Lock())
+
+    def note(self, url: str, validate: bool, problem: Optional[NetworkError]) -> None:
+        """How asking `url` ended. A certificate that is not accepted stays noted: other questions may not validate it."""
+        parts = urlsplit(url)
+        server = parts.hostname or "", parts.port or http.client.HTTPS_PORT
+        if parts.scheme != "https" or isinstance(self.over_tls.get(server), UntrustedError):
+            return
+        self.over_tls[server] = problem
+        if validate and problem is None:
+            self.validated.add(server)
 
 
 class _Attempt(NamedTuple):
@@ -296,6 +312,7 @@ class Client:
         self.asking = server_of(url)
         self.reached = False
         options = self.options
+        self._note(url, validate, timed_out(self.asking, options.timeout))  # which stays if this thread is abandoned
         cert = (options.client_cert, options.client_key) if options.client_cert and options.client_key else options.client_cert
         proxy = proxy_for(url, os.environ)
         left = max(0.004, deadline - time.monotonic())  # more than nothing, which would be an error of its own
@@ -309,13 +326,19 @@ class Client:
                              timeout=(min(left, connecting), left), allow_redirects=False, stream=True) as response:
                 if proxy and response.status_code == 407:
                     return _Attempt(error=NetworkError(f"{asked_proxy(url, proxy)} {refused_by_proxy(proxy)}"))
+                self._note(url, validate, None)
                 outcome = _read_response(response, deadline)
                 self.reached = True
                 return outcome
         except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError, zlib.error) as error:
             self._behind_proxy = self._behind_proxy or is_behind_proxy(error)
             problem, again = explain(error, url, proxy, options.timeout, bool(options.ca_path), self._behind_proxy)
+            self._note(url, validate, problem)
             return _Attempt(error=problem, again=again)
+
+    def _note(self, url: str, validate: bool, problem: Optional[NetworkError]) -> None:
+        if self._known is not None:
+            self._known.note(url, validate, problem)
 
     def _verify(self) -> Union[str, bool]:
         """What requests shall verify certificates with: a path, the authorities of our adapter, or its own ones."""
@@ -326,10 +349,11 @@ class Client:
         if validate not in self._sessions:
             urllib3.disable_warnings()  # validate_certs: false was the user's choice, and a module has nobody to warn on stderr
             session = requests.Session()
+            certificates = {} if self._known is None else self._known.certificates
             session.trust_env = False  # what it would read of the environment is read here, as Go does it
-            session.mount("http://", connections.Adapter())
+            session.mount("http://", connections.Adapter(certificates))
             by_adapter = validate and self._verify() == _BY_ADAPTER
-            session.mount("https://", connections.Adapter(system_authorities(os.environ) if by_adapter else ()))
+            session.mount("https://", connections.Adapter(certificates, system_authorities(os.environ) if by_adapter else ()))
             session.headers.update({"User-Agent": AGENT, "Accept": "application/json, */*", "Accept-Encoding": "identity"})
             session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
             # Even if told not to follow redirects, requests would prepare the next request, and read all of the answer for that.

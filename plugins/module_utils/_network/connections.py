@@ -4,14 +4,13 @@
 
 # Private to this collection: may change in any release.
 
-"""The connections that requests makes for us: they trust whom we say, and take no answer of which the head is cut off.
+"""The connections that requests makes for us: they trust whom we say, note certificates, and take no answer of which the head is cut off.
 
 Imported by the client alone, and only where there is requests.
 """
 
-import functools
 import http.client
-from typing import Any, Sequence
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 import requests.adapters
 import urllib3.util.ssl_
@@ -55,22 +54,42 @@ class WholeHead(http.client.HTTPResponse):
             raise http.client.IncompleteRead(b"")
 
 
-@functools.lru_cache(maxsize=8)
-def _pool_of_whole_heads(pool: Any) -> Any:
-    """A class as urllib3's pool of connections, for answers as above."""
-    connection = type("Connection", (pool.ConnectionCls,), {"response_class": WholeHead})
-    return type("Pool", (pool,), {"ConnectionCls": connection})
+Certificates = Dict[Tuple[str, int], bytes]
+"""The certificates that servers showed, in DER, by host name (in lower case, of IPv6 without brackets) and port."""
 
 
-def _with_whole_heads(manager: Any) -> Any:
-    manager.pool_classes_by_scheme = {scheme: _pool_of_whole_heads(pool) for scheme, pool in manager.pool_classes_by_scheme.items()}
+def _connect_and_note(connection_class: Any, certificates: Certificates) -> Callable[[Any], None]:
+    """The method `connect()` for a class of connections, which also notes the server's certificate. Plain http has none."""
+
+    def connect(self: Any) -> None:
+        connection_class.connect(self)
+        certificate = self.sock.getpeercert(True) if hasattr(self.sock, "getpeercert") else None
+        if certificate:
+            host, port = (self._tunnel_host, self._tunnel_port) if self._tunnel_host else (self.host, self.port)
+            certificates[host.strip("[]").lower(), port or http.client.HTTPS_PORT] = certificate
+
+    return connect
+
+
+def _with_our_connections(manager: Any, certificates: Certificates) -> Any:
+    """A pool manager of urllib3 whose answers are whole, as above, and whose connections note certificates."""
+    pools = {}
+    for scheme, pool in manager.pool_classes_by_scheme.items():
+        connect = _connect_and_note(pool.ConnectionCls, certificates)
+        connection = type("Connection", (pool.ConnectionCls,), {"response_class": WholeHead, "connect": connect})
+        pools[scheme] = type("Pool", (pool,), {"ConnectionCls": connection})
+    manager.pool_classes_by_scheme = pools
     return manager
 
 
 class Adapter(requests.adapters.HTTPAdapter):
-    """As that of requests, but for the answers; and for the certificates if there are `authorities`, in PEM: then no others are trusted."""
+    """As that of requests, but for the answers, and for certificates.
 
-    def __init__(self, authorities: Sequence[str] = ()) -> None:
+    If there are `authorities`, in PEM, no others are trusted. `certificates` are noted there.
+    """
+
+    def __init__(self, certificates: Certificates, authorities: Sequence[str] = ()) -> None:
+        self._certificates = certificates
         self._context = None
         if authorities:
             self._context = urllib3.util.ssl_.create_urllib3_context()
@@ -80,13 +99,13 @@ class Adapter(requests.adapters.HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """What makes connections to servers."""
         super().init_poolmanager(*args, **self._with_context(options))
-        _with_whole_heads(self.poolmanager)
+        _with_our_connections(self.poolmanager, self._certificates)
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
         """What makes those through a proxy."""
         known = len(self.proxy_manager)
         manager = super().proxy_manager_for(*args, **self._with_context(options))
-        return _with_whole_heads(manager) if len(self.proxy_manager) > known else manager
+        return _with_our_connections(manager, self._certificates) if len(self.proxy_manager) > known else manager
 
     def _with_context(self, options: Any) -> Any:
         return dict(options, ssl_context=self._context) if self._context else options

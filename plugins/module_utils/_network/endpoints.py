@@ -7,6 +7,7 @@
 """Whether endpoints offer what they should, and whether their token services accept tokens."""
 
 import contextlib
+import time
 from typing import Callable, Collection, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .._apptainer.services import USED_SERVICES, service_hazard
@@ -138,6 +139,16 @@ class ServiceStatus(NamedTuple):
     uri: str
     version: Optional[str]
     error: Optional[str]
+
+
+def services_of_endpoint(uri: str, insecure: bool, client: Client) -> List[ServiceStatus]:
+    """The services of the endpoint with the stored `uri`, all in the client's time. Raises NetworkError if it does not say which they are."""
+    begin = time.monotonic()
+    services = discover(client, uri, insecure)
+    # a little less than the time left, so that a silent service is named in the answer and does not end the whole question
+    left = 0.8 * (client.options.timeout - (time.monotonic() - begin))
+    with client.hurried(max(0.1, round(left, 1))) as hurried:
+        return service_statuses(services, hurried)
 
 
 def service_statuses(services: Services, client: Client) -> List[ServiceStatus]:

@@ -65,6 +65,10 @@ class NotTlsError(NetworkError):
     """Nothing there speaks TLS: the connection is refused, or something else answers. It may be a plain http server."""
 
 
+class UntrustedError(NetworkError):
+    """A server's certificate is not accepted here: expired, for another name, or from an authority that is not trusted."""
+
+
 class ElsewhereError(NetworkError):
     """A server redirects to where nothing was sent: to another server, or in a circle."""
 
@@ -141,15 +145,17 @@ def explain(error: BaseException, url: str, proxy: Optional[Proxy], timeout: flo
     """
     chain = _chain(error)
     subject = server_of(url)
+    of_proxy = proxy and any(type(item).__name__ == "ProxyError" for item in chain)
     is_late = any(isinstance(item, (socket.timeout, TimeoutError)) for item in chain)
-    if proxy and (any(type(item).__name__ == "ProxyError" for item in chain) or (is_late and not behind_proxy)):
+    if proxy and (of_proxy or (is_late and not behind_proxy)):
         subject = asked_proxy(url, proxy)
     elif proxy:
         subject = asked_through(url, proxy)
     if is_late:
         return timed_out(subject, timeout), True  # in connecting, which gets only a part of the time; else there is none left
     kind, text, again = _explain_tls(chain, has_ca_path) or _explain_connection(chain, proxy)
-    return (NetworkError if proxy else kind)(f"{subject} {text}"), again
+    kind = NetworkError if proxy and (of_proxy or kind is not UntrustedError) else kind
+    return kind(f"{subject} {text}"), again
 
 
 _Explanation = Tuple[Callable[[str], NetworkError], str, bool]
@@ -158,7 +164,7 @@ _Explanation = Tuple[Callable[[str], NetworkError], str, bool]
 def _explain_tls(chain: List[BaseException], has_ca_path: bool) -> Optional[_Explanation]:
     for item in chain:
         if type(item).__name__ == "CertificateError":  # from Python 3.6 or urllib3 2
-            return NetworkError, _OTHER_NAME, False
+            return UntrustedError, _OTHER_NAME, False
         if not isinstance(item, ssl.SSLError):
             continue
         reason = item.reason or ""
@@ -166,10 +172,10 @@ def _explain_tls(chain: List[BaseException], has_ca_path: bool) -> Optional[_Exp
             code = getattr(item, "verify_code", None)
             text = _NO_CODE if code is None else f"has a certificate that is not acceptable ({getattr(item, 'verify_message', '')}): replace it there"
             if has_ca_path and code in _MISSING_ISSUER:
-                return NetworkError, _STILL_UNKNOWN_CA, False
+                return UntrustedError, _STILL_UNKNOWN_CA, False
             if has_ca_path and code is None:
-                return NetworkError, f"{_NO_CODE}, or the server does not send the intermediate certificate between the two", False
-            return NetworkError, _CERTIFICATE.get(code or 0, text), False
+                return UntrustedError, f"{_NO_CODE}, or the server does not send the intermediate certificate between the two", False
+            return UntrustedError, _CERTIFICATE.get(code or 0, text), False
         facts = reason + " " + re.sub(r"\W+", "_", str(item)).upper()  # Python 3.6 does not know OpenSSL 3's reasons, but has the text
         if isinstance(item, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "UNEXPECTED_EOF" in facts:
             # The exception is the same after the handshake, so it does not show that nothing there speaks TLS.

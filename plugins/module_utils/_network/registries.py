@@ -10,7 +10,7 @@ import base64
 import ipaddress
 import json
 import re
-from typing import Mapping, Tuple
+from typing import Mapping, Optional, Tuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from .._errors import NetworkError
@@ -47,32 +47,47 @@ def verify_registry_login(claim: RegistryLogin, client: Client) -> Verdict:
     Source: the OCI distribution specification; go-containerregistry (`pkg/v1/remote/transport/ping.go`), with which Apptainer since 1.3
     logs in. (That stores any password for a registry with Basic: recorded runs of logins.) Raises NetworkError.
     """
-    url, answer = _ping(claim, client)
+    url, answer = _ping(claim.host, claim.insecure, client)
     subject = server_of(url)
+    problem = _problem(subject, answer)
+    if problem:
+        return Verdict(False, problem)
     if answer.status == 200:
-        if is_web_page(answer):
-            return Verdict(False, f"{subject} answers /v2/ with a web page, so it is not an OCI registry; check the host")
         answer = client.get(url, basic(claim.username, claim.password))
         if answer.status == 401 and any(challenge.scheme == "bearer" for challenge in challenges(answer.challenge)):
             return _verify_by_challenge(claim, url, answer, client)
         if answer.status in REFUSED:
             return login_rejected(subject, answer.status)
         return login_not_verified(subject)
-    if answer.status != 401:
-        return Verdict(False, f"{subject} answers /v2/ with {status_text(answer.status)}{_advice(answer.status)}")
     return _verify_by_challenge(claim, url, answer, client)
 
 
-def _ping(claim: RegistryLogin, client: Client) -> Tuple[str, Response]:
+def registry_problem(host: str, insecure: bool, client: Client) -> Optional[str]:
+    """Why there is no registry that can be used at `host` (as in RegistryLogin), or None if there is one. Nothing is said about logins."""
+    try:
+        url, answer = _ping(host, insecure, client)
+    except NetworkError as error:
+        return str(error)
+    return _problem(server_of(url), answer) or None
+
+
+def _problem(subject: str, answer: Response) -> str:
+    """Why a server that answers /v2/ like this to anyone is not a registry that can be used, or nothing."""
+    if answer.status == 200 and is_web_page(answer):
+        return f"{subject} answers /v2/ with a web page, so it is not an OCI registry; check the host"
+    return "" if answer.status in (200, 401) else f"{subject} answers /v2/ with {status_text(answer.status)}{_advice(answer.status)}"
+
+
+def _ping(host: str, insecure: bool, client: Client) -> Tuple[str, Response]:
     """The registry's base URL, and its answer without a credential. https first; http only where nothing speaks TLS, and it is allowed."""
-    host = _DOCKER_HUB_HOST if claim.host in HUB_HOSTS else claim.host
+    host = _DOCKER_HUB_HOST if host in HUB_HOSTS else host
     url = f"https://{host}/v2/"
     problem = ""
     try:
         return url, client.get(url, same_server=True)
     except NotTlsError as error:
         problem = str(error)
-    if not may_use_http(host, claim.insecure):
+    if not may_use_http(host, insecure):
         raise NetworkError(f"{problem} (plain http is only tried for local addresses, or with insecure: true)")
     url = f"http://{host}/v2/"
     try:

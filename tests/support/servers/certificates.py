@@ -48,7 +48,7 @@ class Pair(NamedTuple):
 
 
 class Certificates(NamedTuple):
-    """`server` is for localhost, 127.0.0.1 and ::1; `expired` was, long ago; `other_host` is for a host of another name.
+    """`server` is for localhost, 127.0.0.1 and ::1; `expired` was, long ago; `soon` is, for five days more; `other_host` is for another name.
 
     All are signed by `ca`, as `client` is; `other_ca` has signed nothing.
     """
@@ -57,6 +57,7 @@ class Certificates(NamedTuple):
     other_ca: Path
     server: Pair
     expired: Pair
+    soon: Pair
     other_host: Pair
     client: Pair
 
@@ -74,6 +75,7 @@ def certificates() -> Iterator[Certificates]:
             other_ca,
             server=_signed(home, "server", LOCAL, config),
             expired=_signed(home, "expired", LOCAL, config, "-startdate", "20200101000000Z", "-enddate", "20200201000000Z"),
+            soon=_signed(home, "soon", LOCAL, config, "-days", "5"),
             other_host=_signed(home, "other_host", "DNS:elsewhere.example.org", config),
             client=_signed(home, "client", "email:alice@example.org", config),
         )

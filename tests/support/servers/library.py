@@ -29,7 +29,7 @@ class Library(Server):
     * `<service>-<fault>`: all is good but for one of `SERVICES`, see `FAULTS`;
     * `document-<variant>`: all is good but for the discovery document, see `VARIANTS`.
 
-    The sites: `https`, `http`; `elsewhere`, where redirections lead; `expired` and `other_host`, with such certificates; `client`, for
+    The sites: `https`, `http`; `elsewhere`, where redirections lead; `expired`, `soon` and `other_host`, with such certificates; `client`, for
     clients with a certificate. `delay` is how long, in seconds, the slow ones take; `most_at_once` is how many of these were waiting together.
     """
 
@@ -119,7 +119,8 @@ def library(certificates: Certificates) -> Iterator[Library]:
     """Serve all scenarios at all sites."""
     server = Library(certificates)
     good = certificates.server
-    sites = {"https": good, "elsewhere": good, "client": good, "http": None, "expired": certificates.expired, "other_host": certificates.other_host}
+    wrong = {name: getattr(certificates, name) for name in ("expired", "soon", "other_host")}
+    sites = {"https": good, "elsewhere": good, "client": good, "http": None, **wrong}
     with serve(sites, server.answer, server.record, {"client": certificates.ca}) as server.ports:
         try:
             yield server

@@ -226,9 +226,18 @@ def test_what_servers_are_asked_about():
         "logins": {"registries": found.logins[0]["registries"], "remotes": found.logins[1]["remotes"], "keyservers": []}}
 
 
+def test_to_look_at_a_host_takes_no_secret():
+    files = {"config_file": "/srv/ci/remote.yaml"}
+    found = of(flavor="singularity", sysconfdir="/opt/etc", remotes=[SITE], logins=[{**CI, **files}, {"user": "bob", "user_host": "n2"}])
+    assert found.inspection(["alice", "ci"]) == {
+        "flavor": "singularity", "sysconfdir": "/opt/etc", "inspect": True, "root": None, "logins": [{"user": "ci", **files}, {"user": "alice"}]}
+    image = of(config_root="/image")
+    assert image.inspection(["alice"]) == {"flavor": "apptainer", "inspect": True, "root": "/image", "logins": []}
+
+
 # The role's variables and the module's options are the same, but for what is listed here.
 ONLY_OF_THE_ROLE = {"user_host", "config_root", "verify", "verify_from", "logins.user_host"}  # config_root is the module's root
-ONLY_OF_THE_MODULE = {"root", "collect", "remotes.token", "remotes.token_file", "remotes.logout"}  # tokens are of accounts, not of nodes
+ONLY_OF_THE_MODULE = {"root", "collect", "inspect", "users", "remotes.token", "remotes.token_file", "remotes.logout"}  # tokens are of accounts, not of nodes
 
 
 def shapes(options):

@@ -60,7 +60,7 @@ BROKEN = {"changed": False, "failures": [{"subject": "global", "msg": "it broke"
      ["n1:", f"  {PATH}", "  A", "", "  account ci:", "    LOGIN", "", "  account x: gone", "", "  account y: no logins", "",
       f"  error: {PATH}: bad"]),
     ("what a terminal would obey", {"n1": found("A\x1b[31m")}, ["n1:", f"  {PATH}", "  A\\u001b[31m"]),
-    ("not read", {"n1": found("A"), "n9": LOST, "n8": BROKEN, "n7": BROKEN, "n6": None, "plain": {"changed": False}, "n5": "nonsense"},
+    ("not read", {"n1": found("A"), "n9": LOST, "n8": BROKEN, "n7": BROKEN, "n6": None, "plain": {"changed": False, "inspected": {}}, "n5": "nonsense"},
      ["n1:", f"  {PATH}", "  A", "", "n5, failed: the results from this host are not those of this collection's modules; check what runs there in "
       "their place", "n6, failed: there are no results: the role did not run on this host", "n[7-8] (2 hosts), failed: it broke",
       "n9, unreachable: no route to n9", "plain, failed: the host did not say what is there"]),

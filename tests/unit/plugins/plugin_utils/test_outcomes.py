@@ -9,6 +9,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import (
     IGNORED,
     Difference,
     UserFinding,
+    blamed,
     cleaned,
     host_result,
     without_names,
@@ -172,6 +173,17 @@ def test_without_names(message, addresses, expected):
 @pytest.mark.parametrize(("message", "expected"), CLEANED.values(), ids=CLEANED)
 def test_cleaned(message, expected):
     assert cleaned(message) == without_names(message, "node1") == expected
+
+
+@pytest.mark.parametrize(("variables", "expected"), [
+    ({"inventory_hostname": "n1"}, ["n2", "x:y,", "localhost"]),
+    ({"inventory_hostname": "n1", "ansible_limit": "all"}, ["n2", "x:y,", "n1"]),
+    ({"inventory_hostname": "n2", "ansible_limit": "all"}, ["n2", "x:y,"]),
+], ids=["the controller", "a host in its place", "a host that fails anyway"])
+def test_whom_to_blame(variables, expected):
+    problems = ["n2", "x:y"]
+    assert blamed({"problems": problems, "errors": ["the report could not be written"]}, variables) == expected
+    assert blamed({"problems": problems, "errors": []}, variables) == expected[:2]
 
 
 def test_findings():

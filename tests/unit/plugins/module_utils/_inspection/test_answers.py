@@ -36,13 +36,15 @@ def login(kind, name, **answer):
      [("dead-keyserver", "/etc", "site", "its keyserver https://k.example cannot be used: silence")]),
     ("a built-in keyserver that nobody knows", {"keyservers": [{"remote": "mine", "uri": None, "error": "silence"}]},
      [("dead-keyserver", "/user", "mine", "its own keyserver cannot be used: silence")]),
-    ("rejected logins", {"logins": [login(kind, "n", verified=False, reason="no") for kind in ("endpoint", "keyserver", "registry")]}, [
+    ("rejected logins", {"logins": [login(kind, "n", verified=False, reason="no", rejected=True) for kind in ("endpoint", "keyserver", "registry")]}, [
         ("rejected-login", "/user", "n", 'the login to endpoint "n" is not accepted: no'),
         ("rejected-login", "/user", None, "the login to keyserver n is not accepted: no"),
         ("rejected-login", "/auth", None, "the login to registry n is not accepted: no")]),
+    ("a login of which its server could not be asked", {"logins": [login("registry", "n", verified=False, reason="silence", rejected=False)]}, [
+        ("unverified-login", "/auth", None, "the login to registry n could not be verified: silence")]),
     ("a login of which nobody knows", {"logins": [login("registry", "r.example", verified=None, reason="all are let in")]}, []),
 ]))
 def test_answer_findings(answers, expected):
     found = list(answer_findings(answers, CONFIG, "/etc", "/user", "/auth"))
     assert [(item.id, item.path, item.remote, item.message) for item in found] == expected
-    assert {item.severity for item in found} <= {"error"}
+    assert all(item.severity == ("warning" if item.id == "unverified-login" else "error") for item in found)
