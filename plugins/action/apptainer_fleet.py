@@ -17,8 +17,10 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables impo
 
 MODULE = "hpc.apptainer.apptainer_fleet"
 LOST = "the connection was lost while the module ran, so it is not known how far it came; run again when the host is reachable: "
+_NO_DIRECTORY = "Failed to create temporary directory"  # which Ansible takes for an unreachable host
 ARGUMENTS = {
     "collect": {"type": "bool", "default": False},
+    "probe": {"type": "bool", "default": False},
     "inspect": {"type": "bool", "default": False},
     "users": {"type": "list", "elements": "str", "default": []},
 }
@@ -52,21 +54,24 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         if declared.is_empty and not options["inspect"] and not module_options["audit_users"]:
             return nothing
         shows_diff, self._task.diff = self._task.diff, options["collect"] or self._task.diff  # the report says what was done, also without --diff
+        is_reached = False
         try:
+            if options["probe"]:
+                self._low_level_execute_command("exit 0")
+                is_reached = True
             answer = self._execute_module(module_name=MODULE, module_args=module_options, task_vars=variables)
         except AnsibleError as error:
             if not options["collect"]:
                 raise
-            if isinstance(error, AnsibleConnectionFailure):
-                return {**nothing, "declared": True, "unreachable_reason": str(error)}
-            return {**nothing, "declared": True, "failures": [{"subject": "connection", "msg": str(error)}]}
+            message = str(error)
+            is_lost = isinstance(error, AnsibleConnectionFailure) and not message.startswith(_NO_DIRECTORY)
+            if is_lost and not is_reached:
+                return {**nothing, "declared": True, "unreachable_reason": message}
+            return {**nothing, "declared": True, "failures": [{"subject": "connection", "msg": f"{LOST}{message}" if is_lost else message}]}
         if not shows_diff and "diff" in answer:
             answer["differences"] = answer.pop("diff")
         answer.pop("invocation", None)  # as large as all the rest, and kept for each host
         answer.pop("_ansible_parsed", None)
-        if answer.pop("unreachable", False):
-            lost = f"{LOST}{answer.get('msg')}"
-            return {**nothing, "declared": True, "failed": True, "msg": lost, "failures": [{"subject": "connection", "msg": lost}]}
         return {**nothing, "declared": bool(declared.remotes) if options["inspect"] else not declared.is_empty, **answer}
 
 

@@ -16,17 +16,24 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible import constants
+from ansible import constants, context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of
+from ansible_collections.hpc.apptainer.plugins.module_utils._version import VERSION
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health, Limits, health_of
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of, inventory_sources
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, blamed, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
     CHANGE,
     DRIFT,
+    FINDINGS_FAIL,
+    HEALTH,
     PREDICTION,
     STATUS_FAILED,
     STATUS_UNREACHABLE,
@@ -51,10 +58,14 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
-    "canaries": {"type": "list", "elements": "str", "default": []},
+    "canaries": {"type": "raw"},  # Ansible takes JSON that is text for names
     "applied": {"type": "bool", "default": False},
     "max_unreachable": {"type": "str", "default": MAX_UNREACHABLE},
     "max_age": {"type": "float", "default": 26},
+    "health": {"type": "dict"},
+    "certificate_warning_days": {"type": "float", "default": Limits().warning},
+    "certificate_error_days": {"type": "float", "default": Limits().error},
+    "findings_fail": {"type": "str", "choices": list(FINDINGS_FAIL), "default": "never"},
     "title": {"type": "str", "default": "Apptainer drift"},
     "json": {"type": "path"},
     "html": {"type": "path"},
@@ -84,6 +95,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         if not math.isfinite(options["max_age"]) or options["max_age"] < 0:
             raise AnsibleActionFail("max_age: give a number of hours, or 0 for a report that never becomes stale")
+        for name in ("certificate_warning_days", "certificate_error_days"):
+            if not math.isfinite(options[name]):
+                raise AnsibleActionFail(f"{name}: give a number of days")
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         now = datetime.datetime.now(datetime.timezone.utc)
         has_begun = options["state"] == "begun"
@@ -92,16 +106,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         else:
             progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
         if has_begun and progress.get("all_hosts", ["any"]):
-            answer, texts = _begun(options["title"], now, files)
+            answer, texts = _begun(options["title"], now, files, _origin(variables))
         else:  # a run without hosts is over when it begins
             answer, texts = self._finished({**options, "hosts": []} if has_begun else options, now, files, variables, progress)
         answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
-        answer["summary"] += answer["errors"]
+        answer["summary"] += [error for error in answer["errors"] if error not in answer["summary"]]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
         known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "untouched", "errors") if name in answer}
         progress = {**progress, **known}
         facts = {PROGRESS: {**progress, "blamed": blamed(progress, variables)}}
-        message = ". ".join([*answer["summary"][:1], *answer["errors"]])
+        message = ". ".join(dict.fromkeys([*answer["summary"][:1], *answer["errors"]]))
         return {**answer, "changed": False, "files": files, "msg": message, "ansible_facts": facts}
 
     def _finished(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str], variables: Mapping[str, Any],
@@ -114,8 +128,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         max_unreachable = before.get("max_unreachable", 0) if before else _max_unreachable(options["max_unreachable"], len(all_hosts))
         results, untouched = _results(hosts, all_hosts, variables["hostvars"], differed, before.get("began", 0.0))
         due = _text(now + datetime.timedelta(hours=options["max_age"])) if options["max_age"] else ""
-        report = build_report(options["title"], _text(now), results.values(), differed, due)
-        errors = []
+        health = _health(options, now, bool(hosts))
+        report = build_report(options["title"], _text(now), results.values(), differed if hosts or not health else HEALTH, due, health=health,
+                              origin=_origin(variables), findings_fail=options["findings_fail"])
+        errors = [health.headline] if health and health.status else []
         if applied:
             hosts = tuple(host for host in results if host in hosts or host in before.get("untouched", ()))
             progress = Progress(all_hosts, untouched, max_unreachable)
@@ -123,16 +139,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             summary, stop = rollout_lines(batch, report, progress), progress.stops(report)
         else:
             summary, stop = drift_lines(report), False
-        if not report.results:
+        if report.kind == HEALTH:
+            pass
+        elif not report.results:
             errors.append(NO_HOST)
             summary.clear()  # it says nothing else
         elif report.is_empty and not untouched:
             errors.append(NOTHING_DECLARED)
-        problems = report.hosts(*report.problem_states)
+        problems = report.problem_hosts
         reached = sum(results[host].state != UNREACHABLE for host in hosts)
-        answer = {"problems": list(problems), "reasons": {host: problem(results[host]) for host in problems}, "reached": reached, "stop": stop,
+        answer = {"problems": list(problems), "reasons": {host: problem(results[host], report) for host in problems}, "reached": reached, "stop": stop,
                   "untouched": list(untouched), "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary,
                   "errors": errors}
+        if health:
+            answer["health"] = {"state": health.state, "status": health.status}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
@@ -142,7 +162,10 @@ def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars
     if options["pattern"] is None:
         return progress
     all_hosts = hosts_of(options["pattern"], hostvars)
-    canaries = [pattern for pattern in options["canaries"] if pattern]
+    problems: list[str] = []
+    canaries = Checker(problems).value("apptainer_fleet_canaries", options["canaries"] or [], {"type": "list", "elements": "str"})
+    if problems:
+        raise AnsibleActionFail(". ".join(problems))
     if canaries and not hosts_of(canaries, hostvars, ignore_limit=True):
         raise AnsibleActionFail(f"apptainer_fleet_canaries is {', '.join(canaries)}, but no host of the inventory matches it; correct it")
     progress["canaries"] = [host for host in hosts_of(canaries, hostvars) if host in all_hosts]
@@ -150,9 +173,23 @@ def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars
     return {**progress, "all_hosts": all_hosts, "untouched": all_hosts, "max_unreachable": max_unreachable}
 
 
-def _begun(title: str, now: datetime.datetime, files: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _health(options: Mapping[str, Any], now: datetime.datetime, hosts_are_reported: bool) -> Health | None:
+    """How servers and logins are, if they were asked. (Otherwise the task that asks was skipped.)"""
+    result = options["health"]
+    if not result or result.get("skipped"):
+        return None
+    return health_of(result, now, Limits(options["certificate_warning_days"], options["certificate_error_days"]), hosts_are_reported)
+
+
+def _origin(variables: Mapping[str, Any]) -> Origin:
+    """What makes this report. The arguments of ansible-playbook are playbooks, those of ansible are hosts."""
+    playbooks = () if "module_name" in context.CLIARGS else tuple(map(str, context.CLIARGS.get("args", ())))
+    return Origin(playbooks, tuple(inventory_sources(variables["hostvars"])), VERSION, ansible_version, variables["groups"])
+
+
+def _begun(title: str, now: datetime.datetime, files: Iterable[str], origin: Origin) -> tuple[dict[str, Any], dict[str, str]]:
     """Should this run never end, the files of the last one must not look like its own. The metrics stay: they have the time of their report."""
-    texts = {"json": f"{json.dumps(begun_dict(title, _text(now)), indent=1)}\n", "html": begun_page(title, _text(now))}
+    texts = {"json": f"{json.dumps(begun_dict(title, _text(now), origin), indent=1)}\n", "html": begun_page(title, _text(now), origin)}
     return {"summary": [], "errors": []}, {kind: texts[kind] for kind in files if kind in texts}
 
 

@@ -16,13 +16,11 @@ from typing import Any
 from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import declared_for, hosts_of, variables_of
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError, distinct_claims
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import all_declared, hosts_of
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NO_HOST
 
 MODULE = "hpc.apptainer.apptainer_verify"
-NETWORK = ("timeout", "validate_certs", "ca_path", "client_cert", "client_key")
 _MOST_PROBLEMS = 10
 
 
@@ -40,7 +38,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         pattern = self.validate_argument_spec(argument_spec={"hosts": {"type": "str"}})[1]["hosts"]
         hosts = variables["ansible_play_batch"] if pattern is None else hosts_of(pattern, hostvars)
         try:
-            declared = self._declared(hosts, hostvars)
+            declared, problems = all_declared(hosts, self._task, self._loader, hostvars)
+            if problems or not hosts:
+                raise DeclarationError(_sentences(problems) or NO_HOST)
             result.update(changed=False, verified=None, verification=[])
             result.setdefault("warnings", []).extend(_warnings(declared))
             to_verify = [item for item in declared if item.options["verify"]]
@@ -54,33 +54,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
                                                      "set apptainer_fleet_verify_from to another host"}
         return result
 
-    def _declared(self, hosts: Sequence[str], hostvars: Any) -> list[Declaration]:
-        """What is declared for each host. Raises DeclarationError that names each problem once, with all hosts that have it."""
-        found: list[Declaration] = []
-        problems: dict[str, list[str]] = {}
-        for host, variables, templar in variables_of(hosts, self._task, self._loader, hostvars):
-            try:
-                found.append(declared_for(host, variables, templar))
-            except DeclarationError as error:
-                problems.setdefault(str(error), []).append(host)
-        for item in found:
-            for name in item.user_hosts:
-                if name not in hostvars:
-                    problem = f"user_host (or apptainer_fleet_user_host) is {name}, a host that is not in the inventory; set it to one that is."
-                    problems.setdefault(problem, []).append(item.host)
-        if problems:
-            raise DeclarationError(_sentences(f"{folded(on)}: {message}" for message, on in problems.items()))
-        if not hosts:
-            raise DeclarationError(NO_HOST)
-        if all(not item.remotes and not item.logins for item in found):
-            raise DeclarationError(f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the "
-                                    "inventory, and check that these hosts get them (ansible-inventory --host)")
-        return found
-
     def _verified(self, declared: Sequence[Declaration], variables: Mapping[str, Any]) -> dict[str, Any]:
         """What servers say of all that is declared, unless this run of Ansible has asked them the same already."""
-        network = {name: declared[0].options[name] for name in NETWORK if declared[0].options[name] is not None}
-        claims = list({json.dumps(item.claims(), sort_keys=True): item.claims() for item in declared}.values())
+        network, claims = declared[0].network(), distinct_claims(declared)
         with _Memory() as memory:
             new = [item for item in claims if _digest(item, network) not in memory.digests]
             if not new:

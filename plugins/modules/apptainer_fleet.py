@@ -11,7 +11,7 @@ description:
   - Does in one run on the node what the role P(hpc.apptainer.apptainer_fleet#role) needs there. It writes the global C(remote.yaml) as
     M(hpc.apptainer.apptainer_remotes) does, checks how Apptainer interprets it as M(hpc.apptainer.apptainer_remote_info) does, writes accounts'
     logins as M(hpc.apptainer.apptainer_logins) does, and checks users' files as M(hpc.apptainer.apptainer_users_info) does.
-  - In a task, the action of this name takes all options but O(collect), O(inspect) and O(users) from the role's variables of the host
+  - In a task, the action of this name takes all options but O(collect), O(probe), O(inspect) and O(users) from the role's variables of the host
     (C(apptainer_fleet_*)). So the role is the way to use it.
   - No server is asked. Verify what is declared once for all nodes, with M(hpc.apptainer.apptainer_fleet_verify).
 author:
@@ -34,10 +34,16 @@ options:
         M(hpc.apptainer.apptainer_fleet_outcome).
     type: bool
     default: false
+  probe:
+    description:
+      - V(true) connects to the host before the module runs. With O(collect=true), a connection that is lost while the module runs is then a failure,
+        and the host does not count as one that could not be reached.
+    type: bool
+    default: false
   inspect:
     description:
-      - V(true) changes nothing, whatever is declared, and returns what is there in RV(inspected). The playbooks P(hpc.apptainer.show#playbook)
-        and P(hpc.apptainer.adopt#playbook) do this.
+      - V(true) changes nothing, whatever is declared, and returns what is there in RV(inspected). The playbooks C(hpc.apptainer.show)
+        and C(hpc.apptainer.adopt) do this.
     type: bool
     default: false
   users:

@@ -10,7 +10,7 @@ short_description: Let exactly the hosts fail that the report blames
 description:
   - Fails on a host that failed or that drifted, and is unreachable on a host that could not be reached, as the last run of
     M(hpc.apptainer.apptainer_fleet_report) says. Succeeds on all others.
-  - The playbooks P(hpc.apptainer.rollout#playbook) and P(hpc.apptainer.drift#playbook) end with it. So their tasks can report on all hosts
+  - The playbooks C(hpc.apptainer.rollout) and C(hpc.apptainer.drift) end with it. So their tasks can report on all hosts
     first, and the recap, AWX and ara still show which hosts are to blame, and the exit status of C(ansible-playbook) is right.
   - It runs on the controller, without a connection to the host.
 author:

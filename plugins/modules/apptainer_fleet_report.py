@@ -78,6 +78,26 @@ options:
       - The default is for a report that is made every day and takes up to two hours.
     type: float
     default: 26
+  health:
+    description:
+      - The registered result of M(hpc.apptainer.apptainer_fleet_health). The report then says how the servers and logins are, in a section of its own and
+        with a status of its own (RV(health)), and not in the state of any host. If there is an error, RV(errors) says so.
+      - If O(hosts) is an empty list, the report is on nothing else.
+    type: dict
+  certificate_warning_days:
+    description: How many days before the certificate of a server expires this is a warning.
+    type: float
+    default: 21
+  certificate_error_days:
+    description: How many days before the certificate of a server expires this is an error.
+    type: float
+    default: 7
+  findings_fail:
+    description:
+      - For which findings of the audit of users' files a host is to blame. V(error) is for those that are errors, and V(warning) also for warnings.
+    type: str
+    choices: [never, error, warning]
+    default: never
   title:
     description: The headline of the report.
     type: str
@@ -104,25 +124,18 @@ notes:
     C(unreachable), so that its state is unknown. What was found on a host before it failed is in the report.
   - A global file that cannot be read is drift, and the first in every list, because Apptainer silently ignores it. The exclusive and the default
     endpoint then no longer apply to anyone.
-  - The JSON object has the keys C(schema) (2, and a new number whenever the meaning of a key changes), C(title), C(state) (C(finished), or C(begun)
-    while there is no report yet; then there are only C(begun), the time, and C(status), which is null), C(generated) (the time, in UTC), C(due)
-    (the time at which the report becomes stale, or empty), C(status) (as RV(status)), C(summary) (as RV(counts)), C(limit) (as RV(limit)), and
-    six lists.
-  - The list C(groups) has one entry for each difference, with C(id), C(title), C(sentences) (the whole difference in words), C(subject),
-    C(file), C(unreadable) (whether the file is a global one that cannot be read), and C(diff). In the diff, C(-) is the content on the first of the
-    hosts, and C(+) the declared content.
-  - The lists C(failures) and C(unreachable) have one entry for each C(reason). If it contains a path or an address that differs between hosts, it
-    is the one of the first of the hosts.
-  - The list C(findings) has one entry for each C(finding) and C(severity), with a list C(places) of C(host), C(user), C(path) and C(message).
-  - The list C(locked_out) has one entry for each endpoint (C(remote)), with the C(users) who would be locked out if it were removed now.
-  - The entries of these five lists have C(count) (the number of hosts), C(hosts) (their names), and C(nodes) (their names, folded, for example
-    V(node[1-3])).
-  - The list C(hosts) has one entry for each host, with C(name), C(state), C(reason), and C(groups) (the C(id) of each of its differences).
+  - The file C(docs/report.schema.json) of the collection is a JSON Schema (draft 7) for the JSON report, which describes each of its keys. Where the
+    collection is installed, it is in C(ansible_collections/hpc/apptainer/docs).
   - The metrics are C(apptainer_fleet_hosts) by C(state), C(apptainer_fleet_host_state) by C(host) and C(state), with a series only for hosts
     that are not in state, C(apptainer_fleet_unreadable_files), C(apptainer_fleet_drift_groups), C(apptainer_fleet_user_findings) by C(finding) and
     C(severity), C(apptainer_fleet_locked_out_users) by C(remote), and C(apptainer_fleet_report_timestamp_seconds), for an alert on a report that
     is too old.
-  - Findings of the audit of users' files affect neither the state of a host nor RV(status).
+  - With O(health), there are also C(apptainer_fleet_service_up) by C(kind) (V(endpoint), V(service), V(keyserver) or V(registry)), C(uri) and
+    C(service) (V(library), V(token) and so on, for a service of an endpoint); C(apptainer_fleet_login_valid) by C(kind) (V(token), V(keyserver) or
+    V(registry)), C(uri) and C(user); C(apptainer_fleet_certificate_expires_seconds) by C(server), the time until which the certificate is valid, in
+    seconds since 1970; C(apptainer_fleet_health_errors), the number of reasons for which something could not be asked at all; and
+    C(apptainer_fleet_health_timestamp_seconds). What is not known has no series.
+  - Findings of the audit of users' files do not affect the state of a host. They affect RV(status) and RV(problems) only with O(findings_fail).
 """
 
 EXAMPLES = r"""
@@ -161,14 +174,21 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description:
-    - V(0) if there is nothing to do, V(2) if hosts drifted or failed, and V(4) if hosts are unreachable. These are the exit statuses of
-      C(ansible-playbook).
+    - V(0) if there is nothing to do, V(2) if hosts drifted, failed or (with O(findings_fail)) have findings that count, and V(4) if hosts are
+      unreachable. These are the exit statuses of C(ansible-playbook).
     - V(2) also if there is no host, or if nothing is declared for any host.
   returned: when O(state=finished)
   type: int
   sample: 2
+health:
+  description: The C(state) of servers and logins (V(ok), V(warning) or V(error)), and the exit C(status) that this asks for (V(0) or V(2)).
+  returned: with O(health)
+  type: dict
+  sample: {state: warning, status: 0}
 problems:
-  description: The names of the hosts that failed, are unreachable, or (with O(applied=false)) drifted, in natural order.
+  description:
+    - The names of the hosts that failed, are unreachable, or (with O(applied=false)) drifted, in natural order.
+    - With O(findings_fail), also those with such findings.
   returned: when O(state=finished)
   type: list
   elements: str

@@ -10,9 +10,9 @@ short_description: Show what is on a fleet, or write variables that declare it
 description:
   - Prints what M(hpc.apptainer.apptainer_fleet) with O(hpc.apptainer.apptainer_fleet#module:inspect=true) found on hosts, once for all hosts that have
     the same. The result must be registered as C(apptainer_fleet_result).
-  - With O(adopt), writes it as variables of the role P(hpc.apptainer.apptainer_fleet#role), so that P(hpc.apptainer.drift#playbook) says that the hosts
+  - With O(adopt), writes it as variables of the role P(hpc.apptainer.apptainer_fleet#role), so that C(hpc.apptainer.drift) says that the hosts
     are in state.
-  - The playbooks P(hpc.apptainer.show#playbook) and P(hpc.apptainer.adopt#playbook) are the way to use it.
+  - The playbooks C(hpc.apptainer.show) and C(hpc.apptainer.adopt) are the way to use it.
   - It runs on the controller, in a task with C(run_once), C(delegate_to=localhost) and C(delegate_facts=true).
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)

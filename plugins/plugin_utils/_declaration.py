@@ -12,6 +12,7 @@ point, which takes the controller longer than everything else in the role.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -24,7 +25,8 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._layers import Layer
 PREFIX = "apptainer_fleet_"
 
 # What tasks of the role and of the playbooks register.
-RESULTS = ("apptainer_fleet_result", "apptainer_fleet_verify_result", "apptainer_fleet_report_result", "apptainer_fleet_progress")
+RESULTS = ("apptainer_fleet_result", "apptainer_fleet_verify_result", "apptainer_fleet_health_result", "apptainer_fleet_report_result",
+           "apptainer_fleet_progress")
 
 _SPECS = os.path.join(os.path.dirname(__file__), "..", "..", "roles", "apptainer_fleet", "meta", "argument_specs.yml")
 _LAYERS = ("apptainer_fleet_{}", "apptainer_fleet_group_{}", "apptainer_fleet_host_{}")
@@ -33,6 +35,7 @@ _LISTS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {"remotes": ("name", 
 _PARTS: Mapping[str, list[tuple[str, ...]]] = {
     "remotes": [("token", "token_file")], "keyservers": [("password",)], "registries": [("username",), ("password",)]}  # that a login must have
 _SECRETS = ("token", "password")
+_NETWORK = ("timeout", "validate_certs", "ca_path", "client_cert", "client_key")
 
 
 class DeclarationError(Exception):
@@ -75,6 +78,10 @@ class Declaration(NamedTuple):
         logins = {kind: [login for entry in self.logins for login in entry.get(kind, ())] for kind in _NESTED}
         return {"flavor": self.options["flavor"], "remotes": self.remotes, "logins": logins}
 
+    def network(self) -> dict[str, Any]:
+        """The options for a module that asks servers."""
+        return {name: self.options[name] for name in _NETWORK if self.options[name] is not None}
+
     def module_options(self) -> dict[str, Any]:
         """The options for the module apptainer_fleet."""
         audits = self.options["audit_users"] and not self.options["config_root"] and self.host == (self.options["user_host"] or self.host)
@@ -94,6 +101,11 @@ class Declaration(NamedTuple):
         accounts = [] if self.options["config_root"] else dict.fromkeys([*files, *users])
         where = {name: self.options[name] for name in ("flavor", "sysconfdir") if self.options[name] is not None}
         return {**where, "inspect": True, "root": self.options["config_root"], "logins": [{"user": user, **files.get(user, {})} for user in accounts]}
+
+
+def distinct_claims(declared: Iterable[Declaration]) -> list[dict[str, Any]]:
+    """The option `declarations` of apptainer_verify, in which each distinct one is once: a thousand hosts declare the same."""
+    return list({json.dumps(claims, sort_keys=True): claims for claims in (item.claims() for item in declared)}.values())
 
 
 def _read_specs() -> Mapping[str, Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 from ansible import errors
 from ansible.template import Templar
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import VARIABLES, Declaration, DeclarationError, declaration
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded
 
 _OMITTED: Any = getattr(errors, "AnsibleValueOmittedError", ())
 
@@ -22,6 +23,27 @@ def declared_for(host: str, available: Mapping[str, Any], templar: Any) -> Decla
     """What the variables of the host declare. Raises DeclarationError."""
     values = {name: _templated(name, available[name], templar) for name in VARIABLES if name in available}
     return declaration(host, values, available)
+
+
+def all_declared(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) -> tuple[list[Declaration], list[str]]:
+    """What is declared for each host, and each problem once, in a sentence with all hosts that have it."""
+    found: list[Declaration] = []
+    problems: dict[str, list[str]] = {}
+    for host, variables, templar in variables_of(hosts, task, loader, hostvars):
+        try:
+            found.append(declared_for(host, variables, templar))
+        except DeclarationError as error:
+            problems.setdefault(str(error), []).append(host)
+    for item in found:
+        for name in item.user_hosts:
+            if name not in hostvars:
+                problem = f"user_host (or apptainer_fleet_user_host) is {name}, a host that is not in the inventory; set it to one that is."
+                problems.setdefault(problem, []).append(item.host)
+    sentences = [f"{folded(on)}: {message}" for message, on in problems.items()]
+    if not problems and hosts and all(not item.remotes and not item.logins for item in found):
+        sentences = [f"nothing is declared for {folded(hosts)}; set apptainer_fleet_remotes or apptainer_fleet_logins in the inventory, and check that "
+                     "these hosts get them (ansible-inventory --host)"]
+    return found, sentences
 
 
 def variables_of(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
@@ -39,6 +61,11 @@ def hosts_of(pattern: str | list[str], hostvars: Any, ignore_limit: bool = False
     """The names of the hosts that match, within `--limit` if it is not ignored, in the order of the inventory."""
     hosts = hostvars._inventory.get_hosts(pattern, ignore_limits=ignore_limit, ignore_restrictions=True) if pattern else ()
     return [str(host.name) for host in hosts]
+
+
+def inventory_sources(hostvars: Any) -> list[str]:
+    """What the inventory was read from: the values of `-i`, or of ansible.cfg."""
+    return [str(source) for source in hostvars._inventory._sources]
 
 
 def _templated(name: str, value: Any, templar: Any) -> Any:

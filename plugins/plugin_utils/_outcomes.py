@@ -68,6 +68,8 @@ class Difference(NamedTuple):
     after: str = ""
     ignored: str = ""
     """Why a global file cannot be read, and so is ignored, without what names this host; empty for all other differences."""
+    refused: bool = False
+    """Whether a rollout would refuse to write the file."""
 
     @property
     def key(self) -> Hashable:
@@ -198,7 +200,7 @@ def _ignored_files(host: _Host, result: Mapping[str, Any], failures: Sequence[Ma
         if problem:
             message = problem if isinstance(problem, str) else _message(failure)
             subject, path = str(failure.get("subject") or "global"), paths.get(failure.get("subject"), "")
-            yield Difference(_subject(subject, path or "remote.yaml"), path, (IGNORED, cleaned(message)), ignored=host.common(message))
+            yield Difference(_subject(subject, path or "remote.yaml"), path, (IGNORED, cleaned(message)), ignored=host.common(message), refused=True)
 
 
 def _differences(host: _Host, result: Mapping[str, Any]) -> Iterator[Difference]:

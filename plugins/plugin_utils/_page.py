@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import ERROR, OK, UNKNOWN, WARNING, Health, Row, certificate_text, plural
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, shortened
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import DRIFTED, FAILED, IN_STATE, UNDECLARED, UNREACHABLE
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import DRIFT, Report, as_dict, printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import HEALTH, Report, as_dict, printable
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NOTHING_DECLARED, headline, locked_out_sentences
 from markupsafe import Markup
 
@@ -31,6 +33,9 @@ _LEAST_GROUPS, _MOST_GROUPS = 10, 25  # that are visible at once
 _HOSTS_WIDTH = 90  # in characters
 _MOST_USERS = 20  # that a finding names
 _NARROWEST = 6  # of the bar's 1000
+_LONGEST_COMMAND = 400
+_HEALTH_CLASSES = {OK: IN_STATE, UNKNOWN: UNREACHABLE, WARNING: DRIFTED, ERROR: FAILED}
+_HEALTH_VERDICTS = {OK: "All that could be asked is well", WARNING: "There are warnings about servers or logins", ERROR: "Servers or logins have errors"}
 _LINE_CLASSES = {"-": "del", "+": "ins", "@": "hunk"}
 
 
@@ -43,15 +48,17 @@ def page(report: Report) -> str:
             item["key"] = f"{kind}-{number}"
             item["short"] = shortened(item["hosts"], _HOSTS_WIDTH)
     for item in content["groups"]:
+        item["command"], item["is_shortened"] = _command(item["repair"])
         item["diff_lines"] = [(_LINE_CLASSES.get(line[:1], "same"), line) for line in item["diff"].split("\n")[2:]]
     for item in content["findings"]:
-        item["users"] = len({place["user"] for place in item["places"]})
         item["messages"] = _messages(item["places"])
     return _template("report.html").render(
         content,
-        is_drift=report.differed == DRIFT,
+        health_tables=_health_tables(report.health) if report.health else [],
+        health_class=_HEALTH_CLASSES[report.health.state] if report.health else "",
+        health_headline=report.health.headline if report.health else "",
         verdict=_verdict(report),
-        headline=headline(report),
+        headline=report.health.headline if report.kind == HEALTH and report.health else headline(report),
         locked_out_sentences=locked_out_sentences(report),
         labels=report.labels,
         bar=_bar(report),
@@ -65,10 +72,10 @@ def page(report: Report) -> str:
     )
 
 
-def begun_page(title: str, begun: str) -> str:
+def begun_page(title: str, begun: str, origin: Origin) -> str:
     """The HTML that stands in for a report while it is being made. It stays if that never ends, and says so."""
     style = (_HERE / "report.css").read_text(encoding="utf-8")
-    return _template("begun.html").render(title=title, begun=begun, style=Markup(style), style_hash=_hash(style))
+    return _template("begun.html").render(title=title, begun=begun, made_by=origin.as_dict(), style=Markup(style), style_hash=_hash(style))
 
 
 @functools.cache
@@ -88,6 +95,38 @@ def _time(text: str) -> str:
     return text.replace("T", " ").replace("Z", " UTC")
 
 
+def _command(command: str | None) -> tuple[str, bool]:
+    """The command that repairs a difference; and whether its hosts are left out, because there are more of them than anybody wants to see."""
+    if not command or len(command) <= _LONGEST_COMMAND:
+        return command or "", False
+    return f"{command.rpartition(' --limit ')[0]} --limit HOSTS", True
+
+
+def _health_tables(health: Health) -> list[dict[str, Any]]:
+    """What the page shows of servers and logins: a table of each kind that has rows, each row with a state, a word for it, and what there is to say."""
+    services = [_row(row, row["name"], ("up", "down", "not known")[_answer(row["up"])], row["version"] and f"version {row['version']}", row["reason"])
+                for row in health.services]
+    logins = [_row(row, row["name"], ("accepted", "rejected", "not known")[_answer(row["valid"])], row["reason"]) for row in health.logins]
+    certificates = [_row(row, row["server"], _certificate_word(row), certificate_text(row)) for row in health.certificates]
+    tables = {"Services": services, "Logins": logins, "Certificates": certificates}
+    return [{"title": title, "wrong": [row for row in rows if row["state"] != IN_STATE], "well": [row for row in rows if row["state"] == IN_STATE]}
+            for title, rows in tables.items() if rows]
+
+
+def _row(row: Row, name: str, word: str, *texts: str | None) -> dict[str, str]:
+    return {"name": name, "state": _HEALTH_CLASSES[row["state"]], "word": word, "text": "; ".join(filter(None, texts))}
+
+
+def _answer(value: bool | None) -> int:
+    return 2 if value is None else 0 if value else 1
+
+
+def _certificate_word(row: Row) -> str:
+    if row["days"] is None:
+        return "not known"
+    return "expired" if row["days"] < 0 else "not trusted" if row["trusted"] is False else plural(row["days"], "day")
+
+
 def _visible_groups(report: Report) -> int:
     """How many differences are visible at once. The failures are below them, and must not be pushed far down by differences of single hosts."""
     return min(_MOST_GROUPS, max(_LEAST_GROUPS, sum(len(group.hosts) > 1 for group in report.groups)))
@@ -95,6 +134,8 @@ def _visible_groups(report: Report) -> int:
 
 def _verdict(report: Report) -> tuple[str, str]:
     """The most important fact, as a state (for the sign) and a sentence."""
+    if report.kind == HEALTH and report.health:
+        return _HEALTH_CLASSES[report.health.state], _HEALTH_VERDICTS[report.health.state]
     total, unknown, drifted = len(report.results), report.count(FAILED) + report.count(UNREACHABLE), report.count(DRIFTED)
     if not total:
         return UNREACHABLE, headline(report)
@@ -105,7 +146,9 @@ def _verdict(report: Report) -> tuple[str, str]:
         if drifted:
             return DRIFTED, f"{_part_of(drifted, total)} {report.differed}"
         some = f"All hosts that have something declared are in state ({total - undeclared:,} of {total:,})"
-        return IN_STATE, some if undeclared else "All hosts are in state"
+        all_well = some if undeclared else "All hosts are in state"
+        failing = len(report.problem_hosts)
+        return ("users", f"{all_well}, but users' files on {plural(failing, 'host')} have findings that count") if failing else (IN_STATE, all_well)
     state = FAILED if report.failures else UNREACHABLE
     if drifted:
         return state, f"{_part_of(drifted, total)} {report.differed}, {unknown:,} could not be checked"

@@ -12,7 +12,9 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, natural_key
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import DRIFT_PLAYBOOK, ROLLOUT, Origin, limit_pattern
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import (
     DRIFTED,
     FAILED,
@@ -33,6 +35,18 @@ STATUS_IN_STATE, STATUS_FAILED, STATUS_UNREACHABLE = 0, 2, 4
 
 # What a host with differences is: in a play that only compares, after a change, and in the check mode of a play that changes.
 DRIFT, CHANGE, PREDICTION = "drifted", "changed", "to be changed"
+# What a report is on, by that; and one on servers and logins alone.
+KINDS = {DRIFT: "drift", CHANGE: "rollout", PREDICTION: "rollout in check mode"}
+HEALTH = "health"
+
+# Which findings in users' files a run fails for: none, or those of this severity and worse.
+FINDINGS_FAIL = {"never": (), "error": ("error",), "warning": ("error", "warning")}
+
+_REFUSED = ("a rollout refuses this file, because nothing of it can be kept. Correct it on the hosts, or set apptainer_fleet_prune: true and "
+            "apptainer_fleet_unreadable: replace, so that a rollout replaces it and keeps a copy")
+_OF_USERS = ("these files belong to their users, and a rollout leaves them alone. The table in the guide (docs/guide.md, At 2 a.m.) says what each finding "
+             "means and what to do")
+_AGAIN = "correct what the reason says; then, to look at these hosts again: "
 
 _TITLE_SENTENCES = 3
 _SEVERITIES = ("error", "warning", "info")  # and then all others
@@ -103,6 +117,16 @@ class Report(NamedTuple):
     differed: str = DRIFT
     due: str = ""
     """When the next report should be there, in UTC. After that, this one is stale. Empty: nobody says when."""
+    health: Health | None = None
+    """How the servers and logins are, if they were asked."""
+    origin: Origin = Origin()
+    findings_fail: str = "never"
+    """One of FINDINGS_FAIL."""
+
+    @property
+    def kind(self) -> str:
+        """What the report is on. One without hosts to look at is on servers and logins."""
+        return KINDS.get(self.differed, HEALTH)
 
     def count(self, state: str) -> int:
         return sum(result.state == state for result in self.results)
@@ -122,11 +146,27 @@ class Report(NamedTuple):
         return (DRIFTED, FAILED, UNREACHABLE) if self.differed == DRIFT else (FAILED, UNREACHABLE)
 
     @property
+    def failing_findings(self) -> tuple[FindingGroup, ...]:
+        """The findings in users' files for which the run fails."""
+        return tuple(group for group in self.findings if group.severity in FINDINGS_FAIL[self.findings_fail])
+
+    @property
+    def problem_hosts(self) -> tuple[str, ...]:
+        """The hosts to blame, in natural order: those in a problem state, and those with findings for which the run fails."""
+        found = {host for group in self.failing_findings for host in group.hosts}
+        return tuple(result.host for result in self.results if result.state in self.problem_states or result.host in found)
+
+    @property
     def status(self) -> int:
-        """The exit status for ansible-playbook, as Ansible itself has it. Without any host, or with nothing declared for any, nothing is known."""
+        """The exit status for ansible-playbook, as Ansible itself has it. Without any host, or with nothing declared for any, nothing is known.
+
+        How servers and logins are is a status of its own, except in a report on nothing else.
+        """
+        if self.kind == HEALTH and self.health:
+            return self.health.status
         if self.hosts(UNREACHABLE):
             return STATUS_UNREACHABLE
-        return STATUS_FAILED if self.hosts(*self.problem_states) or self.is_empty else STATUS_IN_STATE
+        return STATUS_FAILED if self.problem_hosts or self.is_empty else STATUS_IN_STATE
 
     @property
     def is_empty(self) -> bool:
@@ -135,10 +175,8 @@ class Report(NamedTuple):
 
     @property
     def limit(self) -> str:
-        """The hosts that failed or were not reached, as a pattern for `--limit`. (Ansible has no ranges of host names there.)"""
-        names = self.hosts(FAILED, UNREACHABLE)
-        # A colon separates patterns, unless there is a comma. Source: split_host_pattern in ansible-core's inventory/manager.py
-        return ",".join(names) + ("," if len(names) == 1 and ":" in names[0] else "")
+        """The hosts that failed or were not reached, as a pattern for `--limit`."""
+        return limit_pattern(self.hosts(FAILED, UNREACHABLE))
 
     @property
     def locked_out(self) -> tuple[LockedOut, ...]:
@@ -149,8 +187,8 @@ class Report(NamedTuple):
                      for members in _grouped(places, lambda place: place[1].remote))
 
 
-def build_report(title: str, generated: str, results: Iterable[HostResult], differed: str = DRIFT, due: str = "") -> Report:
-    """Group what is the same on several hosts. `generated` and `due` are times in UTC, as text (`2026-11-23T18:00:00Z`)."""
+def build_report(title: str, generated: str, results: Iterable[HostResult], differed: str = DRIFT, due: str = "", **more: Any) -> Report:
+    """Group what is the same on several hosts. `generated` and `due` are times in UTC, as text (`2026-11-23T18:00:00Z`); `more` are fields of Report."""
     ordered = tuple(sorted(results, key=lambda result: (natural_key(result.host), result.host)))
     differences = [(result.host, difference) for result in ordered for difference in result.differences]
     findings = [(result.host, finding) for result in ordered for finding in result.findings]
@@ -164,7 +202,7 @@ def build_report(title: str, generated: str, results: Iterable[HostResult], diff
         tuple(sorted((FindingGroup(members[0][1].id, members[0][1].severity, tuple(members))
                       for members in _grouped(findings, lambda item: (item[1].id, item[1].severity))),
                      key=lambda group: _severity_rank(group.severity))),
-        differed, due,
+        differed, due, **more,
     )
 
 
@@ -209,6 +247,8 @@ def as_dict(report: Report) -> dict[str, Any]:
         "schema": SCHEMA,
         "title": report.title,
         "state": "finished",
+        "kind": report.kind,
+        "made_by": report.origin.as_dict(),
         "generated": report.generated,
         "due": report.due,
         "status": report.status,
@@ -216,24 +256,40 @@ def as_dict(report: Report) -> dict[str, Any]:
         "limit": report.limit,
         "groups": [{"id": number, "title": group.title, "subject": group.difference.subject, "file": group.file,
                     "unreadable": bool(group.difference.ignored), "sentences": list(group.difference.sentences),
-                    "diff": group.difference.unified(), **_hosts(group.hosts)}
+                    "diff": group.difference.unified(), **_repair(report, group), **_hosts(group.hosts)}
                    for number, group in enumerate(report.groups)],
-        "failures": [{"reason": group.reason, **_hosts(group.hosts)} for group in report.failures],
-        "unreachable": [{"reason": group.reason, **_hosts(group.hosts)} for group in report.unreachable],
-        "findings": [{"finding": group.id, "severity": group.severity, **_hosts(group.hosts),
+        "failures": [{"reason": group.reason, **_again(report, group), **_hosts(group.hosts)} for group in report.failures],
+        "unreachable": [{"reason": group.reason, **_again(report, group), **_hosts(group.hosts)} for group in report.unreachable],
+        "findings_fail": report.findings_fail,
+        "findings": [{"finding": group.id, "severity": group.severity, "fails": group in report.failing_findings, "users": list(group.users),
+                      "repair": None, "instead": _OF_USERS, **_hosts(group.hosts),
                       "places": [{"host": host, "user": finding.user, "path": finding.path, "message": finding.message}
                                  for host, finding in group.places]}
                      for group in report.findings],
         "locked_out": [{"remote": locked_out.remote, "users": list(locked_out.users), **_hosts(locked_out.hosts)}
                        for locked_out in report.locked_out],
+        "health": report.health.as_dict() if report.health else None,
         "hosts": [{"name": result.host, "state": result.state, "reason": result.reason, "groups": groups_of_host.get(result.host, [])}
                   for result in report.results],
     }
 
 
-def begun_dict(title: str, begun: str) -> dict[str, Any]:
+def begun_dict(title: str, begun: str, origin: Origin) -> dict[str, Any]:
     """What JSON has while a run has begun and not finished: no status and no host, so that nobody takes an older run's for this one's."""
-    return {"schema": SCHEMA, "title": title, "state": "begun", "begun": begun, "status": None}
+    return {"schema": SCHEMA, "title": title, "state": "begun", "made_by": origin.as_dict(), "begun": begun, "status": None}
+
+
+def _repair(report: Report, group: DifferenceGroup) -> dict[str, Any]:
+    """The command that repairs a difference, or what to do instead."""
+    if group.difference.refused:
+        return {"repair": None, "instead": _REFUSED}
+    return {"repair": None if report.differed == CHANGE else report.origin.command(ROLLOUT, group.hosts), "instead": None}
+
+
+def _again(report: Report, group: ReasonGroup) -> dict[str, Any]:
+    """What to do about hosts that nobody knows the state of."""
+    playbook = DRIFT_PLAYBOOK if report.differed == DRIFT else ROLLOUT
+    return {"repair": None, "instead": f"{_AGAIN}{report.origin.command(playbook, group.hosts)}"}
 
 
 def _hosts(hosts: tuple[str, ...]) -> dict[str, Any]:

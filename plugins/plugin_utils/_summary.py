@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, shortened
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import FAILED, UNDECLARED, UNREACHABLE, HostResult
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import DRIFT, Report, printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import DRIFT, HEALTH, FindingGroup, Report, printable
 
 _MOST_LINES = 5  # of a kind, in a mail
 _MOST_USERS = 20  # that a line names
@@ -54,7 +54,9 @@ def headline(report: Report) -> str:
 
 def drift_lines(report: Report) -> list[str]:
     """The lines for a play that compares, the most important first: a few of each kind, with shortened lists of hosts."""
-    return [headline(report), *_group_lines(report), *_user_lines(report), *_limit_lines(report)]
+    health = report.health.lines() if report.health else []
+    hosts = [] if report.kind == HEALTH else [headline(report), *_group_lines(report), *_user_lines(report)]
+    return [*hosts, *(_one_line(line) for line in health), *_limit_lines(report)]
 
 
 def rollout_lines(batch: Report, so_far: Report, progress: Progress) -> list[str]:
@@ -68,10 +70,21 @@ def rollout_lines(batch: Report, so_far: Report, progress: Progress) -> list[str
     return lines
 
 
-def problem(result: HostResult) -> str:
+def problem(result: HostResult, report: Report) -> str:
     """Why a host is to blame, in one line."""
     texts = [result.reason] if result.reason else [f"{difference.subject}: {'; '.join(difference.sentences)}" for difference in result.differences]
+    for group in report.failing_findings:
+        users = dict.fromkeys(finding.user for host, finding in group.places if host == result.host)
+        texts += [f"users' files: {_finding(group, list(users))}"] if users else []
     return _one_line("; ".join(texts))
+
+
+def _finding(group: FindingGroup, users: Sequence[str]) -> str:
+    return f"{group.id} ({group.severity}): {_user_names(users)}"
+
+
+def _user_names(users: Sequence[str]) -> str:
+    return ", ".join(users[:_MOST_USERS]) + (f" and {len(users) - _MOST_USERS} more" if len(users) > _MOST_USERS else "")
 
 
 def _stop_lines(so_far: Report, progress: Progress) -> list[str]:
@@ -100,15 +113,14 @@ def locked_out_sentences(report: Report) -> list[str]:
     """Whom the removal of an endpoint would lock out, by name, one sentence for each endpoint."""
     found = []
     for remote, users, _hosts in report.locked_out:
-        names = ", ".join(users[:_MOST_USERS]) + (f" and {len(users) - _MOST_USERS} more" if len(users) > _MOST_USERS else "")
         endpoint = f"the endpoint {remote}" if remote else "the endpoint"
-        found.append(printable(f"{_plural(len(users), 'user')} would be locked out if {endpoint} were removed now: {names}"))
+        found.append(printable(f"{_plural(len(users), 'user')} would be locked out if {endpoint} were removed now: {_user_names(users)}"))
     return found
 
 
 def _user_lines(report: Report) -> list[str]:
     """Whom the removal of an endpoint would lock out; and findings, except those that only inform."""
-    findings = [(group.hosts, f"{group.id} ({group.severity}), {_plural(len(group.users), 'user')}")
+    findings = [(group.hosts, _finding(group, group.users))
                 for group in report.findings if group.severity != "info"]
     return locked_out_sentences(report) + _lines("Users' files", True, findings)
 

@@ -22,7 +22,8 @@ def test_the_demo(tmp_path):
     done = processes.run(envs.ROOT / "demo" / "run", env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     recaps = re.findall(r"^node\d .*changed=(\d).*failed=(\d)", done.stdout, re.MULTILINE)
-    assert ["".join(recap) for recap in recaps] == ["10"] * 3 + ["00"] * 3 + ["00", "10", "00"] * 2 + ["10", "01", "00"]
+    rolled_out, shown, again, drift, fixed, adopted = ["10"] * 3, ["00"] * 3, ["00"] * 3, ["00", "11", "00"], ["00", "10", "00"], ["10", "00", "00"]
+    assert ["".join(recap) for recap in recaps] == [*rolled_out, *shown, *again, *drift, *fixed, *adopted, "10", "01", "00"]
     assert re.search(r"^\+ +Exclusive: true$", done.stdout, re.MULTILINE)
     assert "endpoint site: exclusive is false" in done.stdout
 
@@ -38,7 +39,7 @@ def test_the_guide_quotes_what_the_modules_say():
 
 
 def test_the_guide_knows_every_finding():
-    code = (envs.ROOT / "plugins" / "module_utils" / "_inspection" / "findings.py").read_text()
+    code = "".join(path.read_text() for path in (envs.ROOT / "plugins" / "module_utils" / "_inspection").glob("*.py"))
     table = (envs.ROOT / "docs" / "guide.md").read_text().partition("| finding |")[2].partition("\n\n")[0]
     explained = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z0-9.-]+)`", row.split("|")[1])}
     assert explained == set(re.findall(r'Finding\("([a-z0-9.-]+)"', code))

@@ -187,6 +187,26 @@ def test_what_is_misplaced_is_hidden_first_of_all(watched, run_module, tmp_path,
     assert not seen.leaks([("u", secret)])
 
 
+@pytest.mark.parametrize(("module", "args"), [
+    ("apptainer_remote", {"name": "a", "uri": "https://h.example", "token_file": "FILE"}),
+    ("apptainer_remotes", {"remotes": [{"name": "a", "uri": "https://h.example", "token_file": "FILE"}]}),
+    ("apptainer_logins", {"remotes": [{"name": "mine", "token_file": "FILE"}]}),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_the_token_of_a_file_is_hidden_wherever_it_is(watched, run, user, tmp_path, module, args):
+    """Nobody but the module knows it; here it has got into the user's file in place of a name and an address, by a slip."""
+    token = account().token
+    (tmp_path / "token").write_text(f"{token}\n")
+    (tmp_path / "token").chmod(0o600)
+    remotes = yaml.safe_load((user / "remote.yaml").read_text())
+    remotes["Remotes"][token] = {"URI": f"{token}.example.org", "Token": "x", "Keyservers": [{"URI": f"http://{token}.example.org"}]}
+    (user / "remote.yaml").write_text(yaml.safe_dump({**remotes, "Active": token}))
+    with watched() as seen:
+        done = run(seen, module, json.loads(json.dumps({**args, "verify": "never"}).replace("FILE", str(tmp_path / "token"))))
+        assert done.result.get("changed"), done.stdout
+    assert not seen.leaks([("alice", token)])
+    assert token in (user / "remote.yaml").read_text()
+
+
 @pytest.mark.parametrize("secret", [
     "hunt/er22?pw99", "hunt#er22@pw99", "hunt er22 pw99", "hunt%40er22pw99", "hunt,er22'pw99", 'hunt"er22<pw99', "\u00fchunt\u00dfpw99"])
 def test_passwords_that_break_a_uri_are_hidden_as_a_whole(run_module, secret):
@@ -414,7 +434,7 @@ def test_what_the_guide_says_of_ansible(node_python, tmp_path):
 
     def secret_of(row, shown):
         variables[f"v{len(variables)}"] = made[row, shown] = secrets.token_hex(12)
-        return made[row, shown] if row.startswith("the name") else "{{ v%d }}" % (len(variables) - 1)
+        return made[row, shown] if row.startswith("the name") else f"{{{{ v{len(variables) - 1} }}}}"
 
     tasks = [{**task, "ignore_errors": True} for both in plays(secret_of).values() for group in both for task in group]
     (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], sort_keys=False))

@@ -106,9 +106,12 @@ def _rename_into_place(change: Replacement, parent: int, temporary: str) -> None
 
 def _discard(parent: int, directory: str, name: str, kept: List[str]) -> None:
     try:
-        if status_of(name, parent) is not None:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=parent)
     except OSError as exc:
+        with contextlib.suppress(OSError):
+            if status_of(name, parent) is None:  # a read-only file system says EROFS of a missing file as well
+                return
         path = os.path.join(directory, name)
         kept.append(f"{path}: this temporary file may hold secrets, but cannot be removed: {exc.strerror or exc}. Remove it.")
 

@@ -36,9 +36,10 @@ def answer_findings(answers: Mapping[str, Any], config: RemoteConfig, system_pat
                           remote=keyserver["remote"])
     for login in answers.get("logins", ()):
         if login.get("verified") is False:
-            is_endpoint = login["kind"] == "endpoint"
-            subject = quoted(login["name"]) if is_endpoint else login["name"]
-            kind, severity, words = ("rejected-login", "error", "is not accepted") if login["rejected"] else (
-                "unverified-login", "warning", "could not be verified")
-            yield Finding(kind, severity, auth_path if login["kind"] == "registry" else user_path,
-                          f"the login to {login['kind']} {subject} {words}: {login['reason']}", remote=login["name"] if is_endpoint else None)
+            remote = login["name"] if login["kind"] == "endpoint" else None
+            subject = f"the login to {login['kind']} {quoted(remote) if remote else login['name']}"
+            path = auth_path if login["kind"] == "registry" else user_path
+            if login["rejected"]:
+                yield Finding("rejected-login", "error", path, f"{subject} is not accepted: {login['reason']}", remote=remote)
+            else:
+                yield Finding("unverified-login", "warning", path, f"{subject} could not be verified: {login['reason']}", remote=remote)

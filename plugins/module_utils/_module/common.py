@@ -101,6 +101,10 @@ class Module(AnsibleModule):  # type: ignore[misc]  # ansible has no types
         given = {name: value for name, value in self.params.items() if not name.startswith("_ansible_")}
         self.no_log_values.update(secret for secret in option_secrets(given) if secret)
 
+    def warn(self, warning: str, **more: Any) -> None:
+        """Warn without the secrets that a name or address may be by a slip: Ansible hides them in results only."""
+        super().warn(remove_values(warning, self.no_log_values), **more)
+
     def _log_invocation(self) -> None:
         for name, value in self.params.items():
             if isinstance(value, str) and _SURROGATE.search(value):

@@ -58,15 +58,18 @@ def _ask_for_nothing(server: _Server, client: Client) -> None:
 
 
 def _certificate(server: _Server, problem: Optional[NetworkError], shown: Optional[bytes], validated: bool) -> ServerCertificate:
+    address = _address(server)
     trusted = False if isinstance(problem, UntrustedError) else True if validated else None
     reason = str(problem) if problem is not None and (trusted is False or not shown) else "" if shown else _NOT_SHOWN
+    if reason.startswith(f"{address} "):  # which is said already
+        reason = f"it{reason[len(address):]}"
     expires = None
     if shown:
         try:
             expires = expiry(shown)
         except ValueError:
             reason = reason or _UNREADABLE
-    return ServerCertificate(_address(server), expires, trusted, reason)
+    return ServerCertificate(address, expires, trusted, reason)
 
 
 def _is_plain(server: _Server, problem: Optional[NetworkError], known: KnownResponses) -> bool:

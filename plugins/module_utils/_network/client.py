@@ -30,6 +30,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from .._errors import NetworkError, quoted
 from .._values.claims import basic
 from .._values.hosts import no_place_for_secrets
+from .._version import VERSION
 from .addresses import parts_of, quoted_without_login, redirected
 from .errors import (
     DeadlineError,
@@ -60,7 +61,6 @@ else:
     HAS_REQUESTS = True
     REQUESTS_IMPORT_ERROR = None
 
-VERSION = "0.1.0"  # as in galaxy.yml
 AGENT = f"hpc.apptainer/{VERSION} (Ansible collection)"
 
 _LARGEST = 1 << 20  # bytes of a body; a discovery document has a few hundred

@@ -10,6 +10,7 @@ import re
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import (
     HIDDEN_CHANGED,
+    option_secrets,
     redacted,
     redacted_docker_tree,
     safe_part,
@@ -234,6 +235,45 @@ def test_without_login(uri, shown):
 def test_without_login_leaves_no_part_of_a_password(uri):
     for part in ("hun", "ter2", "user:"):
         assert part not in without_login(uri, "***")
+
+
+OPTION_SECRETS = table([
+    ("nothing", {"name": "x", "uri": "https://h.example:8443/a", "force": True, "order": 3, "mode": None}, set()),
+    ("a password", {"uri": "https://u:hunter2@h"}, {"hunter2"}),
+    ("an escaped one", {"uri": "https://u:hunter%402@h"}, {"hunter%402", "hunter@2"}),
+    ("with a colon", {"uri": "https://u:hun:ter2@h"}, {"hun:ter2"}),
+    ("a user name alone", {"uri": "https://hunter2@h"}, {"hunter2"}),
+    ("a user name and a colon", {"uri": "https://hunter2:@h"}, {"hunter2"}),
+    ("a query", {"uri": "https://h?token=hunter2"}, {"token=hunter2"}),
+    ("a query and a fragment", {"uri": "https://u:p@h?token=hunter2#x\ny"}, {"p", "token=hunter2#x\ny"}),
+    ("a fragment", {"uri": "https://h#hunter2"}, {"hunter2"}),
+    ("only a question mark", {"uri": "https://h?"}, set()),
+    ("a question mark in the password, or an @ in the query", {"uri": "https://u:hun?ter2@h"}, {"u:hun?ter2@h"}),
+    ("without a scheme", {"builtin_uri": " u:hunter2@h "}, {"hunter2"}),
+    ("under another name", {"url": "u:hunter2@h", "name": "alice@example.org", "owner": "a:b"}, {"hunter2"}),
+    ("as a key", {"https://u:hunter2@h": None}, {"hunter2"}),
+    ("in a list in a list", {"a": [[{"uri": "u:hunter2@h"}], ("//u:hunter3@h",)]}, {"hunter2", "hunter3"}),
+    ("a list of uris", {"uri": ["u:hunter2@h"]}, {"hunter2"}),
+    ("in a text", {"a": '[{"uri": "https://u:hunter2@h"}, "https://h?hunter3"] at //u:hunter4@h'}, {"hunter2", "hunter3", "hunter4"}),
+    ("options for secrets", {"password": "hunter2", "token": "hunter3", "token_file": "/etc/t", "auth_file": "/etc/a", "client_key": "/k"},
+     {"hunter2", "hunter3"}),
+    ("misspelt", {"pasword": "a", "Passwd": "b", "tokn": "c", "toke": "c", "secret": "d", "credentials": "e", "pw": "f"}, set("abcdef")),
+    ("of other types", {"password": ["a", {"b": "c"}], "token": 123456, "secret": 0, "passwd": True}, {"a", "c", "123456"}),
+])
+
+
+@pytest.mark.parametrize(("options", "found"), OPTION_SECRETS)
+def test_option_secrets(options, found):
+    assert set(option_secrets(options)) - {""} == found
+
+
+@pytest.mark.parametrize("uri", PASSWORDS)
+def test_with_its_secrets_replaced_a_uri_shows_no_part_of_the_password(uri):
+    for order in (sorted, lambda found: sorted(found, reverse=True)):
+        shown = uri
+        for secret in order(set(option_secrets({"uri": uri})) - {""}):
+            shown = shown.replace(secret, "***")
+        assert not re.search("hun|ter2", shown)
 
 
 SAFE_PARTS = [

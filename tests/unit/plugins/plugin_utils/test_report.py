@@ -7,19 +7,25 @@
 import json
 
 import pytest
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import STATES, Difference, HostResult, UserFinding, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import as_dict, begun_dict, build_report, printable, summary_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+from support.envs import ROOT
 
 MODE = Difference("global: remote.yaml", "/etc/apptainer/remote.yaml", ("mode is 0600, should be 0644",), "mode: 0600", "mode: 0644")
 MISSING = Difference("global: remote.yaml", "/etc/apptainer/remote.yaml", ("the file is missing or empty",), "", "Active: a")
-IGNORED = Difference("global: remote.yaml", "/etc/apptainer/remote.yaml", ("ignored", "bad"), ignored="bad")
+IGNORED = Difference("global: remote.yaml", "/etc/apptainer/remote.yaml", ("ignored", "bad"), ignored="bad", refused=True)
 LONG = Difference("account ci: remote.yaml", "/home/ci/remote.yaml", tuple("abcde"), "x", "y")
 STALE = UserFinding("stale-copy", "warning", "bob", "m", "/home/bob/r")
 COPY = UserFinding("unreleased-copy", "warning", "bob", "m", "/home/bob/r", "old")
+
+ORIGIN = Origin(("hpc.apptainer.drift",), ("/srv/inventory",), "0.1.0", "2.19.1", {"ns": ["n1", "n2"]})
+REPORT_SCHEMA = Draft7Validator(json.loads((ROOT / "docs" / "report.schema.json").read_text()))
 
 
 def drifted(name, *differences):
@@ -107,11 +113,90 @@ def test_who_would_be_locked_out_by_which_endpoint():
 
 
 def test_a_run_that_has_begun_has_no_status_and_says_nothing_of_hosts():
-    assert begun_dict("Drift", "2026-11-23T18:00:00Z") == {
-        "schema": 2, "title": "Drift", "state": "begun", "begun": "2026-11-23T18:00:00Z", "status": None}
-    text = begun_page("<Drift>\u202e", "2026-11-23T18:00:00Z")
+    found = begun_dict("Drift", "2026-11-23T18:00:00Z", ORIGIN)
+    assert found == {"schema": 2, "title": "Drift", "state": "begun", "made_by": ORIGIN.as_dict(), "begun": "2026-11-23T18:00:00Z", "status": None}
+    REPORT_SCHEMA.validate(found)
+    text = begun_page("<Drift>\u202e", "2026-11-23T18:00:00Z", ORIGIN)
+    assert "Begun by <code>hpc.apptainer.drift</code> for the inventory <code>/srv/inventory</code>" in text
     assert "A run began on <time datetime=\"2026-11-23T18:00:00Z\">2026-11-23 18:00:00 UTC</time> and has not finished" in text
     assert "<h1>&lt;Drift&gt;\\u202e</h1>" in text
+
+
+@pytest.mark.parametrize(("fail", "status", "blamed"), [("never", 0, ()), ("error", 2, ("n3",)), ("warning", 2, ("n2", "n3"))])
+def test_findings_that_count(fail, status, blamed):
+    """They change whom the run blames, and not the state of a host."""
+    severities = ("info", "warning", "error", "")
+    hosts = [HostResult(f"n{number}", "in_state", "", (), (STALE._replace(severity=severity),)) for number, severity in enumerate(severities, 1)]
+    report = build_report("Drift", "2026-11-23T18:00:00Z", hosts, findings_fail=fail)
+    assert (report.status, report.problem_hosts, report.count("in_state")) == (status, blamed, 4)
+    assert {finding["severity"]: finding["fails"] for finding in as_dict(report)["findings"]} == {
+        "info": False, "warning": fail == "warning", "error": fail != "never", "": False}
+    assert ("findings that count" in page(report)) is bool(blamed)
+    assert report._replace(results=(*report.results, HostResult("n5", "unreachable"))).status == 4
+
+
+def test_each_group_says_what_repairs_it():
+    hosts = [drifted(name, MODE) for name in ("n1", "n2")] + [drifted("n3", IGNORED, MISSING), HostResult("f", "failed", "why"),
+                                                              HostResult("u", "unreachable", "gone", (), (STALE,))]
+    report = build_report("Drift", "2026-11-23T18:00:00Z", hosts, origin=ORIGIN)
+    found = as_dict(report)
+    REPORT_SCHEMA.validate(found)
+    start = "ansible-playbook -i /srv/inventory hpc.apptainer"
+    assert {group["nodes"]: group["repair"] for group in found["groups"] if not group["unreadable"]} == {
+        "n[1-2]": f"{start}.rollout --limit ns", "n3": f"{start}.rollout --limit n3"}
+    (unreadable,) = [group for group in found["groups"] if group["unreadable"]]
+    assert unreadable["repair"] is None
+    assert "apptainer_fleet_unreadable: replace" in unreadable["instead"]
+    assert found["failures"][0]["instead"].endswith(f"again: {start}.drift --limit f")
+    assert found["unreachable"][0]["instead"].endswith(f"again: {start}.drift --limit u")
+    assert "docs/guide.md" in found["findings"][0]["instead"]
+    text = page(report)
+    assert f"<code>{start}.rollout --limit ns</code>" in text
+    assert "<code>hpc.apptainer.drift</code> for the inventory <code>/srv/inventory</code>, with hpc.apptainer 0.1.0 and ansible-core 2.19" in text
+    changed = as_dict(build_report("", "2026-11-23T18:00:00Z", hosts, "changed", origin=ORIGIN))
+    REPORT_SCHEMA.validate(changed)
+    assert {(group["repair"], group["instead"]) for group in changed["groups"] if not group["unreadable"]} == {(None, None)}
+    assert changed["failures"][0]["instead"].endswith(f"again: {start}.rollout --limit f")
+
+
+def test_a_file_that_is_to_be_replaced_is_repaired_by_a_rollout():
+    part = {"subject": "global", "changed": True, "config_file": "/etc/apptainer/remote.yaml", "unreadable": "line 3: bad"}
+    diff = {"subject": "global", "before": "\tbad", "after": "Active: a", "after_header": "/etc/apptainer/remote.yaml"}
+    replaced = host_result("n1", {"changed": True, "declared": True, "parts": [part], "diff": [diff]})
+    refused = host_result("n2", {"changed": False, "declared": True, "parts": [{**part, "changed": False}],
+                                 "failures": [{"subject": "global", "msg": "bad", "unreadable": "bad"}]})
+    repairs = {group["nodes"]: group["repair"] for group in as_dict(build_report("", "2026-11-23T18:00:00Z", [replaced, refused]))["groups"]}
+    assert repairs == {"n1": "ansible-playbook hpc.apptainer.rollout --limit n1", "n2": None}
+
+
+def test_a_page_leaves_out_thousands_of_names_in_a_command():
+    report = build_report("", "", [drifted(f"n{number}", MODE) for number in range(300)], origin=ORIGIN)
+    assert "<code>ansible-playbook -i /srv/inventory hpc.apptainer.rollout --limit HOSTS</code>" in page(report)
+    assert as_dict(report)["groups"][0]["repair"].count(",") == 299
+
+
+def test_the_schema_describes_every_key():
+    """Without a description, nobody knows what a key means; with other keys allowed, the tests would not notice one that is new."""
+    Draft7Validator.check_schema(REPORT_SCHEMA.schema)
+
+    def objects(node):
+        if isinstance(node, dict):
+            if "properties" in node:
+                yield node
+            for value in node.values():
+                yield from objects(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from objects(value)
+
+    found = list(objects(REPORT_SCHEMA.schema))
+    assert len(found) > 10
+    for node in found:
+        assert node["additionalProperties"] is False
+        assert node["required"] == list(node["properties"])
+    for text in ({"schema": 2}, {**begun_dict("a", "2026-11-23T18:00:00Z", ORIGIN), "more": 1}, as_dict(report_on())| {"status": 3}):
+        assert not REPORT_SCHEMA.is_valid(text)
+    assert REPORT_SCHEMA.is_valid(as_dict(report_on()))
 
 
 @pytest.mark.parametrize(("text", "expected"), [

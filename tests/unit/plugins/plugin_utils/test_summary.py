@@ -57,7 +57,7 @@ def test_lines_name_only_the_largest_groups():
     assert "Drift: 2 more" in lines
     assert lines[-6:] == ["Failed on 1 host (f): why", "Unreachable on 1 host (u): gone",
                           "Undeclared on 3 hosts (x[0-2]): nothing is declared, so nothing was looked at",
-                          "Users' files on 1 host (u): stale-copy (error), 1 user", "Users' files on 1 host (u): stale-copy (warning), 1 user",
+                          "Users' files on 1 host (u): stale-copy (error): bob", "Users' files on 1 host (u): stale-copy (warning): bob",
                           "To rerun only what failed or was not reached: --limit f,u"]
 
 
@@ -65,7 +65,7 @@ def test_users_are_counted_once_and_what_only_informs_is_left_out():
     """A home that hosts share is found on each of them."""
     findings = tuple(STALE._replace(severity=severity) for severity in ("info", "", "warning", "error"))
     lines = drift_lines(report_on(*(HostResult(name, "in_state", "", (), findings) for name in ("n1", "n2"))))
-    assert lines[1:] == [f"Users' files on 2 hosts (n[1-2]): stale-copy ({severity}), 1 user" for severity in ("error", "warning", "")]
+    assert lines[1:] == [f"Users' files on 2 hosts (n[1-2]): stale-copy ({severity}): bob" for severity in ("error", "warning", "")]
 
 
 @pytest.mark.parametrize("differed", ["drifted", "changed", "to be changed"])
@@ -144,4 +144,15 @@ def test_a_line_is_one_line_that_does_nothing_to_a_terminal():
      "global: remote.yaml: a; b; account ci: r: mode is 0600, should be 0644"),
 ], ids=["failed", "drifted"])
 def test_why_a_host_is_to_blame(result, text):
-    assert problem(result) == text
+    assert problem(result, report_on(result)) == text
+
+
+def test_a_host_is_to_blame_for_findings_that_count():
+    findings = (STALE._replace(severity="error", user="eve"), STALE, STALE._replace(severity="error"))
+    result = drifted("n1", "a")._replace(findings=findings)
+    report = build_report("Drift", "", [result, HostResult("n2", "in_state", "", (), (STALE,)), HostResult("n3", "failed", "why", (), findings)],
+                          findings_fail="error")
+    assert problem(result, report) == "global: remote.yaml: a; users' files: stale-copy (error): eve, bob"
+    assert problem(report.results[2], report) == "why; users' files: stale-copy (error): eve, bob"
+    many = tuple(STALE._replace(user=f"u{number}") for number in range(30))
+    assert drift_lines(report_on(HostResult("n1", "in_state", "", (), many)))[1].endswith("u18, u19 and 10 more")

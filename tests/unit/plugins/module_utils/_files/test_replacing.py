@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import ConflictError, StoreError
 from ansible_collections.hpc.apptainer.plugins.module_utils._files import config_file as store
+from ansible_collections.hpc.apptainer.plugins.module_utils._files import replacing
 from support.filesystem import (
     ALICE,
     BOB,
@@ -628,6 +629,17 @@ class TestTemporaryFilesThatStay:
         (left,) = self.left(place)
         assert message == (f"{path}: cannot write: full. Free some space, and run again. The file is unchanged. Besides: {place / left}: this "
                            "temporary file may hold secrets, but cannot be removed: Input/output error. Remove it.")
+
+    def test_one_that_never_was(self, place, monkeypatch):
+        monkeypatch.setattr(os, "unlink", raiser(OSError(errno.EROFS, "Read-only file system")))
+        store.replace(store.Replacement(str(place / "f"), b"new\n", nothing))
+        assert names(place) == ["f"]
+
+    def test_one_that_cannot_even_be_looked_at(self, place, monkeypatch):
+        path = file_of(place / "f")
+        monkeypatch.setattr(os, "unlink", raiser(OSError(errno.EIO, "Input/output error")))
+        monkeypatch.setattr(replacing, "status_of", lambda name, parent: raiser(OSError(errno.EIO, "no"))() if "ansible-" in name else None)
+        assert "cannot be removed: Input/output error. Remove it." in message_of(store.replace, store.Replacement(str(path), b"new\n", nothing))
 
     def test_after_a_conflict_nobody_tries_again(self, place):
         path = file_of(place / "f")
