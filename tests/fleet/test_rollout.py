@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbooks rollout and drift on ten hosts: verification, batches, the canary, lost hosts, layers of the inventory, logins, secrets."""
+"""The playbooks rollout and drift on ssh hosts: verification, batches, canaries, lost hosts, who is blamed, layers of the inventory, logins, secrets."""
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 
 import pytest
@@ -14,7 +15,7 @@ import yaml
 from support import envs, leaks
 
 ROLLOUT, DRIFT = (envs.ROOT / "playbooks" / f"{name}.yml" for name in ("rollout", "drift"))
-REMOTES, LOGINS = "hpc.apptainer.apptainer_remotes", "hpc.apptainer.apptainer_logins"
+FLEET = "hpc.apptainer.apptainer_fleet"
 FILE = "/etc/apptainer/remote.yaml"
 CI = "/home/ci/.apptainer"
 SU = {"ansible_become_method": "su", "ansible_become_flags": "-s /bin/sh"}
@@ -130,9 +131,9 @@ def test_a_fleet_from_nothing_to_drift_and_back(fleet, rollout, drift, declared,
     fleet["node9"].stop()
     found, report = loud(drift, **declared)
     states = {host["name"]: host["state"] for host in report["hosts"]}
-    assert states == {**dict.fromkeys(ALL, "in_state"), **dict.fromkeys(edits, "drifted"), "node8": "failed", "node9": "unreachable"}
-    assert found.rc == 4, found.output
-    groups = {(host, sentence) for group in report["groups"] for host in group["hosts"] for sentence in group["sentences"]}
+    assert states == {**dict.fromkeys(ALL, "in_state"), **dict.fromkeys(edits, "drifted"), "node9": "unreachable"}
+    assert (found.rc, found.hosts("failures"), found.hosts("unreachable")) == (4, set(edits), {"node9"}), found.output
+    groups = {(host, sentence) for group in report["groups"][1:] for host in group["hosts"] for sentence in group["sentences"]}
     assert groups == {
         ("node2", "endpoint site: exclusive is false, should be true"),
         ("node3", "default endpoint is spare, should be site"),
@@ -141,7 +142,9 @@ def test_a_fleet_from_nothing_to_drift_and_back(fleet, rollout, drift, declared,
         ("node6", f"registry login {servers[2].host}: password differs from the declared one"),
         ("node7", "mode is 0644, should be 0600"),
     }
-    assert [(problem["hosts"], FILE in problem["reason"]) for problem in report["failures"]] == [(["node8"], True)]
+    first_group = report["groups"][0]
+    assert (first_group["hosts"], first_group["unreadable"], FILE in first_group["sentences"][1]) == (["node8"], True, True)
+    assert report["failures"] == []
     assert [problem["hosts"] for problem in report["unreachable"]] == [["node9"]]
     fleet["node8"].write(FILE, texts[0])
     fleet["node9"].start()
@@ -175,7 +178,7 @@ def test_no_host_is_written_if_verification_fails(fleet, rollout, declared, serv
     assert done.rc == 2
     assert words in " ".join(done.output.split())
     assert touched(fleet) == set()
-    assert not done.results(REMOTES)
+    assert not done.results(FLEET)
     assert leaks.leaked(done.output, secrets(servers) | {WRONG}) == []
 
 
@@ -186,8 +189,7 @@ BASE = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [{"name": "s
 FAULTS = {
     "read-only": (f"Failed on 1 host (node1): {FILE}: cannot write: Read-only file system. ", False),
     "program": (f"Failed on 1 host (node1): Apptainer does not use {FILE} as it was written: /usr/bin/apptainer remote list ", True),
-    "lost": ("Failed on 1 host (node1): the connection was lost before the file could be checked; rerun when the host is reachable: ", True),
-    "unreachable": ("Unreachable on 1 host (node1): ", False),
+    "lost": ("Failed on 1 host (node1): the connection was lost while the module ran, so it is not known how far it came; ", True),
 }
 
 
@@ -199,42 +201,109 @@ def test_the_canary_stops_a_bad_rollout(fleet, rollout, fault, sentence, written
     elif fault == "program":  # one that was built for another directory, and so reads another file
         host.write("/usr/bin/apptainer", "#!/bin/sh\nprintf 'NAME           URI                 DEFAULT?  GLOBAL?  EXCLUSIVE?  SECURE?\\n"
                    "DefaultRemote  cloud.apptainer.org  ✓         ✓                    ✓\\n'\n", mode=0o755)
-    elif fault == "lost":  # after its file was written and before it was checked: the program kills all processes of root
+    else:  # after its file was written and before it was checked: the program kills all processes of root
         host.write("/usr/bin/apptainer", "#!/bin/sh\nkill -9 -1\n", mode=0o755)
-    else:
-        host.stop()
     done = rollout(**BASE)
     words = " ".join(done.output.split())
-    assert done.rc == 2
+    assert (done.rc, done.hosts("failures"), done.hosts("unreachable")) == (2, {"node1"}, set()), done.output
     assert "The rollout stops here. 9 hosts were not touched: node[2-10]" in words, done.output
     assert sentence in words, done.output
-    assert set(done.results(REMOTES)) == {"node1"}, done.output
-    if fault == "unreachable":
-        host.start()
+    assert set(done.results(FLEET)) == {"node1"}, done.output
     assert touched(fleet) == ({"node1"} if written else set())
 
 
+def test_sixteen_hosts_with_two_of_them_dead(fleet, rollout, play):
+    """It goes on around them, also if the first one is among them; exactly they are unreachable at the end, and the line for --limit does the rest."""
+    dead = {"node1", "node9"}
+    for name in dead:
+        fleet[name].stop()
+    everybody = {"apptainer_fleet_hosts": "all", **BASE}
+    done = rollout(**everybody)
+    words = " ".join(done.output.split())
+    others = {host.name for host in fleet.hosts} - dead
+    assert (done.rc, done.hosts("unreachable"), done.hosts("failures"), done.hosts("changed")) == (4, dead, set(), others), done.output
+    assert touched(fleet) == others
+    assert "In all batches, 16 hosts: 14 changed, 2 unreachable" in words
+    assert "The rollout stops" not in words
+    order = list(dict.fromkeys(record["host"] for record in done.records if record["action"] == FLEET))
+    assert order[:2] == ["node1", "node2"], "the dead canary was replaced by the next host"
+    (limit,) = re.findall(r"--limit (\S+)", words)
+    assert limit == "node1,node9"
+    for name in dead:
+        fleet[name].start()
+    again = rollout("--limit", limit, **everybody)
+    assert (again.rc, again.hosts("changed"), set(again.recap)) == (0, dead, dead), again.output
+
+
+@pytest.mark.parametrize(("allowed", "rc", "written"), [
+    (0, 4, set()),  # the dead canary is one too many
+    ("0%", 4, set()),
+    (1, 4, {"node2", "node3"}),  # node4 of the first batch is the second
+    ("25%", 4, {"node2", "node3", "node5", "node6", "node7", "node8"}),
+])
+def test_how_many_may_be_unreachable(fleet, rollout, allowed, rc, written):
+    """As a real number, and as a percentage of all."""
+    for name in ("node1", "node4"):
+        fleet[name].stop()
+    done = rollout(**first(8), apptainer_fleet_batches=[2, "100%"], apptainer_fleet_max_unreachable=allowed, **BASE)
+    words = " ".join(done.output.split())
+    assert (done.rc, done.hosts("failures"), touched(fleet)) == (rc, set(), written), done.output
+    assert done.hosts("unreachable") == ({"node1", "node4"} if len(written) > 1 else {"node1"})
+    assert ("The rollout stops here, because" in words) == (len(written) < 6)
+
+
+def test_chosen_canaries_and_a_failure_behind_them(fleet, rollout):
+    """One canary is dead and the other works, so it goes on; a host that fails then stops it before the next batch, and a dead one does not."""
+    fleet["node5"].stop()
+    fleet["node2"].stop()
+    fleet["node3"].read_only("/etc")
+    batches = {"apptainer_fleet_canaries": "node4,node5", "apptainer_fleet_batches": [3, "100%"], "apptainer_fleet_max_unreachable": 2}
+    done = rollout(**first(7), **batches, **BASE)
+    words = " ".join(done.output.split())
+    assert (done.rc, done.hosts("failures"), done.hosts("unreachable")) == (2, {"node3"}, {"node2", "node5"}), done.output
+    assert touched(fleet) == {"node1", "node4"}
+    assert "The rollout stops here. 2 hosts were not touched: node[6-7]" in words
+    assert "--limit node2,node3,node5" in words
+    assert [record["result"]["msg"] for record in done.records if record["host"] == "node3" and record["status"] == "failed"] == [
+        next(record["result"]["reasons"]["node3"] for record in reversed(done.records) if record["action"].endswith("_report"))]
+
+
+def test_whoever_verifies_is_dead(fleet, rollout):
+    """That is not the fault of the hosts, and Ansible would call the controller unreachable."""
+    fleet["node7"].stop()
+    done = rollout(**first(3), **{**BASE, "apptainer_fleet_verify": True, "apptainer_fleet_verify_from": "node7"})
+    words = " ".join(done.output.split())
+    assert (done.rc, done.hosts("failures"), done.hosts("unreachable"), touched(fleet)) == (2, {"localhost"}, set(), set()), done.output
+    assert "node7, from which to verify, cannot be reached: " in words and "set apptainer_fleet_verify_from to another host" in words
+
+
+OTHER = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [{"name": "other", "uri": "https://other.example.org"}]}
+GONE = {"apptainer_fleet_verify": False, "apptainer_fleet_remotes": [{"name": "gone", "state": "absent"}]}
+NO_REPORT = {"apptainer_fleet_report_json": "", "apptainer_fleet_report_html": ""}
+
+
 @pytest.mark.parametrize("earlier", [
-    [{"ansible.builtin.import_playbook": str(DRIFT), "vars": {"apptainer_fleet_report_json": "", "apptainer_fleet_report_html": ""}}],
-    [{"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.set_fact": {"apptainer_fleet_failure": "an earlier failure"}}]}],
-], ids=["a drift run", "a failure"])
+    {"ansible.builtin.import_playbook": str(DRIFT), "vars": {**GONE, **NO_REPORT}},
+    {"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.set_fact": {"apptainer_fleet_result": {"failed": True, "msg": "old", "at": 1}}}]},
+    {"ansible.builtin.import_playbook": str(ROLLOUT), "vars": {**OTHER, "apptainer_fleet_canaries": "node3", "apptainer_fleet_hosts": "node1,node3"}},
+], ids=["a drift run", "a failure", "a rollout"])
 def test_a_rollout_does_not_report_what_an_earlier_playbook_left(fleet, play, earlier):
-    """In the same ansible-playbook command. Nothing is declared for the drift run, so it finds no drift. Then the second batch fails."""
+    """In the same ansible-playbook command. The second batch fails."""
     fleet["node2"].read_only("/etc")
     rolled_out = {"ansible.builtin.import_playbook": str(ROLLOUT), "vars": {**BASE, "apptainer_fleet_batches": [1, 1, "100%"]}}
-    done = play("--limit", "node1,node2,node3", plays=[*earlier, rolled_out])
+    done = play("--limit", "node1,node2,node3", plays=[earlier, rolled_out])
     words = " ".join(done.output.split())
-    assert done.rc == 2, done.output
-    assert "1 host: 1 changed" in words, done.output
+    assert (done.rc, done.hosts("failures")) == (2, {"node2"}), done.output
+    assert "1 host: 1 changed (1 of 3 hosts done)" in words, done.output
     assert f"Failed on 1 host (node2): {FILE}: cannot write: Read-only file system. " in words, done.output
     assert "The rollout stops here. 1 host was not touched: node3" in words, done.output
-    assert "an earlier failure" not in words
-    assert touched(fleet) == {"node1"}
+    assert "site.example.org" not in fleet["node3"].run(f"cat {FILE}", check=False).stdout
 
 
-def test_a_host_that_is_lost_in_the_middle(fleet, rollout):
-    """Killed while its batch is running: that batch ends, the next one does not start, and the next run does the rest."""
+def test_hosts_that_are_lost_in_the_middle(fleet, rollout):
+    """One is killed before its batch, one while it is written: the run ends with all others, and the next one does the rest."""
     doomed, over = fleet["node5"], threading.Event()
+    fleet["node3"].write("/usr/bin/apptainer", "#!/bin/sh\nkill -9 -1\n", mode=0o755)  # runs when its file is written
 
     def kill():
         while "node1" not in touched(fleet) and not over.wait(0.02):
@@ -244,18 +313,20 @@ def test_a_host_that_is_lost_in_the_middle(fleet, rollout):
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        done = rollout(**first(7), apptainer_fleet_batches=[1, 2, 2, "100%"], **BASE)
+        done = rollout(**first(7), apptainer_fleet_batches=[1, 2, 2, "100%"], apptainer_fleet_max_unreachable="20%", **BASE)
     finally:
         over.set()
         killer.join()
-    assert done.rc == 2
-    assert "Unreachable on 1 host (node5): " in " ".join(done.output.split())
-    written = {f"node{number}" for number in (1, 2, 3, 4)}
-    assert set(done.results(REMOTES)) == written | {"node5"}, done.output
+    lost = {"node3", "node5"}
+    everybody = {f"node{number}" for number in range(1, 8)}
+    assert (done.rc, done.hosts("unreachable"), done.hosts("failures")) == (4, lost, set()), done.output
+    assert "--limit node3,node5" in " ".join(done.output.split())
+    assert set(done.results(FLEET)) == everybody, done.output
     doomed.start()
-    assert touched(fleet) == written
+    fleet["node3"].run("rm /usr/bin/apptainer")
+    assert touched(fleet) == everybody - {"node5"}
     again = rollout(**first(7), **BASE)
-    assert (again.rc, again.hosts("changed")) == (0, {"node5", "node6", "node7"}), again.output
+    assert (again.rc, again.hosts("changed")) == (0, {"node5"}), again.output
 
 
 def test_batches_come_from_the_inventory_or_the_command_line(fleet, rollout, tmp_path):
@@ -263,8 +334,8 @@ def test_batches_come_from_the_inventory_or_the_command_line(fleet, rollout, tmp
     groups.write_text(yaml.safe_dump({"all": {"vars": {"apptainer_fleet_batches": [2, "50%"]}}}))
     done = rollout("-i", groups, **first(6), **BASE)
     assert done.rc == 0, done.output
-    order = [record["host"] for record in done.records if record["action"] == REMOTES]
-    assert [set(order[:2]), set(order[2:5]), set(order[5:])] == [{"node1", "node2"}, {"node3", "node4", "node5"}, {"node6"}]
+    order = [record["host"] for record in done.records if record["action"] == FLEET]
+    assert [set(order[:1]), set(order[1:3]), set(order[3:5]), set(order[5:])] == [{"node1"}, {"node2", "node3"}, {"node4", "node5"}, {"node6"}]
 
 
 def test_layers_and_a_shared_home(fleet, rollout, tmp_path, servers):
@@ -302,18 +373,21 @@ def test_layers_and_a_shared_home(fleet, rollout, tmp_path, servers):
     assert "login1, a host that is not in the inventory" in " ".join(refused.output.split())
 
 
-def test_an_endpoint_retires_in_two_runs(fleet, rollout):
-    hosts = {"apptainer_fleet_hosts": "node1,node2", "apptainer_fleet_verify": False, "apptainer_fleet_prune": True}
+def test_an_endpoint_retires_and_goes(fleet, rollout):
+    """Whoever only runs again changes nothing; and what was not retired does not go."""
+    hosts = {"apptainer_fleet_hosts": "node1,node2", "apptainer_fleet_batches": "100%", "apptainer_fleet_verify": False, "apptainer_fleet_prune": True}
     site, successor = BASE["apptainer_fleet_remotes"][0], {"name": "next", "uri": "https://next.example.org", "exclusive": True}
+    retired = {"name": "site", "state": "retired"}
     seen = []
-    for remotes in ([site], [successor], [successor], [successor]):
+    for remotes in ([site], [successor], [successor, retired], [successor, retired], [successor], [successor]):
         done = rollout(apptainer_fleet_remotes=remotes, **hosts)
-        assert done.rc == 0, done.output
         found = yaml.safe_load(fleet["node1"].read(FILE))
-        seen.append((found["Active"], {name: remote["Exclusive"] for name, remote in found["Remotes"].items()}, sorted(done.hosts("changed"))))
+        seen.append((done.rc, found["Active"], {name: remote["Exclusive"] for name, remote in found["Remotes"].items()}, sorted(done.hosts("changed"))))
+        assert done.rc == 0 or "state: retired" in done.output
     both = ["node1", "node2"]
-    assert seen == [("site", {"site": True}, both), ("next", {"next": True, "site": False}, both), ("next", {"next": True}, both),
-                    ("next", {"next": True}, [])]
+    assert seen == [
+        (0, "site", {"site": True}, both), (2, "site", {"site": True}, []), (0, "next", {"next": True, "site": False}, both),
+        (0, "next", {"next": True, "site": False}, []), (0, "next", {"next": True}, both), (0, "next", {"next": True}, [])]
 
 
 def test_the_audit_of_users(fleet, drift):

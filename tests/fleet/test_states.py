@@ -9,7 +9,7 @@ from typing import NamedTuple
 from support import leaks
 from support.fleet import Host
 
-MODULE = "hpc.apptainer.apptainer_remotes"
+MODULE = "hpc.apptainer.apptainer_fleet"
 FILE = "/etc/apptainer/remote.yaml"
 TOKEN = "tok-" + "s3cretS3CRET" * 8
 HIDDEN = "(hidden)"
@@ -98,11 +98,11 @@ def shown(played):
 
 def expected_diff(state):
     hidden = (state.text or "").replace(TOKEN, HIDDEN)
-    found = [{"before_header": FILE, "after_header": FILE, "before": hidden, "after": IN_STATE}]
+    found = [{"subject": "global", "before_header": FILE, "after_header": FILE, "before": hidden, "after": IN_STATE}] if hidden != IN_STATE else []
     if state.attributes:
         header = f"{FILE} (attributes)"
         before, after = state.attributes
-        found.append({"before_header": header, "after_header": header, "before": before, "after": after})
+        found.append({"subject": "global", "before_header": header, "after_header": header, "before": before, "after": after})
     return found
 
 

@@ -607,6 +607,7 @@ def test_check_mode_predicts_the_real_run(run_module, etc, user, tmp_path, args,
         if text is not None:
             path.write_text(text)
             path.chmod(mode)
+            os.utime(path, (0, 0))  # nobody may still be writing it
     path, text = (etc, shared) if args["scope"] == "global" else (user, own)
     args = dict(args, sysconfdir=str(tmp_path / "etc"), verify="never")
     before = text if text is None else snapshot(path)

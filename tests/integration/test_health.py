@@ -2,10 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""apptainer_health_info at live servers: what works, which logins are accepted, and when each certificate expires, also of one that is rejected."""
+"""apptainer_health_info at live servers: what works, which logins are accepted, and when each certificate expires, also of one that is rejected.
+
+And the playbooks health and drift, which report it.
+"""
 
 import contextlib
 import json
+import re
 import select
 import socket
 import socketserver
@@ -13,8 +17,11 @@ import ssl
 import threading
 import time
 
+import jsonschema
 import pytest
-from support import leaks
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from support import envs, leaks, processes
 from support.web import free_port
 
 WRONG = "wr0ng-pa55word-of-alice"
@@ -219,3 +226,140 @@ def test_nothing_declared_needs_no_library(health, tmp_path):
     assert (result["services"], result["logins"], result["certificates"], result["refused"]) == ([], [], [], [])
     assert health({"remotes": [{"name": "site", "uri": "https://library.example.org"}]}, env=env, rc=1)["missing_libraries"] == [
         "requests", "jsonschema"]
+
+
+# The playbooks
+
+@pytest.fixture(params=[envs.OLD_CORE, "newest"])
+def controller(request):
+    try:
+        return envs.node(request.param, verify=True)
+    except envs.MissingInterpreterError as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def playbook(controller, library, tmp_path):
+    """Run one of the playbooks on hosts that are directories. Returns the process, the report and the metrics, if there are any."""
+
+    def run(name, hosts, *arguments, python=None, **variables):
+        place = {"ansible_connection": "local", "ansible_become": False}
+        inventory = {"all": {"hosts": {host: {**place, "apptainer_fleet_config_root": str(tmp_path / host), **more} for host, more in hosts.items()},
+                             "vars": {"apptainer_fleet_ca_path": str(library.ca), **variables}}}
+        (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory))
+        for host in hosts:
+            (tmp_path / host / "etc").mkdir(parents=True, exist_ok=True)
+        kind = "health" if name == "health" else "report"
+        files = {f"apptainer_fleet_{kind}_{form}": str(tmp_path / f"report.{form}") for form in ("json", "html", "prometheus")}
+        done = processes.run(
+            controller.core / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml", "-e", f"ansible_python_interpreter={python or controller.python}",
+            "-e", json.dumps(files), *arguments, f"hpc.apptainer.{name}", env=processes.clean_env(tmp_path / "home"), cwd=envs.ROOT)
+        report = json.loads((tmp_path / "report.json").read_text())
+        jsonschema.Draft7Validator(json.loads((envs.ROOT / "docs" / "report.schema.json").read_text())).validate(report)
+        families = text_string_to_metric_families((tmp_path / "report.prometheus").read_text()) if (tmp_path / "report.prometheus").exists() else ()
+        return done, report, {family.name: {tuple(sample.labels.values()): sample.value for sample in family.samples} for family in families}
+
+    return run
+
+
+def test_the_playbook_asks_once_for_all_hosts(playbook, library, certificates, tmp_path):
+    token = [{"user": "ci", "remotes": [{"name": "site", "token": library.account.token}]}]
+    hosts = {f"n{number}": {"apptainer_fleet_config_root": "", "apptainer_fleet_sysconfdir": str(tmp_path)} for number in range(1, 9)}
+    done, report, metrics = playbook("health", hosts, apptainer_fleet_remotes=[endpoint(library)], apptainer_fleet_logins=token)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (report["kind"], report["status"], report["health"]["state"], report["hosts"]) == ("health", 0, "ok", [])
+    assert "Servers and logins, asked from localhost: 4 services up; 1 login accepted; 1 certificate trusted; the next certificate expires in 29 days" \
+        in " ".join(done.stdout.split())
+    assert sum(request.path.endswith("config.prod.json") for request in library.seen) == 1
+    url = f"https://{library.uri('good')}"
+    assert metrics["apptainer_fleet_service_up"] == {("endpoint", url, ""): 1, **{("service", f"{url}/{path}", name): 1 for path, name in (
+        ("library", "library"), ("token", "token"), ("keystore", "keyserver"))}}
+    assert metrics["apptainer_fleet_login_valid"] == {("token", url, ""): 1}
+    expires = metrics["apptainer_fleet_certificate_expires_seconds"][(f"https://localhost:{library.ports['https']}",)]
+    assert time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires)) == date_of(certificates.server)
+    assert "apptainer_fleet_hosts" not in metrics
+    assert leaks.leaked([done.stdout, done.stderr, *(path.read_text() for path in tmp_path.glob("report.*"))], {library.account.token}) == []
+
+
+def test_the_playbook_blames_the_controller(playbook, library):
+    remotes = [endpoint(library, "soon"), endpoint(library, "expired", name="old")]
+    done, report, _metrics = playbook("health", {"n1": {}, "n2": {}}, apptainer_fleet_remotes=remotes)
+    assert done.returncode == report["status"] == 2, done.stdout + done.stderr
+    assert {row["state"] for row in report["health"]["certificates"]} == {"error"}
+    assert "localhost" in done.stdout.rpartition("PLAY RECAP")[2]
+    assert "n1 " not in done.stdout.rpartition("PLAY RECAP")[2]
+    done, report, _metrics = playbook("health", {"n1": {}, "n2": {}}, "--limit", "n2", apptainer_fleet_remotes=remotes[:1],
+                                      apptainer_fleet_certificate_error_days="1", apptainer_fleet_certificate_warning_days=4)
+    assert (done.returncode, report["health"]["state"]) == (0, "ok"), done.stdout + done.stderr
+    done, report, _metrics = playbook("health", {"n1": {}, "n2": {}}, "--limit", "n2", apptainer_fleet_remotes=remotes[1:])
+    assert done.returncode == 2
+    assert "n2 " in done.stdout.rpartition("PLAY RECAP")[2]
+
+
+@pytest.mark.parametrize(("hosts", "variables", "error"), [
+    ({}, {}, "No host was checked"),
+    ({"n1": {}}, {}, "nothing is declared for n1"),
+    ({"n1": {"apptainer_fleet_remote": []}}, {}, "n1: apptainer_fleet_remote is not a variable of the role; did you mean apptainer_fleet_remotes?"),
+    ({"n1": {}}, {"apptainer_fleet_remotes": [{"name": "site", "uri": "https://x"}], "apptainer_fleet_ca_path": "/no/such/file"}, "ca_path"),
+    ({"n1": {}}, {"apptainer_fleet_remotes": [{"name": "site", "uri": "https://x"}], "apptainer_fleet_verify_from": "lost"},
+     "nothing was asked from lost: it cannot be reached"),
+], ids=["no host", "nothing declared", "a slip", "a wrong option", "a host that is lost"])
+def test_what_cannot_be_asked_is_an_error_of_the_run(playbook, hosts, variables, error):
+    lost = {"lost": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}} if "apptainer_fleet_verify_from" in variables else {}
+    done, report, _metrics = playbook("health", {**hosts, **lost}, **variables)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert (report["status"], report["health"]["status"]) == (2, 2)
+    assert any(error in text for text in report["health"]["errors"]), report["health"]
+
+
+def without_libraries(tmp_path, python):
+    """The interpreter of a controller that has neither requests nor jsonschema."""
+    (tmp_path / "bare").mkdir()
+    for name in ("requests", "jsonschema"):
+        (tmp_path / "bare" / f"{name}.py").write_text("raise ImportError('not here')")
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / "bare"}${{PYTHONPATH:+:$PYTHONPATH}} exec {python} "$@"\n')
+    interpreter.chmod(0o755)
+    return interpreter
+
+
+def recap(done):
+    """The hosts that failed."""
+    return set(re.findall(r"^(\S+) +: ok=.* failed=[1-9]", done.stdout, re.MULTILINE))
+
+
+def test_drift_asks_only_if_it_is_told_to(playbook, library, controller, tmp_path):
+    """By default, the comparison needs no server, and the controller no library to ask one."""
+    python = without_libraries(tmp_path, controller.python)
+    remotes = [endpoint(library, "expired")]
+    done, report, metrics = playbook("drift", {"n1": {}}, python=python, apptainer_fleet_remotes=remotes)
+    assert (done.returncode, recap(done)) == (2, {"n1"}), done.stdout + done.stderr
+    assert (report["health"], "apptainer_fleet_service_up" in metrics, library.seen) == (None, False, [])
+
+    done, report, metrics = playbook("drift", {"n1": {}}, "-e", "apptainer_fleet_health=yes", apptainer_fleet_remotes=remotes)
+    assert (done.returncode, recap(done)) == (2, {"n1", "localhost"}), done.stdout + done.stderr
+    assert (report["kind"], report["status"], report["health"]["status"]) == ("drift", 2, 2)
+    assert [host["state"] for host in report["hosts"]] == ["drifted"]
+    assert {"apptainer_fleet_hosts", "apptainer_fleet_service_up", "apptainer_fleet_certificate_expires_seconds"} <= set(metrics)
+
+    done, report, _metrics = playbook("drift", {"n1": {}}, python=python, apptainer_fleet_remotes=remotes, apptainer_fleet_health=True)
+    assert [host["state"] for host in report["hosts"]] == ["drifted"], done.stdout + done.stderr
+    (error,) = report["health"]["errors"]
+    assert "requests and jsonschema" in error
+    assert "apptainer_fleet_verify_from" in error
+
+
+def test_a_fleet_in_state_with_a_login_that_is_rejected(playbook, library, tmp_path):
+    """The status of the hosts is 0, that of the servers is 2, and so is that of the run: only the controller is to blame."""
+    remotes = [endpoint(library)]
+    logins = [{"user": "ci", "user_host": "n1", "remotes": [{"name": "site", "token": "wr0ng-t0ken-of-site"}]}]
+    host = tmp_path / "n1" / "etc" / "apptainer"
+    host.mkdir(parents=True)
+    (host / "remote.yaml").write_text(f"Active: site\nRemotes:\n    site:\n        URI: //{library.uri('good')}\n        System: true\n"
+                                      "        Exclusive: false\n")
+    (host / "remote.yaml").chmod(0o644)
+    hosts = {"n1": {}, "n2": {"apptainer_fleet_config_root": "", "apptainer_fleet_sysconfdir": str(tmp_path / "n1" / "etc")}}
+    done, report, metrics = playbook("drift", hosts, apptainer_fleet_remotes=remotes, apptainer_fleet_logins=logins, apptainer_fleet_health=True)
+    assert (done.returncode, report["status"], report["health"]["status"], recap(done)) == (2, 0, 2, {"localhost"}), done.stdout + done.stderr
+    assert set(metrics["apptainer_fleet_login_valid"].values()) == {0}
+    assert "Login rejected: token of endpoint" in done.stdout

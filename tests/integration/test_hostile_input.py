@@ -108,16 +108,18 @@ def test_aliases_make_no_large_result(run, user):
     keyservers = ", ".join(["{}"] * 2000)
     (user / "remote.yaml").write_text(f"Remotes:\n  a: {{Keyservers: &k [{keyservers}]}}\n" + "".join(f"  b{n}: {{Keyservers: *k}}\n" for n in range(95)))
     info = run("apptainer_remote_info", {})
-    assert "repeat more than 1024 KiB" in info.result["user"]["error"]
-    assert len(info.stdout) < 10_000
+    assert "repeat more than 1024 KiB" in (info.result["user"]["error"] or "")
+    size = len(info.stdout)
+    assert size < 10_000
 
 
 def test_a_diff_of_many_logins_is_no_larger_than_they_are(run, user):
-    """Of 8,000 keys that differ in the password only, it had 384 MB."""
-    (user / "docker-config.json").write_text(json.dumps({"auths": {f"u:{number}@h": {} for number in range(8000)}}))
+    """Of 2,000 keys that differ in the password only, it had 24 MB; of 8,000, 384 MB."""
+    (user / "docker-config.json").write_text(json.dumps({"auths": {f"u:{number}@h": {} for number in range(2000)}}))
     done = run("apptainer_registry_login", LOGIN, check=True, diff=True)
     assert done.result["changed"]
-    assert len(done.stdout) < 1_000_000
+    size = len(done.stdout)
+    assert size < 300_000
 
 
 # The proof before a write

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import signal
 import stat
 import sys
@@ -412,7 +413,8 @@ def test_a_run_that_never_ends_leaves_no_fresh_report(reported, playbook, tmp_pa
     begin = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"hpc.apptainer.apptainer_fleet_report": options}]}]
     assert playbook([{}], begin).returncode == 0
     assert (tmp_path / "report.prom").read_text() == old["prom"]
-    begun = json.loads((tmp_path / "report.json").read_text())
+    begun = valid(tmp_path / "report.json")
+    assert begun["made_by"]["playbooks"] == [str(tmp_path / "play.yml")]
     assert (begun["state"], begun["status"], "hosts" in begun) == ("begun", None, False)
     assert "and has not finished" in (tmp_path / "report.html").read_text()
     assert "In state" not in (tmp_path / "report.html").read_text()
@@ -470,3 +472,66 @@ def test_the_end_of_a_batch(playbook, answers, allowed, arguments, said, unsaid)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [words for words in said if words not in text] == [], done.stdout
     assert [words for words in unsaid if words in text] == [], done.stdout
+
+
+ASKED = {"from": "admin", "services": [], "logins": [], "certificates": [], "refused": [], "errors": [], "undeclared": []}
+DOWN = {"kind": "keyserver", "name": "keyserver https://k", "uri": "https://k", "service": "", "version": None, "up": False, "reason": "silent",
+        "warning": ""}
+
+
+def test_health_is_no_state_of_a_host(reported, tmp_path):
+    """It has a section and a status of its own, and the controller is to blame."""
+    _done, answer, report = reported([SAME], health={**ASKED, "services": [DOWN]})
+    line = "Servers and logins, asked from admin: 1 service down"
+    assert (answer["status"], answer["problems"], answer["errors"], answer["health"]) == (0, [], [line], {"state": "error", "status": 2})
+    assert answer["summary"] == ["1 host: 1 in state", line, "Down: keyserver https://k: silent"]
+    assert (report["kind"], report["status"], report["health"]["status"], states(report)) == ("drift", 0, 2, {"n1": "in_state"})
+    assert 'apptainer_fleet_service_up{kind="keyserver",uri="https://k",service=""} 0\n' in (tmp_path / "report.prom").read_text()
+    _done, answer, report = reported([SAME], hosts=[], health={**ASKED, "services": [DOWN]})
+    assert (report["kind"], report["status"], report["hosts"], answer["status"]) == ("health", 2, [], 2)
+    assert "apptainer_fleet_hosts" not in (tmp_path / "report.prom").read_text()
+    _done, answer, report = reported([SAME], health={"skipped": True, "changed": False})
+    assert (report["health"], "health" in answer, answer["errors"]) == (None, False, [])
+
+
+def test_thresholds_may_be_texts(reported, playbook):
+    certificate = {"server": "https://k", "expires": "2100-01-01T00:00:00Z", "trusted": True, "reason": ""}
+    _done, answer, _report = reported([SAME], health={**ASKED, "certificates": [certificate]}, certificate_warning_days="100000",
+                                      certificate_error_days="0")
+    assert answer["health"] == {"state": "warning", "status": 0}
+    done = playbook([{}], [{"hosts": "localhost", "gather_facts": False, "tasks": [
+        {"hpc.apptainer.apptainer_fleet_report": {"hosts": [], "certificate_error_days": "nan"}}]}])
+    assert "certificate_error_days: give a number of days" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("fail", "blamed_hosts", "status"), [("never", [], 0), ("error", [], 0), ("warning", ["n2"], 2)])
+def test_findings_that_count(reported, fail, blamed_hosts, status):
+    _done, answer, report = reported([SAME, AUDITED], findings_fail=fail)
+    assert (answer["problems"], answer["status"], report["status"]) == (blamed_hosts, status, status)
+    assert states(report)["n2"] == "in_state"
+    assert "Users' files on 1 host (n2): unreleased-copy (warning): alice" in answer["summary"]
+    assert answer["reasons"] == ({"n2": "users' files: unreleased-copy (warning): alice"} if blamed_hosts else {})
+
+
+def test_who_made_it_and_what_repairs_it(drift, tmp_path, quick_python):
+    """The commands in the report repair the hosts that they are for, and no other."""
+    done, report = drift({"n1": GOOD, "n2": DRIFTED, "n3": DRIFTED, "n4": ""})
+    inventory = str(tmp_path / "inventory.yml")
+    assert (report["made_by"]["playbooks"], report["made_by"]["inventory"]) == (["hpc.apptainer.drift"], [inventory]), done.stdout
+    assert report["made_by"]["collection"] == yaml.safe_load((envs.ROOT / "galaxy.yml").read_text())["version"]
+    assert report["groups"][0]["hosts"] == ["n2", "n3"]
+    environment = envs.core("running")
+    options = {**VARIABLES, "apptainer_fleet_verify": False, "ansible_python_interpreter": str(quick_python(environment))}
+    for group in report["groups"]:
+        before = files_of(tmp_path)
+        program, *words = shlex.split(group["repair"])
+        assert (program, words[:3]) == ("ansible-playbook", ["-i", inventory, "hpc.apptainer.rollout"])
+        repaired = processes.run(environment / "bin" / program, *words, "-e", json.dumps(options), env=processes.clean_env(tmp_path / "home"))
+        assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+        after = files_of(tmp_path)
+        assert {name for name in after if after[name] != before[name]} == set(group["hosts"])
+    assert set(after.values()) == {GOOD}
+
+
+def files_of(tmp_path):
+    return {name: file.read_text() if (file := tmp_path / name / "etc" / "apptainer" / "remote.yaml").exists() else "" for name in ("n1", "n2", "n3", "n4")}

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import build_report
 from support import envs, processes
@@ -204,8 +205,8 @@ def test_systemd_accepts_the_units(tmp_path):
 
 def test_the_alerts_are_on_metrics_that_exist():
     rules = [rule for group in yaml.safe_load(page_file("apptainer-drift.rules.yml"))["groups"] for rule in group["rules"]]
-    known = set(re.findall(r"^# TYPE (\S+)", exposition(build_report("", "", []), 1), re.MULTILINE))
+    known = set(re.findall(r"^# TYPE (\S+)", exposition(build_report("", "", [], health=Health("", ())), 1), re.MULTILINE))
     used = {name for rule in rules for name in re.findall(r"apptainer_\w+", rule["expr"])}
-    assert len(rules) == 4
+    assert len(rules) == 7
     assert used <= known
     assert any("26 * 3600" in rule["expr"] for rule in rules)  # as long as the page waits before it says that it is stale

@@ -10,9 +10,11 @@ import shutil
 import time
 
 import pytest
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Limits, health_of
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import IGNORED, Difference, HostResult, UserFinding
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import build_report, printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import HEALTH, build_report, printable
 
 webdriver = pytest.importorskip("selenium.webdriver")
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
@@ -230,7 +232,7 @@ def test_a_page_that_stays_open_becomes_stale(opened):
 
 
 def test_while_a_run_has_not_finished(opened):
-    browser = opened([], text=begun_page(HOSTILE, "2026-11-23T18:00:00Z"))
+    browser = opened([], text=begun_page(HOSTILE, "2026-11-23T18:00:00Z", Origin()))
     assert find(browser, ".verdict").text == "A run began on 2026-11-23 18:00:00 UTC and has not finished"
     assert printable(HOSTILE) in find(browser, "h1").get_property("textContent")
 
@@ -356,3 +358,47 @@ def test_nothing_is_wider_than_the_screen(opened, width):
     browser.execute_script("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def healthy_and_not():
+    """Servers and logins in every state, with names that are as long as they get."""
+    service = {"kind": "endpoint", "name": 'endpoint "site" at https://library.' + "x" * 60 + ".example.org:8443", "uri": "https://x", "service": "",
+               "version": "v1.0.0", "up": True, "reason": "it answers", "warning": ""}
+    login = {"kind": "token", "name": "registry registry.example.org as user ci", "uri": "r", "user": "ci", "valid": False, "reason": "401 " * 30,
+             "warning": ""}
+    certificate = {"server": "https://library.example.org", "expires": "2026-11-30T00:00:00Z", "trusted": True, "reason": ""}
+    result = {"from": "admin", "refused": [], "undeclared": [], "errors": [HOSTILE], "logins": [login, {**login, "valid": True}],
+              "services": [service, {**service, "up": False, "reason": HOSTILE}, {**service, "up": None}],
+              "certificates": [certificate, {**certificate, "expires": "2026-12-12T00:00:00Z"}, {**certificate, "expires": "2027-12-12T00:00:00Z"},
+                               {**certificate, "expires": None, "trusted": None, "reason": "it refuses the connection"}]}
+    return health_of(result, datetime.datetime(2026, 11, 23, 18, tzinfo=datetime.UTC), Limits(), hosts_are_reported=True)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("outcomes", [[], [HostResult("n1", "in_state")]], ids=["alone", "with hosts"])
+def test_servers_and_logins(opened, outcomes, width):
+    """In words beside the signs, also for a screen reader, and no wider than the screen; what is well is below and folded."""
+    browser = opened(outcomes, differed="drifted" if outcomes else HEALTH, health=healthy_and_not())
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+    seen = find(browser, "#health").text
+    for word in ("down", "not known", "rejected", "6 days", "18 days", "it refuses the connection"):
+        assert word in seen, word
+    assert "accepted" in find(browser, "#health").get_property("textContent")
+    states = browser.execute_script("return [...document.querySelectorAll('#health td:nth-child(2)')].map((cell) => [cell.className, cell.textContent])")
+    assert ["drifted", "18 days"] in states
+    assert ["failed", "6 days"] in states
+    browser.execute_script("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    nodes = [node for node in browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"] if not node["ignored"]]
+    roles = [node["role"]["value"] for node in nodes]
+    assert roles.count("rowheader") == 9 + len(outcomes)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_paper_shows_what_repairs_each_difference(opened):
+    browser = opened([drifted("n1")], origin=Origin(inventory=("/srv/inventory",)))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert find(browser, ".repair").text == "To repair\nansible-playbook -i /srv/inventory hpc.apptainer.rollout --limit n1"
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

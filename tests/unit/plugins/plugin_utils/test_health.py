@@ -21,11 +21,12 @@ SERVICE = {"kind": "endpoint", "name": 'endpoint "site" at https://x', "uri": "h
 LIBRARY = {**SERVICE, "kind": "service", "name": "library service of endpoint", "uri": "https://x/l", "service": "library", "version": "v1"}
 LOGIN = {"kind": "registry", "name": "registry r as user ci", "uri": "r", "user": "ci", "valid": True, "reason": "r accepts the login", "warning": ""}
 CERTIFICATE = {"server": "https://x", "expires": "2027-11-01T12:00:00Z", "trusted": True, "reason": ""}
+LIMITS = Limits()
 NOTHING = {"from": "admin", "services": [], "logins": [], "certificates": [], "refused": [], "errors": [], "undeclared": []}
 
 
-def health(limits=None, hosts=False, **found):
-    return health_of({**NOTHING, **found}, NOW, limits or Limits(), hosts)
+def health(limits=LIMITS, hosts=False, **found):
+    return health_of({**NOTHING, **found}, NOW, limits, hosts)
 
 
 def report(found, *hosts):
@@ -47,11 +48,11 @@ def test_logins(row, state):
 
 
 @pytest.mark.parametrize(("expires", "limits", "days", "state"), [
-    ("2026-11-22T12:00:01Z", Limits(), 21, "ok"),
-    ("2026-11-22T12:00:00Z", Limits(), 21, "warning"),
-    ("2026-11-08T12:00:01Z", Limits(), 7, "warning"),
-    ("2026-11-08T12:00:00Z", Limits(), 7, "error"),
-    ("2026-11-01T11:59:59Z", Limits(), -1, "error"),
+    ("2026-11-22T12:00:01Z", LIMITS, 21, "ok"),
+    ("2026-11-22T12:00:00Z", LIMITS, 21, "warning"),
+    ("2026-11-08T12:00:01Z", LIMITS, 7, "warning"),
+    ("2026-11-08T12:00:00Z", LIMITS, 7, "error"),
+    ("2026-11-01T11:59:59Z", LIMITS, -1, "error"),
     ("2020-11-01T12:00:00Z", Limits(0, 0), -2191, "error"),
     ("2026-11-22T12:00:00Z", Limits(60, 30), 21, "error"),
     ("2026-11-22T12:00:00Z", Limits(1, 0), 21, "ok"),
@@ -99,7 +100,7 @@ def test_what_could_not_be_asked_is_an_error():
 @pytest.mark.parametrize("result", [{"a": 1}, {**NOTHING, "services": [1]}, {**NOTHING, "certificates": [{**CERTIFICATE, "expires": "x"}]},
                                     {**NOTHING, "errors": None}], ids=str)
 def test_another_result_is_said_to_be_one(result):
-    found = health_of(result, NOW, Limits(), hosts_are_reported=False)
+    found = health_of(result, NOW, LIMITS, hosts_are_reported=False)
     assert found.errors == ("the answer is not that of apptainer_fleet_health; give its registered result",)
 
 
