@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 
 import pytest
 from support import leaks
@@ -169,3 +170,50 @@ def test_secrets_that_are_vaulted_in_place(play, vaulted, tmp_path, library, reg
         assert refused.rc == 2 and "the token is rejected" in refused.words, refused.output
         outputs.append(refused.output)
     assert leaks.leaked(outputs, leaks.forms(registry_basic.account.username, password) | leaks.forms("", token)) == []
+
+
+def test_what_cannot_run_on_a_host_is_a_failure_of_it(play, tmp_path):
+    """No interpreter, one that is none, no such connection: all hosts are in the report, with what an admin needs, and no others are blamed."""
+    foreign = tmp_path / "python"
+    foreign.write_text("#!/bin/sh\necho 'Killed by the batch system' >&2\nexit 3\n")
+    foreign.chmod(0o755)
+    python = "ansible_python_interpreter"
+    hosts = {"n1": {python: "/nowhere/python"}, "n2": {python: str(foreign)}, "n3": {"ansible_connection": "no_such"}}
+    done = play(DRIFT, "-e", "{ansible_python_interpreter: '{{ hostvars[inventory_hostname].python }}'}",
+                host_vars={name: {**variables, "python": variables.get(python, "python3")} for name, variables in hosts.items()}, **BASE)
+    assert (done.rc, done.blamed) == (2, set(HOSTS)), done.output
+    assert "3 hosts: 3 failed" in done.words
+    for words in ("/nowhere/python", "Killed by the batch system", "no_such"):
+        assert re.search(rf"Failed on 1 host \(n[123]\): [^(]*{words}", done.words), done.output
+
+
+def test_a_canary_for_which_ansible_itself_fails_stops_the_rollout(play, written):
+    """Before the role's task could even start, so there is no report."""
+    done = play(ROLLOUT, host_vars={"n1": {"ansible_remote_tmp": "{{ nowhere }}"}}, **BASE)
+    assert (done.rc, done.blamed, written()) == (2, {"n1"}, []), done.output
+    others = play(ROLLOUT, host_vars={"n2": {"ansible_remote_tmp": "{{ nowhere }}"}}, apptainer_fleet_canaries="n1,n2", **BASE)
+    assert (others.rc, others.blamed, written()) == (2, {"n2"}, ["n1"]), others.output
+    assert "2 hosts: 1 changed, 1 failed" in others.words and "1 host was not touched: n3" in others.words
+
+
+@pytest.mark.parametrize(("limit", "culprit"), [((), "localhost"), (("--limit", "n2,n3"), "n2")], ids=["all", "limit"])
+def test_a_report_that_cannot_be_written_is_nobody_elses_fault(play, limit, culprit):
+    assert play(ROLLOUT, **BASE).rc == 0
+    done = play(DRIFT, *limit, "-e", "apptainer_fleet_report_json=/nowhere/report.json", **BASE)
+    assert (done.rc, done.blamed) == (2, {culprit}), done.output
+    assert "The report could not be written to /nowhere/report.json" in done.words
+
+
+def test_an_option_that_is_a_variable(play, written):
+    """Whoever takes it for an ordinary module is told how to set it."""
+    done = play([{"hosts": "n1", "gather_facts": False, "tasks": [{ROLE: {"prune": True, "flavor": "singularity"}}]}], **BASE)
+    assert (done.rc, written()) == (2, [])
+    assert "prune is no option of this task; set the variable apptainer_fleet_prune" in done.words
+
+
+def test_two_rollouts_in_one_run(play, tmp_path):
+    """The second one comes to all hosts, whichever the canaries of the first were."""
+    first, second = ({"ansible.builtin.import_playbook": ROLLOUT, "vars": {"apptainer_fleet_canaries": canary, "apptainer_fleet_host_remotes": [
+        {"name": canary, "uri": f"https://{canary}.example.org"}]}} for canary in ("n1", "n2"))
+    done = play([first, second], apptainer_fleet_batches="100%", **BASE)
+    assert (done.rc, done.changed) == (0, [{"n1"}, {"n2", "n3"}, {"n2"}, {"n1", "n3"}]), done.output
