@@ -151,7 +151,8 @@ MISPLACED = {  # module, options, with SECRET in them: where Ansible itself woul
     "a keyserver of state absent": ("apptainer_keyserver", {"uri": "https://u:SECRET@h", "state": "absent"}),
     "no password": ("apptainer_registry_login", {"uri": "docker://u:SECRET@h", "username": "u"}),
     "a registry of state absent": ("apptainer_logins", {"registries": [{"uri": "docker://u:SECRET@h", "state": "absent"}]}),
-    "a wrong choice in one of several": ("apptainer_logins", {"keyservers": [{"uri": "https://h?SECRET", "state": "absent"}, {"uri": "h", "state": "no"}]}),
+    "a wrong choice in one of several": ("apptainer_logins", {"keyservers": [
+        {"uri": "https://h?SECRET", "state": "absent"}, {"uri": "h", "state": "no"}]}),
     "info": ("apptainer_remote_info", {"uri": "https://u:SECRET@h"}),
     "users": ("apptainer_users_info", {"users": ["https://u:SECRET@h"]}),
     "verify": ("apptainer_verify", {"declarations": [{"remotes": [{"name": "x", "uri": "https://u:SECRET@h", "state": "absent"}], "logins": {
@@ -207,7 +208,8 @@ def test_the_token_of_a_file_is_hidden_wherever_it_is(watched, run, user, tmp_pa
     assert token in (user / "remote.yaml").read_text()
 
 
-@pytest.mark.parametrize("secret", ["hunt/er22?pw99", "hunt#er22@pw99", "hunt er22 pw99", "hunt%40er22pw99", "hunt,er22'pw99", 'hunt"er22<pw99', "\u00fchunt\u00dfpw99"])
+@pytest.mark.parametrize("secret", [
+    "hunt/er22?pw99", "hunt#er22@pw99", "hunt er22 pw99", "hunt%40er22pw99", "hunt,er22'pw99", 'hunt"er22<pw99', "\u00fchunt\u00dfpw99"])
 def test_passwords_that_break_a_uri_are_hidden_as_a_whole(run_module, secret):
     for args in ({"state": "absent"}, {"unknown": 1}, {"keyservers": [{"uri": f"https://u:{secret}@keys"}]}):
         done = run_module("apptainer_remote", {"name": "x", "uri": f"https://alice:{secret}@h.example", **args}, check=True, diff=True)
@@ -433,7 +435,7 @@ def test_what_the_guide_says_of_ansible(node_python, tmp_path):
 
     def secret_of(row, shown):
         variables[f"v{len(variables)}"] = made[row, shown] = secrets.token_hex(12)
-        return made[row, shown] if row.startswith("the name") else "{{ v%d }}" % (len(variables) - 1)
+        return made[row, shown] if row.startswith("the name") else f"{{{{ v{len(variables) - 1} }}}}"
 
     tasks = [{**task, "ignore_errors": True} for both in plays(secret_of).values() for group in both for task in group]
     (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], sort_keys=False))

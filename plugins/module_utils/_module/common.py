@@ -94,6 +94,8 @@ class Module(AnsibleModule):  # type: ignore[misc]  # ansible has no types
     ansible-core 2.16 to 2.21 have these methods. If another version did not call them, tests/integration/test_secrets.py would show it.
     """
 
+    params: Dict[str, Any]
+
     def _load_params(self) -> None:
         super()._load_params()
         given = {name: value for name, value in self.params.items() if not name.startswith("_ansible_")}

@@ -242,8 +242,8 @@ def _new_data(module: AnsibleModule, target: Target, content: Any, value: Any) -
     """The bytes to write, known to read back as the same: a file that Apptainer refuses would fail open."""
     data: bytes = content.bytes_of(value)
     if len(data) > content.max_bytes:
-        raise FormatError(f"{target.path}: would have {len(data) >> 10} KiB after this change, but no more than {content.max_bytes >> 10} KiB are read of "
-                          "it, so it is unchanged. Remove what is not needed from it")
+        raise FormatError(f"{target.path}: would have {len(data) >> 10} KiB after this change, but no more than {content.max_bytes >> 10} KiB are "
+                          "read of it, so it is unchanged. Remove what is not needed from it")
     written = _content(module, target, data)
     if written.value != value or written.refusal:
         raise FormatError(f"{target.path}: what would be written does not read back as meant, so the file is unchanged. Please report this")

@@ -44,8 +44,8 @@ class WholeHead(http.client.HTTPResponse):
     def begin(self) -> None:
         """Read the head. Raises IncompleteRead if it has no end."""
         stream: Any = self.fp
-        lines = _Lines(stream)
-        self.fp = lines  # type: ignore[assignment]
+        lines: Any = _Lines(stream)
+        self.fp = lines
         try:
             super().begin()
         finally:

@@ -128,7 +128,7 @@ def test_what_cannot_be_asked(url):
 
 @pytest.mark.parametrize("host", ["a" * 70 + ".example", ".example"], ids=["too long", "an empty part"])
 def test_names_that_only_requests_refuses(host):
-    assert str(get_error(f"https://{host}")).startswith(f"https://{host} cannot be asked (")
+    assert str(get_error(f"https://{host}")).startswith(f"https://{host} has a host name that is not valid")
 
 
 # Certificates
