@@ -64,7 +64,8 @@ def test_files_with_numbers_of_thousands_of_digits(run, user, tmp_path):
     ("an order", "apptainer_keyserver", {"uri": "https://h", "order": DIGITS}, "order is a number of more than 19 digits; correct it"),
     ("an owner", "apptainer_remote", {**ENDPOINT, "owner": DIGITS}, "owner 11111111111111111111... is neither a name nor an id that Linux has"),
     ("a group of 32 bits", "apptainer_remote", {**ENDPOINT, "group": "4294967295"}, "group 4294967295 is neither a name nor an id that Linux has"),
-    ("a timeout without end", "apptainer_remote", {**ENDPOINT, "timeout": "inf", "verify": "always", "services": ["library"]}, "timeout is inf, but must"),
+    ("a timeout without end", "apptainer_remote", {**ENDPOINT, "timeout": "inf", "verify": "always", "services": ["library"]},
+     "timeout is inf, but must be more than 0"),
     ("a timeout that is no number", "apptainer_users_info", {"timeout": "nan"}, "timeout is nan, but must be more than 0"),
     ("half a character", "apptainer_remote", {**ENDPOINT, "uri": "https://h\ud800"}, "uri has a lone surrogate, half of a character, which cannot"),
     ("half a character in a path", "apptainer_remote", {**ENDPOINT, "config_file": "/\udfff"}, "config_file has a lone surrogate"),
@@ -106,7 +107,8 @@ def test_what_would_be_too_large_to_read_is_not_written(run, user, file, text, m
 def test_aliases_make_no_large_result(run, user):
     """Of 8 KB, they made one of 24 MB."""
     keyservers = ", ".join(["{}"] * 2000)
-    (user / "remote.yaml").write_text(f"Remotes:\n  a: {{Keyservers: &k [{keyservers}]}}\n" + "".join(f"  b{n}: {{Keyservers: *k}}\n" for n in range(95)))
+    copies = "".join(f"  b{number}: {{Keyservers: *k}}\n" for number in range(95))
+    (user / "remote.yaml").write_text(f"Remotes:\n  a: {{Keyservers: &k [{keyservers}]}}\n{copies}")
     info = run("apptainer_remote_info", {})
     assert "repeat more than 1024 KiB" in (info.result["user"]["error"] or "")
     size = len(info.stdout)

@@ -151,7 +151,8 @@ MISPLACED = {  # module, options, with SECRET in them: where Ansible itself woul
     "a keyserver of state absent": ("apptainer_keyserver", {"uri": "https://u:SECRET@h", "state": "absent"}),
     "no password": ("apptainer_registry_login", {"uri": "docker://u:SECRET@h", "username": "u"}),
     "a registry of state absent": ("apptainer_logins", {"registries": [{"uri": "docker://u:SECRET@h", "state": "absent"}]}),
-    "a wrong choice in one of several": ("apptainer_logins", {"keyservers": [{"uri": "https://h?SECRET", "state": "absent"}, {"uri": "h", "state": "no"}]}),
+    "a wrong choice in one of several": ("apptainer_logins", {"keyservers": [
+        {"uri": "https://h?SECRET", "state": "absent"}, {"uri": "h", "state": "no"}]}),
     "info": ("apptainer_remote_info", {"uri": "https://u:SECRET@h"}),
     "users": ("apptainer_users_info", {"users": ["https://u:SECRET@h"]}),
     "verify": ("apptainer_verify", {"declarations": [{"remotes": [{"name": "x", "uri": "https://u:SECRET@h", "state": "absent"}], "logins": {

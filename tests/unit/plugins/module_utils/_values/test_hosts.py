@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 OLD = ["127.1", "0x7f.1", "2130706433", "0x7f000001", "0X7F.0.0.1", "0177.0.0.01", "017700000001", "127.0.257", "0"]
-NAMES = ["", "localhost", "library.example.org", "1.2.3.4.5", "256.1.1.1", "99999999999", "08.1.1.1", "1e100.net", "0xfacade.example", "[x", "a:b", "feed"]
+NAMES = ["", "localhost", "library.example.org", "1.2.3.4.5", "256.1.1.1", "99999999999", "08.1.1.1", "1e100.net", "0xfacade.example", "[x", "a:b",
+         "feed"]
 
 
 @pytest.mark.parametrize("host", OLD)
