@@ -64,13 +64,8 @@ def another_login(subject: str, before: str, after: str) -> Optional[Verdict]:
     kinds = [item.scheme.capitalize() for item in challenges(after) if (item.scheme, item.parameters.get("realm")) not in offered]
     if not kinds or not offered:
         return None
-<<<<<<< HEAD
     return Verdict(False, f"{subject} answers the login by demanding another one ({shortened(kinds[0], 40)}): something in front of it seems to accept "
                           "this login, and Apptainer can send only one of the two; remove the login in front, or use the address behind it")
-=======
-    return Verdict(False, f"{subject} answers the login by demanding another one ({shortened(kinds[0], 40)}): something in front of it seems to "
-                          "accept this login, and Apptainer can send only one of the two; remove the login in front, or use the address behind it")
->>>>>>> a902b36b5f3a280d53afef779d05dc54dc2083f3
 
 
 def status_advice(status: int) -> str:
