@@ -50,8 +50,8 @@ options:
             type: str
           token_file:
             description:
-              - A file on the managed node whose first line is the token. The account must be able to read it.
-            type: path
+              - The path of a file on the managed node whose first line is the token. The account must be able to read it. C(~) is its home.
+            type: str
       keyservers:
         description:
           - The keyservers to log in to.
@@ -73,10 +73,10 @@ options:
         default: false
       config_file:
         description:
-          - The account's C(remote.yaml), if it is not in the account's home.
-        type: path
+          - The path of the account's C(remote.yaml), if it is not in the account's home.
+        type: str
       auth_file:
         description:
-          - The file with the account's logins to registries, if it is not beside C(remote.yaml).
-        type: path
+          - The path of the file with the account's logins to registries, if it is not beside C(remote.yaml).
+        type: str
 """

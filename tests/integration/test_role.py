@@ -77,7 +77,7 @@ def test_batches(play, written, batches, count):
     ("n3", (), [{"n3"}, {"n1", "n2"}]), ("n3,n1", (), [{"n1", "n3"}, {"n2"}]), (["n2", "n3"], (), [{"n2", "n3"}, {"n1"}]),
     ("", (), [{"n1"}, {"n2", "n3"}]),
     ("n1,n2", ("--limit", "n2,n3"), [{"n2"}, {"n3"}]), ("n1", ("--limit", "n2,n3"), [{"n2"}, {"n3"}]),
-], ids=str)
+])
 def test_canaries(play, tmp_path, canaries, limit, order):
     """Those of them that --limit includes; without any, the first host."""
     done = play(ROLLOUT, *limit, apptainer_fleet_canaries=canaries, apptainer_fleet_batches="100%", **BASE)

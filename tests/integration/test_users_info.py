@@ -311,7 +311,7 @@ class TestWho:
         machine.user("bob", remotes(), mode=0o644)
         result = as_user(machine, "alice", {}, tmp_path / "other", "apptainer_users_info")
         assert (found(result), result["checked"]) == ({"alice": ["mode"], "bob": []}, 1)
-        assert result["users"][1]["error"] == "only root may read other users' files. Run the task with become: true."
+        assert result["users"][1]["error"] == "only root may work on other users' files. Run the task with become: true."
 
 
 def test_the_user_who_runs_the_tests(run_module, node_python):

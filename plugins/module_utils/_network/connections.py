@@ -6,16 +6,19 @@
 
 """The connections that requests makes for us: they trust whom we say, note certificates, and take no answer of which the head is cut off.
 
-Imported by the client alone, and only where there is requests.
+Used by the client alone, and only where there is requests.
 """
 
 import http.client
 from typing import Any, Callable, Dict, Sequence, Tuple
 
-import requests.adapters
-import urllib3.util.ssl_
-
 from .trust import trust
+
+try:
+    import urllib3.util.ssl_
+    from requests.adapters import HTTPAdapter
+except ImportError:  # the client says so
+    HTTPAdapter = object  # type: ignore[assignment,misc]
 
 
 class _Lines:
@@ -82,7 +85,7 @@ def _with_our_connections(manager: Any, certificates: Certificates) -> Any:
     return manager
 
 
-class Adapter(requests.adapters.HTTPAdapter):
+class Adapter(HTTPAdapter):
     """As that of requests, but for the answers, and for certificates.
 
     If there are `authorities`, in PEM, no others are trusted. `certificates` are noted there.

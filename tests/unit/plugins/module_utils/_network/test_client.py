@@ -707,13 +707,18 @@ def test_whether_the_last_server_was_reached():
 # Without requests
 
 def test_without_requests(monkeypatch):
-    monkeypatch.setitem(sys.modules, "requests", None)
+    for name in ("requests", "requests.adapters"):
+        monkeypatch.setitem(sys.modules, name, None)
     spec = importlib.util.spec_from_file_location(_client.__name__, _client.__file__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert _client.HAS_REQUESTS
     assert _client.REQUESTS_IMPORT_ERROR is None
     assert not module.HAS_REQUESTS
+    spec = importlib.util.spec_from_file_location(_client.connections.__name__, _client.connections.__file__)
+    connections = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(connections)
+    assert connections.HTTPAdapter is object
     assert "ModuleNotFoundError" in module.REQUESTS_IMPORT_ERROR
     with module.Client(module.HttpOptions()):
         pass
