@@ -12,7 +12,7 @@ import ssl
 import pytest
 import requests
 import urllib3
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import NotTlsError, explain, status_text, timed_out
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import NotTlsError, Proxy, UntrustedError, explain, status_text, timed_out
 from support.asking import LATE, PASSWORD
 from support.tables import table
 
@@ -104,3 +104,18 @@ def test_status_text(status, text):
 
 def test_one_second_is_not_a_plural():
     assert str(timed_out("it", 1)) == f"it did not answer within 1 second{LATE}"
+
+
+PROXY = Proxy("http://proxy:3128", "http://proxy:3128", "https_proxy", False)
+
+
+class ProxyError(Exception):
+    """As urllib3's."""
+
+
+@pytest.mark.parametrize(("error", "proxy", "kind"), [
+    (CertificateError("x"), None, UntrustedError), (tls_error("CERTIFICATE_VERIFY_FAILED", verify_code=10), PROXY, UntrustedError),
+    (ProxyError(tls_error("CERTIFICATE_VERIFY_FAILED", verify_code=10)), PROXY, type(timed_out("x", 1))), (tls_error("OTHER"), None, type(timed_out("x", 1))),
+], ids=["the server's name", "the server's certificate, behind a proxy", "the proxy's certificate", "no certificate"])
+def test_what_is_about_the_certificate_of_the_server(error, proxy, kind):
+    assert type(explain(error, "https://x.example", proxy, 10)[0]) is kind

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import NotTlsError
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.registries import may_use_http
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.registries import may_use_http, registry_problem
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.verification import verify_claim
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import RegistryLogin
 from support import web
@@ -103,6 +103,23 @@ def token_registry(token, accepted=(GOOD_TOKEN,), status=401, challenge=CHALLENG
 
 
 TOKEN = json_reply({"token": "abc.def"})
+
+
+@pytest.mark.parametrize(("v2", "words"), [
+    (guarded(json_reply({}), LOGIN), ""), (json_reply({}), ""), (HTML, "answers /v2/ with a web page, so it is not an OCI registry; check the host"),
+    (Reply(404), "answers /v2/ with 404 Not Found, so it is probably not an OCI registry; check the host"),
+], ids=["it wants a login", "open", "a web page", "not found"])
+def test_a_registry_as_such(v2, words):
+    """Whether it is one, without a login: one that rejects everybody works."""
+    with serve(routes({"/v2/": v2})) as server, Client(HttpOptions()) as client:
+        problem = registry_problem(server.host, False, client)
+        assert server.asked == ["/v2/"]
+    assert problem == (f"{server.url} {words}" if words else None)
+
+
+def test_a_registry_that_is_not_there():
+    with Client(HttpOptions()) as client:
+        assert registry_problem(f"localhost:{web.free_port()}", False, client).endswith(REFUSES)
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[fe80::1]", "[::ffff:169.254.169.254]"])
