@@ -4,7 +4,7 @@
 
 """A module is killed, or refused, at each of its calls to the system. Whatever happens, this must hold:
 
-* each file is the old or the new one, whole, with its mode and owner; and where a secret is, nobody else reads it;
+* each file is the old or the new one, whole, with its mode and owner; and what is new with a secret in it, nobody else reads;
 * a module that reports success has done everything, and its result is as always;
 * one that fails says why in one sentence, without a secret, and what it says of the file is true;
 * the next run, hours later and without a fault, heals all: then nothing tells this directory from one in which there was no fault.
@@ -170,7 +170,7 @@ class Attack:
             if not found and name in before and name in after:
                 yield f"{name} is lost"
         for name, entries in end.items():
-            for entry in entries:
+            for entry in entries - before.get(name, frozenset()):
                 if entry.mode & 0o077 and any(form.encode() in entry.data for form in FORMS):
                     yield f"{name} holds a secret, and its mode is {entry.mode:04o}"
 

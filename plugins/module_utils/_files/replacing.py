@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import time
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import ConflictError, StoreError
 from .access import DIRECTORY, UNSUPPORTED, explained, give_to_owner_of, open_nofollow, opened, status_of, user_name
@@ -57,19 +57,25 @@ def replace(*changes: Replacement) -> None:
     Raises StoreError, and whatever `prepare` raises; the old files are then untouched and the temporary ones gone. A temporary file that
     cannot be removed is named. A kill may leave those behind, with their secrets: see left_overs().
     """
-    kept: List[str] = []
+    kept: Dict[str, str] = {}
     try:
         with contextlib.ExitStack() as stack:
             _replace(stack, changes, kept)
     except StoreError as error:
         if not kept:
             raise
-        raise StoreError(f"{error} Besides: {' '.join(kept)}") from error
+        raise StoreError(f"{error} Besides: {_still_there(kept)}") from error
     if kept:
-        raise StoreError(f"{' '.join(kept)} The files are as declared.")
+        raise StoreError(f"{_still_there(kept)} The files are as declared.")
 
 
-def _replace(stack: contextlib.ExitStack, changes: Sequence[Replacement], kept: List[str]) -> None:
+def _still_there(kept: Mapping[str, str]) -> str:
+    """What to say of these temporary files, which cannot be removed for these reasons."""
+    what, them = ("this temporary file", "it") if len(kept) == 1 else ("these temporary files", "them")
+    return f"{', '.join(kept)}: {what} may hold secrets, but cannot be removed: {', '.join(dict.fromkeys(kept.values()))}. Remove {them}."
+
+
+def _replace(stack: contextlib.ExitStack, changes: Sequence[Replacement], kept: Dict[str, str]) -> None:
     ready = [_prepare(stack, change, kept) for change in changes]
     for change in changes:
         is_another = change.link and link_text(change.path) != change.link
@@ -84,7 +90,7 @@ def _replace(stack: contextlib.ExitStack, changes: Sequence[Replacement], kept: 
             _sync_directory(parent)
 
 
-def _prepare(stack: contextlib.ExitStack, change: Replacement, kept: List[str]) -> Tuple[Replacement, int, str]:
+def _prepare(stack: contextlib.ExitStack, change: Replacement, kept: Dict[str, str]) -> Tuple[Replacement, int, str]:
     """Creates the temporary files of a change; returns them with the descriptor of their directory. They are removed with the stack."""
     directory, name = os.path.split(change.path)
     temporary = f".{name}.ansible-{os.urandom(8).hex()}"
@@ -104,7 +110,7 @@ def _rename_into_place(change: Replacement, parent: int, temporary: str) -> None
     os.replace(temporary, os.path.basename(change.path), src_dir_fd=parent, dst_dir_fd=parent)
 
 
-def _discard(parent: int, directory: str, name: str, kept: List[str]) -> None:
+def _discard(parent: int, directory: str, name: str, kept: Dict[str, str]) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=parent)
@@ -112,8 +118,7 @@ def _discard(parent: int, directory: str, name: str, kept: List[str]) -> None:
         with contextlib.suppress(OSError):
             if status_of(name, parent) is None:  # a read-only file system says EROFS of a missing file as well
                 return
-        path = os.path.join(directory, name)
-        kept.append(f"{path}: this temporary file may hold secrets, but cannot be removed: {exc.strerror or exc}. Remove it.")
+        kept[os.path.join(directory, name)] = str(exc.strerror or exc)
 
 
 def _fill(parent: int, change: Replacement, temporary: str, data: bytes) -> None:

@@ -641,6 +641,15 @@ class TestTemporaryFilesThatStay:
         monkeypatch.setattr(replacing, "status_of", lambda name, parent: raiser(OSError(errno.EIO, "no"))() if "ansible-" in name else None)
         assert "cannot be removed: Input/output error. Remove it." in message_of(store.replace, store.Replacement(str(path), b"new\n", nothing))
 
+    def test_several_after_another_error(self, place, monkeypatch):
+        """What is the same for all is said once."""
+        path = file_of(place / "f")
+        monkeypatch.setattr(os, "replace", raiser(OSError(errno.ENOSPC, "full")))
+        message = message_of(store.replace, store.Replacement(str(path), b"new\n", nothing, store.read(str(path)), "f.1~"))
+        new, old = sorted(self.left(place), key=lambda name: name.endswith("~"))
+        assert message == (f"{path}: cannot write: full. Free some space, and run again. The file is unchanged. Besides: {place / old}, "
+                           f"{place / new}: these temporary files may hold secrets, but cannot be removed: Input/output error. Remove them.")
+
     def test_after_a_conflict_nobody_tries_again(self, place):
         path = file_of(place / "f")
         state = store.read(str(path))
