@@ -40,7 +40,7 @@ def missing(shown: str, output: str) -> str | None:
     """
     rest = _lines(output)
     for piece in "\n".join(_lines(shown)).split(f"\n{LEFT_OUT}"):
-        wanted = [line for line in piece.splitlines() if line != LEFT_OUT]
+        wanted = [line for line in piece.splitlines() if line not in ("", LEFT_OUT)]
         places = (place for place in range(len(rest) - len(wanted) + 1) if rest[place:place + len(wanted)] == wanted)
         place = next(places, None)
         if place is None:
