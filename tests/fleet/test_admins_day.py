@@ -61,9 +61,10 @@ class Day:
     def here(self, text):
         for name, actual in self.names.items():
             text = text.replace(name, actual)
-        return text
+        return text.replace("/srv/ansible", str(self.path))
 
     def as_shown(self, text):
+        text = text.replace(str(self.path), "/srv/ansible")
         for name, actual in self.names.items():
             text = text.replace(f"https://{actual}", f"https://{name}").replace(f"//{actual}", name)
         for name, actual in self.names.items():  # what is said of a whole server
@@ -99,7 +100,7 @@ def day(tmp_path, fleet, library, keyserver, registry_basic, collection_tarball)
 
 
 def test_the_whole_day(day, registry_basic):
-    todo = list(transcripts.steps(PAGE))
+    todo = list(transcripts.steps(PAGE.read_text()))
     outputs = []
     for step, following in zip(todo, [*todo[1:], None], strict=True):
         if step.file:

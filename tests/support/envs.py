@@ -42,6 +42,8 @@ SYSTEMS = {
     12: ("EL 10", ["PyYAML==6.0.1", "requests==2.32.3", "urllib3==1.26.19", "jsonschema==4.19.1"]),
 }
 FOREIGN_REGISTRY = ["zuul-registry==1.3.0"]
+# Programs of others that run the collection, each with an ansible-core of its own; `lookups` has the collections of the package `ansible`.
+TOOLS = {"ansible-navigator": ["ansible-navigator"], "ara": ["ara[server]"], "lookups": ["hvac"], "molecule": ["molecule"]}
 
 # The programs that tests start, and Debian's packages of them; and the services that those would start.
 PROGRAMS = {
@@ -171,6 +173,12 @@ def system_node(minor: int, newest: bool) -> Path | None:
 def foreign_registry() -> Path:
     """The environment with a registry that is a program of its own."""
     return _ensure("zuul-registry", Path(sys._base_executable), FOREIGN_REGISTRY)
+
+
+def tool(name: str) -> Path:
+    """The environment of one of `TOOLS`, which can also verify. Raises RuntimeError where it cannot be installed."""
+    collections = [["--no-deps", "ansible"]] if name == "lookups" else []
+    return _ensure(name, Path(sys._base_executable), ["ansible-core", *NODE_VERIFY, *TOOLS[name]], *collections)
 
 
 def attack() -> Path:

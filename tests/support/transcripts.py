@@ -6,7 +6,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -22,9 +21,9 @@ class Step(NamedTuple):
     text: str | None
 
 
-def steps(page: Path) -> Iterator[Step]:
-    """What a page has its reader do, in order: blocks that begin with a path in a comment are files, and those of `console` are commands."""
-    for kind, text in BLOCK.findall(page.read_text()):
+def steps(page: str) -> Iterator[Step]:
+    """What the text of a page has its reader do, in order: blocks that begin with a path in a comment are files, and those of `console` are commands."""
+    for kind, text in BLOCK.findall(page):
         if kind == "console":
             for entry in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
                 command, _, shown = entry.partition("\n")
@@ -40,7 +39,7 @@ def missing(shown: str, output: str) -> str | None:
     """
     rest = _lines(output)
     for piece in "\n".join(_lines(shown)).split(f"\n{LEFT_OUT}"):
-        wanted = [line for line in piece.splitlines() if line != LEFT_OUT]
+        wanted = [line for line in piece.splitlines() if line not in ("", LEFT_OUT)]
         places = (place for place in range(len(rest) - len(wanted) + 1) if rest[place:place + len(wanted)] == wanted)
         place = next(places, None)
         if place is None:
