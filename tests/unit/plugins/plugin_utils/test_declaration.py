@@ -237,6 +237,7 @@ def test_to_look_at_a_host_takes_no_secret():
 
 # The role's variables and the module's options are the same, but for what is listed here.
 ONLY_OF_THE_ROLE = {"user_host", "config_root", "verify", "verify_from", "logins.user_host"}  # config_root is the module's root
+# Tokens are of accounts, not of nodes.
 ONLY_OF_THE_MODULE = {"root", "collect", "probe", "inspect", "users", "remotes.token", "remotes.token_file", "remotes.logout"}
 
 
