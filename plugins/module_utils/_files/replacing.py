@@ -71,8 +71,15 @@ def replace(*changes: Replacement) -> None:
 
 def _still_there(kept: Mapping[str, str]) -> str:
     """What to say of these temporary files, which cannot be removed for these reasons."""
-    what, them = ("this temporary file", "it") if len(kept) == 1 else ("these temporary files", "them")
-    return f"{', '.join(kept)}: {what} may hold secrets, but cannot be removed: {', '.join(dict.fromkeys(kept.values()))}. Remove {them}."
+    sentences = []
+    for directory in dict.fromkeys(map(os.path.dirname, kept)):
+        paths = [path for path in kept if os.path.dirname(path) == directory]
+        where, what, them = paths[0], "this temporary file", "it"
+        if paths[1:]:
+            where, what, them = directory, f"the temporary files {', '.join(map(os.path.basename, paths))}", "them"
+        reasons = ", ".join(dict.fromkeys(kept[path] for path in paths))
+        sentences.append(f"{where}: {what} may hold secrets, but cannot be removed: {reasons}. Remove {them}.")
+    return " ".join(sentences)
 
 
 def _replace(stack: contextlib.ExitStack, changes: Sequence[Replacement], kept: Dict[str, str]) -> None:

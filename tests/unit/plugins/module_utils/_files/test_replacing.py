@@ -647,8 +647,8 @@ class TestTemporaryFilesThatStay:
         monkeypatch.setattr(os, "replace", raiser(OSError(errno.ENOSPC, "full")))
         message = message_of(store.replace, store.Replacement(str(path), b"new\n", nothing, store.read(str(path)), "f.1~"))
         new, old = sorted(self.left(place), key=lambda name: name.endswith("~"))
-        assert message == (f"{path}: cannot write: full. Free some space, and run again. The file is unchanged. Besides: {place / old}, "
-                           f"{place / new}: these temporary files may hold secrets, but cannot be removed: Input/output error. Remove them.")
+        assert message == (f"{path}: cannot write: full. Free some space, and run again. The file is unchanged. Besides: {place}: the temporary "
+                           f"files {old}, {new} may hold secrets, but cannot be removed: Input/output error. Remove them.")
 
     def test_after_a_conflict_nobody_tries_again(self, place):
         path = file_of(place / "f")
