@@ -121,7 +121,7 @@ def _row(minor: int, newest: bool, python: Path | None) -> Row:
     """A row without cells."""
     system = "newest libraries" if newest else envs.SYSTEMS[minor][0]
     if python is None:
-        return Row(f"3.{minor}", f"{system}: no such Python there", {})
+        return Row(f"3.{minor}", system, {})
     version, installed = _versions(python)
     return Row(version, f"{system}: " + ", ".join(f"{name} {installed[name]}" for name in envs.NODE_VERIFY), {})
 
