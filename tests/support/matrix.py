@@ -60,8 +60,7 @@ def outcomes(core: Path, nodes: Mapping[str, Path], servers: Mapping[str, str], 
 
     done = play(SCENARIO)
     ended = f"ansible-playbook ended with {done.returncode}: {_end(done.stdout + done.stderr)}" if done.returncode else ""
-    said = {name: place / name / "outcome" for name in nodes}
-    found = {name: _end(file.read_text()) if file.exists() else ended for name, file in said.items()}
+    found = {name: _said(place / name / "outcome") or ended for name in nodes}
     for name in (name for name, why in found.items() if not why):
         file = place / name / "etc" / "apptainer" / "remote.yaml"
         file.write_text(file.read_text().replace("Exclusive: true", "Exclusive: false"))
@@ -73,6 +72,12 @@ def outcomes(core: Path, nodes: Mapping[str, Path], servers: Mapping[str, str], 
         if states.get(name) != "drifted" or not edited:
             found[name] = f"Look for drift: the host is {states.get(name, 'not in the report')}: {_end(done.stdout + done.stderr)}"
     return found
+
+
+def _said(outcome: Path) -> str:
+    """The task that failed on a node, and the end of why."""
+    task, _, why = outcome.read_text().partition("\n") if outcome.exists() else ("", "", "")
+    return f"{task}: {_end(why)}" if task else ""
 
 
 def _end(text: str) -> str:
@@ -121,7 +126,7 @@ def _row(minor: int, newest: bool, python: Path | None) -> Row:
     """A row without cells."""
     system = "newest libraries" if newest else envs.SYSTEMS[minor][0]
     if python is None:
-        return Row(f"3.{minor}", f"{system}: no such Python there", {})
+        return Row(f"3.{minor}", system, {})
     version, installed = _versions(python)
     return Row(version, f"{system}: " + ", ".join(f"{name} {installed[name]}" for name in envs.NODE_VERIFY), {})
 
