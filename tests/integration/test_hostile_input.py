@@ -49,7 +49,7 @@ def test_files_with_numbers_of_thousands_of_digits(run, user, tmp_path):
     token.write_text(DIGITS)
     for file in (remotes, docker, token):
         file.chmod(0o600)
-    assert run("apptainer_remote_info", {}).result["user"]["default"] == DIGITS
+    assert run("apptainer_remote_info", {"include": ["files"]}).result["user"]["default"] == DIGITS
     changed = run("apptainer_remote", {**ENDPOINT, "name": "b", "token_file": str(token)}, diff=True)
     assert changed.result["changed"]
     assert DIGITS not in changed.stdout

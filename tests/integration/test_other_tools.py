@@ -74,7 +74,8 @@ class Site:
                 self.write(step.file, step.text)
                 continue
             done = processes.run("bash", "-c", step.command, env={**self.env, "PATH": path, **more}, cwd=self.path)
-            output = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)
+            # without colours, and without the data that ansible-runner hides from a terminal among them
+            output = re.sub(r"\x1b\[K(?:[\w+/=]*\x1b\[\d+D)+\x1b\[K|\x1b\[[\d;]*m", "", done.stdout + done.stderr)
             lacking = transcripts.missing(step.text or "", output)
             assert lacking is None, f"$ {step.command}\n{output}\n\nThis is not what the page shows:\n{lacking}"
             assert done.returncode in ((0, 2) if "Drift on" in (step.text or "") else (0,)), output

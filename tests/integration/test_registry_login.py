@@ -439,7 +439,7 @@ def test_a_node_without_requests_needs_it_for_proofs_only(log_in, home, registry
     for check in (True, False):
         missing = log_in(registry_basic, check, python=node_python)
         assert missing.rc != 0
-        assert "Failed to import the required Python library (requests)" in missing.result["msg"]
+        assert "Failed to import the required Python library (requests and jsonschema)" in missing.result["msg"]
         assert "verify: never skips this" in missing.result["msg"]
         assert snapshot(home) == {}
     assert log_in(registry_basic, python=node_python, verify="never").result["changed"]

@@ -405,10 +405,6 @@ def plays(secret_of):
         "`environment`, as in a proxy's URL": (
             lambda secret: [{LOGIN_TASK: login("password"), "environment": {"HTTPS_PROXY": f"http://u:{secret}@127.0.0.1:1"}, "no_log": True}],
             lambda _secret: []),
-        "a list in a list, in the variables of the role": (
-            lambda secret: [{"ansible.builtin.import_role": {"name": "hpc.apptainer.apptainer_fleet"}, "vars": {
-                "apptainer_fleet_logins": [{"user": "root", "registries": [[{"uri": "docker://h", "username": "u", "password": secret}]]}]}}],
-            lambda secret: [{"hpc.apptainer.apptainer_logins": {"registries": [[{"uri": "docker://h", "username": "u", "password": secret}]]}}]),
         "an unknown option": (
             lambda secret: [{LOGIN_TASK: {**login("password"), "magic_word": secret}}],
             lambda secret: [{LOGIN_TASK: {**login("password"), "pasword": secret, "Token": secret}}]),

@@ -51,8 +51,7 @@ class WholeHead(http.client.HTTPResponse):
         try:
             super().begin()
         finally:
-            if self.fp is lines:  # not closed
-                self.fp = stream
+            self.fp = self.fp and stream  # it is None once it is closed
         if lines.last.strip(b"\r\n") or not lines.last.endswith(b"\n"):
             raise http.client.IncompleteRead(b"")
 

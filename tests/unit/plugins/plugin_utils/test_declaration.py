@@ -11,7 +11,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.common impor
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints import REMOTE_SPEC
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet import FLEET_SPEC
 from ansible_collections.hpc.apptainer.plugins.plugin_utils import _declaration as rules
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import PREFIX, SPECS, VARIABLES, DeclarationError, declaration
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import PREFIX, SPECS, VARIABLES, DeclarationError, declaration, distinct_claims
 from support.tables import table
 
 SECRET = "s3cretS3CRET"
@@ -224,6 +224,16 @@ def test_what_servers_are_asked_about():
     assert found.claims() == {
         "flavor": "singularity", "remotes": found.remotes,
         "logins": {"registries": found.logins[0]["registries"], "remotes": found.logins[1]["remotes"], "keyservers": []}}
+
+
+def test_a_thousand_hosts_declare_the_same_once():
+    same, other = [declaration(f"n{number}", {"apptainer_fleet_remotes": [SITE]}) for number in range(3)], of(flavor="singularity", remotes=[SITE])
+    assert distinct_claims([*same, other, *same]) == [same[0].claims(), other.claims()]
+
+
+def test_how_servers_are_asked():
+    assert of().network() == {"timeout": 10, "validate_certs": True}
+    assert of(ca_path="/ca.pem", timeout="2.5", validate_certs="no").network() == {"timeout": 2.5, "validate_certs": False, "ca_path": "/ca.pem"}
 
 
 def test_to_look_at_a_host_takes_no_secret():

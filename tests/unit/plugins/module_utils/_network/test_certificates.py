@@ -116,6 +116,19 @@ def test_what_is_validated_here_and_not_there_is_not_trusted(authority):
     assert "ca_path" in reason
 
 
+def test_a_certificate_that_is_not_trusted_is_asked_for_once_more(authority):
+    """Without validation, for nothing, and without a credential: its date is known nevertheless."""
+    options = HttpOptions()
+    with serve(lambda request: json_reply({}), authority.context()) as server:
+        known = known_after(options, f"{server.url}/a")
+        ((_address, expires, trusted, reason),) = rows(known, options)
+        (asked,) = server.requests
+    assert (asked.path, asked.authorization) == ("/", "")
+    assert isinstance(expires, (int, float))
+    assert trusted is False
+    assert "ca_path" in reason
+
+
 def test_what_cannot_be_read_is_said():
     known = KnownResponses()
     known.over_tls = {("localhost", 443): None, ("::1", 8443): None, ("x", 443): NetworkError("it is late")}
