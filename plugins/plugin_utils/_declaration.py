@@ -36,6 +36,7 @@ _PARTS: Mapping[str, list[tuple[str, ...]]] = {
     "remotes": [("token", "token_file")], "keyservers": [("password",)], "registries": [("username",), ("password",)]}  # that a login must have
 _SECRETS = ("token", "password")
 _NETWORK = ("timeout", "validate_certs", "ca_path", "client_cert", "client_key")
+_NEVER_EMPTY = (f"{PREFIX}config_root",)
 
 
 class DeclarationError(Exception):
@@ -148,7 +149,9 @@ def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
 
 
 def _option(name: str, spec: Mapping[str, Any], value: Any, problems: list[str]) -> Any:
-    """A value as its type says, or its default. Empty text counts as none, as surveys give it."""
+    """A value as its type says, or its default. Empty text counts as none, as surveys give it, but not where that would mean another system."""
+    if value == "" and name in _NEVER_EMPTY:
+        problems.append(f"{name} is empty, but must be an absolute path; leave it undefined if the files of the host itself are meant")
     checked = None if value == "" else Checker(problems).value(name, value, spec)
     return spec.get("default") if checked is None else checked
 

@@ -104,23 +104,22 @@ def test_role_from_a_clean_node_to_drift_and_back(rollout, tmp_path, node_python
 
 def test_an_exclusive_endpoint_is_released_before_it_is_removed(rollout, tmp_path):
     rollout(apptainer_fleet_remotes=[SITE])
-    pruned = {"apptainer_fleet_remotes": [{"name": "other", "uri": "https://other.example.org", "default": True}], "apptainer_fleet_prune": True,
-              "apptainer_fleet_retire": False}
+    pruned = {"apptainer_fleet_remotes": [{"name": "other", "uri": "https://other.example.org", "default": True}], "apptainer_fleet_prune": True}
     changed, output = rollout(check=False, **pruned)
     assert changed == {"n1": 0, "n2": 0}
-    assert "would lock out users who have a copy" in output
-    released = [dict(SITE, exclusive=False), *pruned["apptainer_fleet_remotes"]]
+    assert "state: retired" in output
+    released = [dict(SITE, exclusive=False, state="retired"), *pruned["apptainer_fleet_remotes"]]
     assert rollout(apptainer_fleet_remotes=released)[0] == {"n1": 1, "n2": 1}
     assert rollout(**pruned)[0] == {"n1": 1, "n2": 1}
     assert "site" not in remote_yaml(tmp_path, "n1").read_text()
 
 
 @pytest.mark.parametrize(("variables", "words"), [
-    ({"apptainer_fleet_remotes": [{"uri": "https://h.example.org"}]}, "missing required arguments: name"),
+    ({"apptainer_fleet_remotes": [{"uri": "https://h.example.org"}]}, "entry 1 of the list has no name"),
     ({"apptainer_fleet_remotes": [{"name": "a", "exclusiv": True}]}, "exclusiv"),
-    ({"apptainer_fleet_prune": "perhaps"}, "is not a valid boolean"),
+    ({"apptainer_fleet_prune": "perhaps"}, "is 'perhaps', but must be a boolean"),
     ({"apptainer_fleet_flavor": "docker"}, "must be one of"),
-    ({"apptainer_fleet_prune": True, "apptainer_fleet_remote": [SITE]}, "would remove every endpoint"),
+    ({"apptainer_fleet_prune": True, "apptainer_fleet_remote": [SITE]}, "apptainer_fleet_remote is not a variable of the role"),
     ({"apptainer_fleet_remotes": [SITE], "apptainer_fleet_config_root": ""}, "must be an absolute path"),
     ({"apptainer_fleet_remotes": [SITE], "apptainer_fleet_config_root": "images/n1"}, "must be an absolute path"),
 ])

@@ -14,7 +14,7 @@ ALLOWED = re.compile(
     (README\.md | LICENSE | CHANGELOG\.rst | requirements\.txt | MANIFEST\.json | FILES\.json)
     | changelogs(/changelog\.yaml | /config\.yaml | /fragments(/[^/]+)?)?
     | meta(/[a-z-]+\.yml | /requirements\.txt)?
-    | plugins(/(action|doc_fragments|filter|modules|module_utils(/_[a-z]+)?|plugin_utils)(/[a-z0-9_]+\.py)?)?
+    | plugins(/(action|callback|doc_fragments|modules|module_utils(/_[a-z]+)?|plugin_utils)(/[a-z0-9_]+\.py)?)?
     | plugins/plugin_utils/(begun\.html|report\.(css|html|js))
     | playbooks(/[a-z]+\.yml)?
     | roles(/apptainer_fleet(/.+)?)?

@@ -61,10 +61,18 @@ def test_a_variable(name):
     """Its real value, the same as text, not set, and wrong."""
     value, text, wrong, wanted = VALUES[name]
     default = VARIABLES[PREFIX + name].get("default")
-    assert [of(**{name: given}).options[name] for given in (value, text, None, "")] == [value, value, default, default]
+    assert [of(**{name: given}).options[name] for given in (value, text, None)] == [value, value, default]
+    if name != "config_root":
+        assert of(**{name: ""}).options[name] == default
     assert value != default
     assert of().options[name] == default
     assert refusal(**{name: wrong}) == f"{PREFIX}{name} is {wrong!r}, but must be {wanted}."
+
+
+def test_an_empty_root_is_not_the_host_itself():
+    """As of a template that gives nothing: the builder's own files would be written."""
+    assert refusal(config_root="") == (
+        "apptainer_fleet_config_root is empty, but must be an absolute path; leave it undefined if the files of the host itself are meant.")
 
 
 @pytest.mark.parametrize("name", LISTS)
