@@ -53,9 +53,9 @@ EXAMPLES = r"""
   delegate_to: localhost
   register: health
 
-- name: Renew in time
+- name: Fail if a certificate expires before the next maintenance
   ansible.builtin.assert:
-    that: health.certificates | selectattr('expires') | map(attribute='expires') | min > '2030-01-31'
+    that: health.certificates | selectattr('expires') | selectattr('expires', 'lt', '2030-01-31') | length == 0
 """
 
 RETURN = r"""

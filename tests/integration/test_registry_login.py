@@ -378,8 +378,8 @@ def test_a_certificate_error_never_falls_back_to_plain_http(refused, library, in
 @pytest.mark.parametrize("insecure", [None, False, True])
 @pytest.mark.parametrize("auth_file", [None, "auth.json"])
 def test_plain_http_of_a_host_that_is_not_local_only_if_the_user_says_so(log_in, refused, registry_http, tmp_path, insecure, auth_file):
-    """127.1 is 127.0.0.1 to the system, but a name as any other to the module."""
-    options = {"uri": "docker://" + registry_http.host.replace("127.0.0.1", "127.1"), "insecure": insecure}
+    """::ffff:127.0.0.1 leads to 127.0.0.1, but is not among the local addresses for which Apptainer tries plain http."""
+    options = {"uri": "docker://" + registry_http.host.replace("127.0.0.1", "[::ffff:127.0.0.1]"), "insecure": insecure}
     if auth_file:
         options["auth_file"] = str(tmp_path / auth_file)
     if not insecure:
@@ -395,7 +395,7 @@ def test_plain_http_of_a_host_that_is_not_local_only_if_the_user_says_so(log_in,
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("auth_file", [None, "auth.json"])
 def test_what_the_task_says_of_plain_http_wins_over_what_is_stored_for_the_other_scheme(log_in, refused, registry_http, tmp_path, scheme, auth_file):
-    host = registry_http.host.replace("127.0.0.1", "127.1")
+    host = registry_http.host.replace("127.0.0.1", "[::ffff:127.0.0.1]")
     other = SCHEMES[scheme == "docker"]
     options = {"auth_file": str(tmp_path / auth_file)} if auth_file else {}
     assert log_in(registry_http, uri=f"{other}://{host}", insecure=True, verify="never", **options).rc == 0
