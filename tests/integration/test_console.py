@@ -236,7 +236,7 @@ def test_what_was_said_before_an_interrupt_is_not_lost(site, tmp_path, core):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate()[0]
-    assert process.returncode == 99
+    assert process.returncode in (99, 2)  # 2 if Ansible hears of the command that was interrupted before it is interrupted itself
     assert re.search(r"Failed on 1 host \(node1\): .*non-zero return code: broken\n", said)
 
 

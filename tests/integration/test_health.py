@@ -264,7 +264,7 @@ def playbook(controller, library, tmp_path):
 
 def test_the_playbook_asks_once_for_all_hosts(playbook, library, certificates, tmp_path):
     token = [{"user": "ci", "remotes": [{"name": "site", "token": library.account.token}]}]
-    hosts = {f"n{number}": {"apptainer_fleet_config_root": "", "apptainer_fleet_sysconfdir": str(tmp_path)} for number in range(1, 9)}
+    hosts = {f"n{number}": {"apptainer_fleet_config_root": None, "apptainer_fleet_sysconfdir": str(tmp_path)} for number in range(1, 9)}
     done, report, metrics = playbook("health", hosts, apptainer_fleet_remotes=[endpoint(library)], apptainer_fleet_logins=token)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (report["kind"], report["status"], report["health"]["state"], report["hosts"]) == ("health", 0, "ok", [])
@@ -358,7 +358,7 @@ def test_a_fleet_in_state_with_a_login_that_is_rejected(playbook, library, tmp_p
     (host / "remote.yaml").write_text(f"Active: site\nRemotes:\n    site:\n        URI: //{library.uri('good')}\n        System: true\n"
                                       "        Exclusive: false\n")
     (host / "remote.yaml").chmod(0o644)
-    hosts = {"n1": {}, "n2": {"apptainer_fleet_config_root": "", "apptainer_fleet_sysconfdir": str(tmp_path / "n1" / "etc")}}
+    hosts = {"n1": {}, "n2": {"apptainer_fleet_config_root": None, "apptainer_fleet_sysconfdir": str(tmp_path / "n1" / "etc")}}
     done, report, metrics = playbook("drift", hosts, apptainer_fleet_remotes=remotes, apptainer_fleet_logins=logins, apptainer_fleet_health=True)
     assert (done.returncode, report["status"], report["health"]["status"], recap(done)) == (2, 0, 2, {"localhost"}), done.stdout + done.stderr
     assert set(metrics["apptainer_fleet_login_valid"].values()) == {0}

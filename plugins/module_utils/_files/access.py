@@ -105,7 +105,7 @@ def nearest(directory: str) -> Tuple[str, List[str]]:
     """The directory, or its nearest existing parent, and the names of what is missing below that. Raises OSError."""
     missing: List[str] = []
     while status_of(directory) is None:
-        directory, _, name = directory.rpartition("/")
+        directory, _slash, name = directory.rpartition("/")
         directory = directory or "/"
         missing.insert(0, name)
     return directory, missing

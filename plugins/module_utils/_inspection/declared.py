@@ -89,7 +89,7 @@ class _Declaration:
 
     def _add(self, entry: Dict[str, Any], remote: Remote, **option: Any) -> None:
         """The option, if it can be declared."""
-        (name, value), = option.items()
+        name, value = next(iter(option.items()))
         refused = self._changes(WantedRemote(entry["name"], insecure=entry.get("insecure"), **option), remote)
         if refused:
             self._cannot(entry["name"], f"its {name} cannot be declared: {refused}")

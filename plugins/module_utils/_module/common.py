@@ -242,5 +242,3 @@ def read_token(module: AnsibleModule, path: str) -> str:
     if token:
         module.no_log_values.add(token)
     return token
-
-

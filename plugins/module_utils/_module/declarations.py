@@ -187,5 +187,3 @@ class Gathered:
 
     def _refuse(self, error: RuleError) -> None:
         self.refused.append(NamedVerdict(error.subject, False, error.reason))
-
-
