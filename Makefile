@@ -47,7 +47,7 @@ build: venv ## Build the tarball for Galaxy in dist/
 	ANSIBLE_HOME=.cache/ansible $(BIN)/ansible-galaxy collection build --force --output-path dist
 
 clean: ## Remove all that these targets made
-	rm -rf .ansible .cache .venv dist tests/output
+	rm -rf .ansible .cache .collections/ansible_collections/hpc/apptainer .venv dist tests/output
 
 programs:
 	@$(PYTHON) tests/support/envs.py programs

@@ -6,4 +6,4 @@
 
 """The version of the collection."""
 
-VERSION = "0.1.0"  # as in galaxy.yml
+VERSION = "1.0.0"  # as in galaxy.yml

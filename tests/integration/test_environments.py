@@ -6,11 +6,13 @@
 
 import datetime
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from support import envs, matrix, processes
+from support import clones, envs, matrix, processes
 from support.servers import library as libraries
 from support.servers import registry
 
@@ -28,12 +30,18 @@ def test_ansible_reaches_the_node(node_python: envs.Node, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["hpc.apptainer.apptainer_remote", "apptainer_remote"])
 def test_checkout_is_the_collection(name: str, tmp_path: Path) -> None:
-    """With ansible-core on PATH, `ansible localhost -m apptainer_remote` works in a fresh clone: its first complaint is the module's own."""
-    node = envs.Node(envs.core("running"), Path("unused"))
-    done = processes.run(node.ansible, "localhost", "-m", name, env=processes.clean_env(tmp_path))
-    assert "missing required arguments" in done.stdout
-    shown = processes.run(node.core / "bin" / "ansible-doc", name, env=processes.clean_env(tmp_path))
+    """With ansible-core on PATH, `ansible localhost -m apptainer_remote` works in a fresh clone, and `ansible-doc` after it."""
+    checkout = clones.clone(tmp_path / "checkout")
+    binaries = envs.core("running") / "bin"
+    env = processes.clean_env(tmp_path / "home", {"ANSIBLE_CONFIG": checkout / "ansible.cfg"})
+    options = f"name=checkout uri=https://library.example.org config_file={tmp_path}/remote.yaml"
+    done = processes.run(binaries / "ansible", "localhost", "-m", name, "-a", options, "-e", f"ansible_python_interpreter={sys.executable}", env=env,
+                         cwd=checkout)
+    assert (done.returncode, "changed: true" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert "library.example.org" in (tmp_path / "remote.yaml").read_text()
+    shown = processes.run(binaries / "ansible-doc", name, env=env, cwd=checkout)
     assert (shown.returncode, shown.stderr) == (0, "")
+    assert subprocess.check_output(["git", "ls-files", "--others", "--exclude-standard"], cwd=checkout, text=True) == ""
 
 
 @pytest.mark.parametrize("kind", [envs.OLD_CORE, "newest"])
