@@ -5,6 +5,7 @@
 """The fixtures of all tests. Plugins are imported as `ansible_collections.hpc.apptainer...`: pyproject.toml puts .collections on the path."""
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,14 +122,21 @@ def collection_tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tarball
 
 
-@pytest.fixture
-def installed_collection(collection_tarball: Path, tmp_path: Path) -> Path:
-    """That tarball, installed: the directory of the collection, as on a user's machine."""
+@pytest.fixture(scope="session")
+def _installed(collection_tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of collections in which that tarball is installed."""
+    directory = tmp_path_factory.mktemp("installed")
     galaxy = envs.core("running") / "bin" / "ansible-galaxy"
-    env = processes.clean_env(tmp_path / "home", {"ANSIBLE_COLLECTIONS_PATH": tmp_path})
-    installed = processes.run(galaxy, "collection", "install", "--offline", "-p", tmp_path, collection_tarball, env=env)
+    env = processes.clean_env(directory / "home", {"ANSIBLE_COLLECTIONS_PATH": directory})
+    installed = processes.run(galaxy, "collection", "install", "--offline", "-p", directory, collection_tarball, env=env)
     assert installed.returncode == 0, installed.stdout + installed.stderr
-    return tmp_path / "ansible_collections" / "hpc" / "apptainer"
+    return directory / "ansible_collections"
+
+
+@pytest.fixture
+def installed_collection(_installed: Path, tmp_path: Path) -> Path:
+    """That tarball, installed: the directory of the collection, as on a user's machine, for this test alone."""
+    return shutil.copytree(_installed, tmp_path / "ansible_collections") / "hpc" / "apptainer"
 
 
 @pytest.fixture(scope="session")
