@@ -28,12 +28,24 @@ settings.load_profile("ci")
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="also run what is marked as full, and what is marked as newest with the oldest ansible-core")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Only unit tests count as coverage; and the longest tests, the linters' and the fleet's, start first."""
+    if not config.getoption("full"):
+        left_out = {item for item in items if item.get_closest_marker("full") or (item.get_closest_marker("newest") and _with_oldest_core(item))}
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if HERE / "unit" not in item.path.parents:
             item.add_marker(pytest.mark.no_cover)
     items.sort(key=lambda item: [HERE / name not in item.path.parents for name in ("lint", "fleet")])
+
+
+def _with_oldest_core(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and hasattr(item, "callspec") and envs.OLD_CORE in item.callspec.params.values()
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

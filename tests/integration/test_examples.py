@@ -98,6 +98,7 @@ def test_examples_of_a_page(play, tmp_path, page):
     """A block of a page is a play, the variables of the role, its endpoints, or tasks; they build on each other."""
     found = blocks(page)
     assert found
+    plays = []
     for block in found:
         if isinstance(block, dict):
             block = [{"hosts": "localhost", "gather_facts": False, "vars": block, "roles": ["hpc.apptainer.apptainer_fleet"]}]
@@ -109,4 +110,5 @@ def test_examples_of_a_page(play, tmp_path, page):
             block = [{"hosts": "localhost", "gather_facts": False, "vars": variables, "roles": ["hpc.apptainer.apptainer_fleet"]}]
         else:
             block = [{"hosts": "localhost", "gather_facts": False, "tasks": block}]
-        play(block)
+        plays += block
+    play(plays)
