@@ -272,6 +272,10 @@ def test_a_node_pulls_itself_into_state(pull, site, tmp_path):
     assert pull().changed == 1
     assert "moved.example.org" in global_file.read_text()
 
+
+@pytest.mark.newest
+def test_what_is_wrong_changes_nothing(pull, site, tmp_path):
+    assert pull().rc == 0
     good = tree(site.node / "etc" / "apptainer")
     site.commit(apptainer_fleet_remotes=[{"name": "site", "uri": "https://moved.example.org", "exclusiv": True}])
     assert pull().rc != 0
