@@ -5,6 +5,7 @@
 """The fixtures of all tests. Plugins are imported as `ansible_collections.hpc.apptainer...`: pyproject.toml puts .collections on the path."""
 
 import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,11 @@ settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.load_profile("ci")
 
 HERE = Path(__file__).parent
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than there are processors: many tests wait for a server, or for a file to be at rest."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -98,7 +98,6 @@ def test_examples_of_a_page(play, tmp_path, page):
     """A block of a page is a play, the variables of the role, its endpoints, or tasks; they build on each other."""
     found = blocks(page)
     assert found
-    plays = []
     for block in found:
         if isinstance(block, dict):
             block = [{"hosts": "localhost", "gather_facts": False, "vars": block, "roles": ["hpc.apptainer.apptainer_fleet"]}]
@@ -110,5 +109,4 @@ def test_examples_of_a_page(play, tmp_path, page):
             block = [{"hosts": "localhost", "gather_facts": False, "vars": variables, "roles": ["hpc.apptainer.apptainer_fleet"]}]
         else:
             block = [{"hosts": "localhost", "gather_facts": False, "tasks": block}]
-        plays += block
-    play(plays)
+        play(block)
