@@ -10,13 +10,16 @@ SECONDS ?= 60
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint unit integration fleet attack matrix demo docs build clean programs venv
+.PHONY: help test full lint unit integration fleet attack matrix demo docs build clean programs venv
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 
 test: programs venv ## Lint and all tests, as CI runs them
 	$(PYTEST) tests --cov
+
+full: programs venv ## The same at full size: 2,000 hosts, and each case with the oldest ansible-core, too
+	$(PYTEST) tests --cov --full
 
 lint: venv ## Sanity tests of ansible-core and all linters
 	$(PYTEST) tests/lint

@@ -5,6 +5,8 @@
 """The fixtures of all tests. Plugins are imported as `ansible_collections.hpc.apptainer...`: pyproject.toml puts .collections on the path."""
 
 import contextlib
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,12 +29,29 @@ settings.load_profile("ci")
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than there are processors: many tests wait for a server, or for a file to be at rest."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="also run what is marked as full, and what is marked as newest with the oldest ansible-core")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Only unit tests count as coverage; and the longest tests, the linters' and the fleet's, start first."""
+    if not config.getoption("full"):
+        left_out = {item for item in items if item.get_closest_marker("full") or (item.get_closest_marker("newest") and _with_oldest_core(item))}
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if HERE / "unit" not in item.path.parents:
             item.add_marker(pytest.mark.no_cover)
     items.sort(key=lambda item: [HERE / name not in item.path.parents for name in ("lint", "fleet")])
+
+
+def _with_oldest_core(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and hasattr(item, "callspec") and envs.OLD_CORE in item.callspec.params.values()
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
@@ -121,14 +140,21 @@ def collection_tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tarball
 
 
-@pytest.fixture
-def installed_collection(collection_tarball: Path, tmp_path: Path) -> Path:
-    """That tarball, installed: the directory of the collection, as on a user's machine."""
+@pytest.fixture(scope="session")
+def _installed(collection_tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of collections in which that tarball is installed."""
+    directory = tmp_path_factory.mktemp("installed")
     galaxy = envs.core("running") / "bin" / "ansible-galaxy"
-    env = processes.clean_env(tmp_path / "home", {"ANSIBLE_COLLECTIONS_PATH": tmp_path})
-    installed = processes.run(galaxy, "collection", "install", "--offline", "-p", tmp_path, collection_tarball, env=env)
+    env = processes.clean_env(directory / "home", {"ANSIBLE_COLLECTIONS_PATH": directory})
+    installed = processes.run(galaxy, "collection", "install", "--offline", "-p", directory, collection_tarball, env=env)
     assert installed.returncode == 0, installed.stdout + installed.stderr
-    return tmp_path / "ansible_collections" / "hpc" / "apptainer"
+    return directory / "ansible_collections"
+
+
+@pytest.fixture
+def installed_collection(_installed: Path, tmp_path: Path) -> Path:
+    """That tarball, installed: the directory of the collection, as on a user's machine, for this test alone."""
+    return shutil.copytree(_installed, tmp_path / "ansible_collections") / "hpc" / "apptainer"
 
 
 @pytest.fixture(scope="session")

@@ -61,15 +61,16 @@ def run(tasks, run_module, node_python):
 
 
 @pytest.fixture
-def play(tasks, tmp_path):
+def play(tasks, tmp_path, quick_python):
     """The same as a playbook of the newest ansible; the messages are all that it says."""
+    node = envs.node("newest")
+    python = quick_python(*node)
 
     def play(names, check=False):
         listed = [{"name": name, f"hpc.apptainer.{module}": args} for name, module, args in tasks(names)]
         (tmp_path / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": listed}]))
-        node = envs.node("newest")
         done = processes.run(node.core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "--diff", *["--check"] * check,
-                             "-e", f"ansible_python_interpreter={node.python}", tmp_path / "play.json",
+                             "-e", f"ansible_python_interpreter={python}", tmp_path / "play.json",
                              env=processes.clean_env(tmp_path / "home"))
         output = done.stdout + done.stderr
         assert_no_secret(output)

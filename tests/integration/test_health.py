@@ -281,6 +281,7 @@ def test_the_playbook_asks_once_for_all_hosts(playbook, library, certificates, t
     assert leaks.leaked([done.stdout, done.stderr, *(path.read_text() for path in tmp_path.glob("report.*"))], {library.account.token}) == []
 
 
+@pytest.mark.newest
 def test_the_playbook_blames_the_controller(playbook, library):
     remotes = [endpoint(library, "soon"), endpoint(library, "expired", name="old")]
     done, report, _metrics = playbook("health", {"n1": {}, "n2": {}}, apptainer_fleet_remotes=remotes)
@@ -304,6 +305,7 @@ def test_the_playbook_blames_the_controller(playbook, library):
     ({"n1": {}}, {"apptainer_fleet_remotes": [{"name": "site", "uri": "https://x"}], "apptainer_fleet_verify_from": "lost"},
      "nothing was asked from lost: it cannot be reached"),
 ], ids=["no host", "nothing declared", "a slip", "a wrong option", "a host that is lost"])
+@pytest.mark.newest
 def test_what_cannot_be_asked_is_an_error_of_the_run(playbook, hosts, variables, error):
     lost = {"lost": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}} if "apptainer_fleet_verify_from" in variables else {}
     done, report, _metrics = playbook("health", {**hosts, **lost}, **variables)
@@ -349,6 +351,7 @@ def test_drift_asks_only_if_it_is_told_to(playbook, library, controller, tmp_pat
     assert "apptainer_fleet_verify_from" in error
 
 
+@pytest.mark.newest
 def test_a_fleet_in_state_with_a_login_that_is_rejected(playbook, library, tmp_path):
     """The status of the hosts is 0, that of the servers is 2, and so is that of the run: only the controller is to blame."""
     remotes = [endpoint(library)]

@@ -100,6 +100,7 @@ def tree(root):
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file() and not path.is_symlink()}
 
 
+@pytest.mark.newest
 def test_install_again_and_remove(install, tmp_path):
     foreseen = install("--check", "--diff")
     assert foreseen.changed > 0
@@ -137,6 +138,7 @@ def test_what_the_units_say(install, tmp_path):
     ]
 
 
+@pytest.mark.newest
 def test_systemd_accepts_the_units(install, core, tmp_path):
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
@@ -270,6 +272,10 @@ def test_a_node_pulls_itself_into_state(pull, site, tmp_path):
     assert pull().changed == 1
     assert "moved.example.org" in global_file.read_text()
 
+
+@pytest.mark.newest
+def test_what_is_wrong_changes_nothing(pull, site, tmp_path):
+    assert pull().rc == 0
     good = tree(site.node / "etc" / "apptainer")
     site.commit(apptainer_fleet_remotes=[{"name": "site", "uri": "https://moved.example.org", "exclusiv": True}])
     assert pull().rc != 0
@@ -280,12 +286,14 @@ def test_a_node_pulls_itself_into_state(pull, site, tmp_path):
     assert tree(site.node / "etc" / "apptainer") == good
 
 
+@pytest.mark.newest
 def test_a_node_that_nobody_declares(pull, site):
     done = pull(host="node4711")
     assert done.rc != 0
     assert not (site.node / "etc" / "apptainer").exists()
 
 
+@pytest.mark.newest
 def test_vaulted_variables_and_nothing_leaks(pull, site, core, tmp_path):
     """The whole file is vaulted, which the fetch, that has no vault password, must not mind."""
     password = tmp_path / "vault_password"

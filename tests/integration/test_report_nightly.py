@@ -154,6 +154,7 @@ SITUATIONS = {
 
 
 @pytest.mark.parametrize(("prepare", "said"), SITUATIONS.values(), ids=SITUATIONS)
+@pytest.mark.newest
 def test_what_goes_wrong_makes_a_mail(site, prepare, said):
     prepare(site)
     for job in (site.cron(), site.systemd()):
@@ -168,11 +169,13 @@ def test_all_is_well_makes_no_mail(site):
     assert stat.S_IMODE((site.path / "apptainer-drift.json").stat().st_mode) == 0o640
 
 
+@pytest.mark.newest
 def test_a_log_that_cannot_be_written_makes_a_mail(site):
     (site.path / "drift.log").mkdir()
     assert "drift.log" in site.cron().text
 
 
+@pytest.mark.newest
 def test_a_job_that_hangs_makes_a_mail(site):
     stub(site, "echo working; exec sleep 600")
     line = page_file("apptainer-drift")

@@ -44,6 +44,7 @@ def account(tmp_path, **logins):
     ({"apptainer_fleet_user_host": "login1"}, "login1, a host that is not in the inventory"),
     ({"apptainer_fleet_host_remotes": [{"name": "site", "exclusiv": True}]}, "exclusiv"),
 ], ids=["twice", "number", "user-host", "fleet-user-host", "key"])
+@pytest.mark.newest
 def test_a_slip_of_one_host_is_named_before_any_host_is_written(play, written, variables, words):
     done = play(ROLLOUT, host_vars={"n3": variables}, **BASE)
     assert (done.rc, words in done.words) == (2, True), done.output
@@ -79,6 +80,7 @@ def test_batches(play, written, batches, count):
     ("", (), [{"n1"}, {"n2", "n3"}]),
     ("n1,n2", ("--limit", "n2,n3"), [{"n2"}, {"n3"}]), ("n1", ("--limit", "n2,n3"), [{"n2"}, {"n3"}]),
 ])
+@pytest.mark.newest
 def test_canaries(play, tmp_path, canaries, limit, order):
     """Those of them that --limit includes; without any, the first host."""
     done = play(ROLLOUT, *limit, apptainer_fleet_canaries=canaries, apptainer_fleet_batches="100%", **BASE)
@@ -86,6 +88,7 @@ def test_canaries(play, tmp_path, canaries, limit, order):
     assert done.changed == order
 
 
+@pytest.mark.newest
 def test_canaries_that_do_not_exist(play, written):
     done = play(ROLLOUT, "-e", "apptainer_fleet_canaries=login9", **BASE)
     assert (done.rc, written()) == (2, [])
@@ -111,6 +114,7 @@ def test_any_strategy(play, written, library, proven):
     assert (refused.rc, refused.blamed) == (2, set(HOSTS)), refused.output
 
 
+@pytest.mark.newest
 def test_a_first_host_without_proofs_does_not_spare_the_others(play, written):
     done = play(ROLLOUT, host_vars={"n1": {"apptainer_fleet_verify": False}}, apptainer_fleet_remotes=[SITE, NOWHERE])
     assert (done.rc, written()) == (2, [])
@@ -140,6 +144,7 @@ def test_the_controller_is_not_asked_for_another_user(play, written, proven):
     ({"apptainer_fleet_remotes": []}, "nothing is declared for n1"),
     ({"apptainer_fleet_remotes": [{**SITE, "default": False}], "apptainer_fleet_prune": True}, "Apptainer does not use"),
 ], ids=["undeclared", "nothing-declared", "no-default"])
+@pytest.mark.newest
 def test_the_check_is_about_what_is_declared(play, tmp_path, variables, words):
     (tmp_path / "n1" / "apptainer").mkdir(parents=True)
     (tmp_path / "n1" / "apptainer" / "remote.yaml").write_text(OLD if not words else OLD.replace("Active: old", "Active: ''"))
@@ -197,6 +202,7 @@ def test_a_canary_for_which_ansible_itself_fails_stops_the_rollout(play, written
 
 
 @pytest.mark.parametrize(("limit", "culprit"), [((), "localhost"), (("--limit", "n2,n3"), "n2")], ids=["all", "limit"])
+@pytest.mark.newest
 def test_a_report_that_cannot_be_written_is_nobody_elses_fault(play, limit, culprit):
     assert play(ROLLOUT, **BASE).rc == 0
     done = play(DRIFT, *limit, "-e", "apptainer_fleet_report_json=/nowhere/report.json", **BASE)
@@ -211,6 +217,7 @@ def test_an_option_that_is_a_variable(play, written):
     assert "prune is no option of this task; set the variable apptainer_fleet_prune" in done.words
 
 
+@pytest.mark.newest
 def test_two_rollouts_in_one_run(play, tmp_path):
     """The second one comes to all hosts, whichever the canaries of the first were."""
     first, second = ({"ansible.builtin.import_playbook": ROLLOUT, "vars": {"apptainer_fleet_canaries": canary, "apptainer_fleet_host_remotes": [

@@ -425,9 +425,9 @@ def login(password):
     return {"uri": "docker://h", "username": "u", "password": password, "verify": "never"}
 
 
-def test_what_the_guide_says_of_ansible(node_python, tmp_path):
+def test_what_the_guide_says_of_ansible(node_python, tmp_path, quick_python):
     """Each row with secrets of its own, in a run that is as talkative as it can be; the values come from variables, as from a vault."""
-    made, variables = {}, {}
+    made, variables, python = {}, {}, quick_python(*node_python)
 
     def secret_of(row, shown):
         variables[f"v{len(variables)}"] = made[row, shown] = secrets.token_hex(12)
@@ -447,7 +447,7 @@ def test_what_the_guide_says_of_ansible(node_python, tmp_path):
         env = processes.clean_env(tmp_path / "home", {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INJECT_INVOCATION": "true",
                                                       "ANSIBLE_PIPELINING": "false", **more})
         done = processes.run(node_python.core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "-vvvv", "--diff",
-                             "-e", f"ansible_python_interpreter={node_python.python}", *arguments, tmp_path / play, env=env)
+                             "-e", f"ansible_python_interpreter={python}", *arguments, tmp_path / play, env=env)
         return done.stdout + done.stderr
 
     output = run("play.yml", "-e", f"@{tmp_path / 'vars.yml'}")

@@ -128,6 +128,7 @@ def test_an_adopted_fleet_is_in_state_byte_for_byte(play, tmp_path, file, adopte
     assert {host["name"] for host in report["hosts"] if host["state"] != "in_state"} == {*changed, "none"}
 
 
+@pytest.mark.newest
 def test_what_is_written(play, adopted):
     done = play("adopt", {host: FLEET[host] for host in ("node1", "node2", "node3", "gpu1", "gpu2", "gpu3", "gpu4", "less", "token")})
     files = adopted()
@@ -153,6 +154,7 @@ UNDECLARABLE = {"node1": USUAL, "node2": USUAL, "bad": f"{TOKEN}: [", "lost": LO
                 "both": USUAL.replace("Exclusive: false", "Exclusive: true"), "torn": USUAL + endpoint('"a\\tb"', "torn.example.org")}
 
 
+@pytest.mark.newest
 def test_what_cannot_be_declared_is_said(play, adopted, tmp_path):
     done = play("adopt", UNDECLARABLE)
     assert done.returncode == 4
@@ -171,6 +173,7 @@ def test_what_cannot_be_declared_is_said(play, adopted, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.newest
 def test_no_file_is_replaced(play, tmp_path, adopted):
     hosts = {"node1": USUAL, "node2": USUAL, "less": FLEET["less"]}
     assert play("adopt", hosts, "--check").returncode == 0
@@ -191,6 +194,7 @@ def test_no_file_is_replaced(play, tmp_path, adopted):
     assert snapshot(tmp_path / "cwd" / "mine") == before
 
 
+@pytest.mark.newest
 def test_what_is_declared_is_not_adopted(play, adopted):
     remotes = [{"name": "site", "uri": f"https://{OWN_URI}"}]
     done = play("adopt", {"node1": USUAL, "node2": USUAL}, apptainer_fleet_remotes=remotes)
@@ -199,6 +203,7 @@ def test_what_is_declared_is_not_adopted(play, adopted):
     assert adopted() == {}
 
 
+@pytest.mark.newest
 def test_nothing_to_adopt(play, adopted):
     done = play("adopt", {"node1": None, "node2": None})
     assert done.returncode == 0, done.stdout + done.stderr
@@ -206,6 +211,7 @@ def test_nothing_to_adopt(play, adopted):
     assert adopted() == {}
 
 
+@pytest.mark.newest
 def test_limited(play, adopted):
     done = play("adopt", FLEET, "--limit", "node1,node2")
     assert "also those of hosts that were not looked at: gpu[1-4],hand-made,keys" in done.stdout
@@ -243,6 +249,7 @@ def test_show(play, tmp_path, file):
     assert [host for host, line in recap.items() if "unreachable=0" not in line or "failed=0" not in line] == ["lost"]
 
 
+@pytest.mark.newest
 def test_a_screenful_for_many_hosts(play):
     done = play("show", {f"node{number:03}": None for number in range(1, 41)})
     assert done.returncode == 0, done.stdout + done.stderr
@@ -264,6 +271,7 @@ def account(tmp_path):
     return {"user": getpass.getuser(), "config_file": str(place / "remote.yaml"), "auth_file": str(place / "docker-config.json")}
 
 
+@pytest.mark.newest
 def test_logins_of_accounts(play, tmp_path, adopted):
     name = getpass.getuser()
     login = {**account(tmp_path), "registries": [{"uri": "docker://registry.example.org", "username": "ci", "password": TOKEN}]}

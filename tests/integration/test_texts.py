@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import pwd
+import re
 import subprocess
 from pathlib import Path
 
@@ -131,32 +132,34 @@ TEMPLATES = [  # what, the password in YAML, what is stored by the oldest and by
 ]
 
 
-@pytest.mark.parametrize(("password", "stored"), table(TEMPLATES))
-def test_what_yaml_and_templates_make_of_a_secret(node_python, tmp_path, password, stored):
+def test_what_yaml_and_templates_make_of_a_secret(node_python, tmp_path):
+    """Each in a task of its own, for a registry of its own."""
     key = tmp_path / "key.json"
     key.write_text(KEY)
     (tmp_path / "home").mkdir()
-    task = yaml.safe_dump({"uri": "docker://h.example", "username": "u", "verify": "never", "sysconfdir": str(tmp_path)})
-    play = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - hpc.apptainer.apptainer_registry_login:\n"
-    play += "".join(f"        {line}\n" for line in [*task.splitlines(), f"password: {password.replace('%s', str(key))}"])
+    play = "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
+    for number, (_what, password, _stored) in enumerate(TEMPLATES):
+        task = yaml.safe_dump({"uri": f"docker://h{number}", "username": "u", "verify": "never", "sysconfdir": str(tmp_path)})
+        lines = [*task.splitlines(), f"password: {password.replace('%s', str(key))}"]
+        play += f"    - name: to h{number}\n      ignore_errors: true\n      hpc.apptainer.apptainer_registry_login:\n"
+        play += "".join(f"        {line}\n" for line in lines)
     (tmp_path / "play.yml").write_text(play)
     done = _playbook(node_python, tmp_path)
-    wanted = stored["newest" in str(node_python.core)]
-    assert (done.returncode == 0) == (wanted is not None), done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert not leaks.leaked([done.stdout, done.stderr], {INNER, "42798"})
-    file = tmp_path / "home" / ".apptainer" / "docker-config.json"
-    if wanted is None:
-        assert "quote it, or use | string in its template" in " ".join(done.stdout.split()) and not file.exists()
-    else:
-        assert base64.b64decode(json.loads(file.read_text())["auths"]["h.example"]["auth"]).decode() == f"u:{wanted}"
+    logins = json.loads((tmp_path / "home" / ".apptainer" / "docker-config.json").read_text())["auths"]
+    said = dict(re.findall(r"TASK \[to (h\d)\](.*?)(?=TASK|PLAY)", " ".join(done.stdout.split())))
+    for number, (what, _password, stored) in enumerate(TEMPLATES):
+        wanted = stored["newest" in str(node_python.core)]
+        login = logins.get(f"h{number}")
+        assert (base64.b64decode(login["auth"]).decode() if login else None) == (wanted and f"u:{wanted}"), what
+        assert ("quote it, or use | string in its template" in said[f"h{number}"]) == (wanted is None), what
 
 
 @pytest.mark.parametrize("verify", [True, False])
-@pytest.mark.parametrize("password", ["\"{{ lookup('file', '%s') }}\"", "0123456"])
-def test_the_role_refuses_it_too(node_python, tmp_path, password, verify):
+def test_the_role_refuses_it_too(node_python, tmp_path, verify):
     """Where what all hosts declare is verified, and on the nodes."""
-    if "newest" in str(node_python.core) and "lookup" in password:
-        pytest.skip("to the newest ansible-core it is text")
+    password = "0123456" if "newest" in str(node_python.core) else "\"{{ lookup('file', '%s') }}\""  # to the newest ansible-core that is text
     key = tmp_path / "key.json"
     key.write_text(KEY)
     (tmp_path / "home").mkdir()

@@ -9,6 +9,8 @@ import gzip
 import json
 import re
 
+import pytest
+
 from support.envs import ROOT
 
 PROGRAMS = {"apptainer-main": "apptainer", "singularityce-4.5.1": "singularity"}  # recorded later, each in a folder; with their flavors
@@ -27,6 +29,24 @@ def cases(name, program=""):
 def all_cases(name):
     """All cases of one recording, of all programs."""
     return [case for program in ("", *PROGRAMS) for case in cases(name, program)]
+
+
+def versions(recorded):
+    """A decorator: a test of the cases that one version of a program gave, for each version. (A test for each case would cost more than they do.)"""
+    return pytest.mark.parametrize("version", sorted({case["version"] for case in recorded}))
+
+
+def check_all(check, recorded):
+    """Check each case, given by its id: a failure names all that failed, and begins with the first of them."""
+    assert recorded
+    failed = {}
+    for name, case in recorded.items():
+        try:
+            check(case)
+        except (Exception, pytest.fail.Exception) as exc:
+            failed[name] = exc
+    if failed:
+        raise AssertionError(f"{len(failed)} of {len(recorded)} cases failed: {', '.join(failed)}") from next(iter(failed.values()))
 
 
 def flavor_of(case):

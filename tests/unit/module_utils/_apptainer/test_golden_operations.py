@@ -20,12 +20,12 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints imp
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.flavors import FLAVORS
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import RemoteConfig
 from support.apptainer_commands import Command, DiscoveryFailed, NameCollision, check_names, content, use_remote
-from support.golden import PROGRAMS, V4, all_cases, cases, flavor_of, without_quotes
+from support.golden import PROGRAMS, V4, all_cases, cases, check_all, flavor_of, versions, without_quotes
 
 RECORDINGS = ("remote_ops", "keyserver_ops", "merge")
 # Every outcome that was seen counts as a case of its own.
-CASES = [pytest.param({**case, "steps": steps}, id=f"{case['id']}-{number}" if number else case["id"])
-         for name in RECORDINGS for case in all_cases(name) for number, steps in enumerate([case["steps"], *case.get("alternatives", [])])]
+CASES = {f"{case['id']}-{number}" if number else case["id"]: {**case, "steps": steps}
+         for name in RECORDINGS for case in all_cases(name) for number, steps in enumerate([case["steps"], *case.get("alternatives", [])])}
 
 BROKEN = ("Active: [broken", "Remotes: 3")  # what some of the files hold at the start, that no version reads
 SAME_BYTES = ("1.3", "1.4", "1.5")  # versions whose bytes ours equal; of the others the content, and the bytes without quotes if they are among V4
@@ -126,8 +126,13 @@ def check_what_we_write(config):
         assert apptainer.exclusives(kept.remotes) == [config.active]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_sequence(case):
+@versions(CASES.values())
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_sequences(recording, version):
+    check_all(check_sequence, {name: case for name, case in CASES.items() if (name.partition("-")[0], case["version"]) == (recording, version)})
+
+
+def check_sequence(case):
     texts = {name: case["before"][name] for name in ("system", "user")}
     for step in case["steps"]:
         recorded = dict(texts, **{name: text for name, text in step["after"].items() if name in texts})

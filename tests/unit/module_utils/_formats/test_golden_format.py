@@ -17,7 +17,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import Forma
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import decode
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_writer import encode
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Remote
-from support.golden import PROGRAMS, V4, all_cases, cases, flavor_of, without_quotes
+from support.golden import PROGRAMS, V4, all_cases, cases, check_all, flavor_of, versions, without_quotes
 
 SAME_BYTES = ("1.3", "1.4", "1.5")
 
@@ -64,8 +64,12 @@ def recorded(case):
     return before.encode(), step["after"].get(kind, before).encode(), step
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in all_cases("format")])
-def test_same_file(case):
+@versions(all_cases("format"))
+def test_same_files(version):
+    check_all(check_same_file, {case["id"]: case for case in all_cases("format") if case["version"] == version})
+
+
+def check_same_file(case):
     before, after, step = recorded(case)
     flavor = flavor_of(case)
     if step["exit"]:

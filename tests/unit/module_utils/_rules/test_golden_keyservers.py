@@ -13,7 +13,6 @@ import functools
 import re
 from collections import Counter
 
-import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.keyservers import (
     PlacedKeyserver,
@@ -24,7 +23,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._rules.keyservers im
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, with_remote
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import keyserver_identity, same_keyserver
 from support.apptainer_commands import Command, DiscoveryFailed, builtin_keyserver, content
-from support.golden import all_cases, cases, flavor_of
+from support.golden import all_cases, cases, check_all, flavor_of, versions
 
 # Why we do something else where the command succeeded, or found nothing to do
 DEVIATIONS = {
@@ -189,10 +188,13 @@ def _answers(case):
 CASES = all_cases("keyserver_ops")
 
 
-@pytest.mark.parametrize("number", [pytest.param(number, id=case["id"]) for number, case in enumerate(CASES)])
-def test_commands(number):
-    for said, ours in answers(number):
-        assert ours in COMPARED[said]
+@versions(CASES)
+def test_commands(version):
+    def check(number):
+        for said, ours in answers(number):
+            assert ours in COMPARED[said]
+
+    check_all(check, {case["id"]: number for number, case in enumerate(CASES) if case["version"] == version})
 
 
 def test_every_deviation_has_a_reason():
