@@ -37,6 +37,8 @@ from .uris import check_port
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::([0-9]{1,5}))?\Z")
+_HUB_ADDRESS = re.compile(r"(?:([a-z]+)://)?((?:[a-z0-9-]+\.)*docker\.(?:io|com))(?::443)?(/[^@?#]*)?\Z", re.IGNORECASE)
+_HUB_PAGES = ("docker.com", "www.docker.com", "hub.docker.com")  # no registries
 _EXAMPLE = "write it like docker://registry.example.org or docker://registry.example.org:5000"
 DOCKER_CONFIG = "docker-config.json"
 _LOGIN_KEYS = ("auth", "username", "password", "serveraddress", "identitytoken", "registrytoken")
@@ -77,6 +79,8 @@ def checked_registry_uri(uri: str) -> Registry:
     """
     text = uri.strip()
     scheme = _SCHEME.match(text)
+    if _is_hub_address(text):
+        raise RuleError(f"uri is an address of Docker Hub, but Apptainer knows its registry as docker://{HUB}; write that")
     if not scheme:
         raise RuleError(f"uri has no scheme; {_EXAMPLE}")
     if scheme.group(1).lower() not in REGISTRY_SCHEMES:
@@ -95,6 +99,15 @@ def checked_registry_uri(uri: str) -> Registry:
     if match.group(1):
         check_port(match.group(1))
     return Registry(scheme.group(1).lower(), host)
+
+
+def _is_hub_address(text: str) -> bool:
+    """Whether a declared URI is how docker and people call Docker Hub, but not how Apptainer names the registry."""
+    match = _HUB_ADDRESS.match(text)
+    if not match:
+        return False
+    scheme, host, path = (part or "" for part in match.groups())
+    return host.lower() in (*HUB_HOSTS, *_HUB_PAGES) and (scheme.lower() not in REGISTRY_SCHEMES or host.lower() in _HUB_PAGES or bool(path.strip("/")))
 
 
 def encode_login(username: str, password: str) -> str:
