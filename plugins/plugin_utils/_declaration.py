@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import yaml
+from ansible_collections.hpc.apptainer.plugins.module_utils._options import ALIASES
 from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import without_login
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker, as_list, nearest, with_defaults
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._layers import LayerError, layered
@@ -144,8 +145,10 @@ def declaration(host: str, values: Mapping[str, Any], names: Iterable[str] = ())
 def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
     """Names that start like the role's variables but are none: who misspells one would believe that it is in effect."""
     known = {name for options in SPECS.values() for name in options}.union(RESULTS)
+    others = {f"{PREFIX}{other}": f"{PREFIX}{name}" for name, aliases in ALIASES.items() for other in aliases}
     for name in sorted(name for name in names if name.startswith(PREFIX) and name not in known):
-        yield f"{name} is not a variable of the role{nearest(name, known)}"
+        meant = f"; did you mean {others[name]}?" if others.get(name) in known else nearest(name, known)
+        yield f"{name} is not a variable of the role{meant}"
 
 
 def _option(name: str, spec: Mapping[str, Any], value: Any, problems: list[str]) -> Any:
@@ -163,7 +166,7 @@ def _merged(kind: str, values: Mapping[str, Any], problems: list[str]) -> list[d
     layers: list[list[Mapping[str, Any]] | None] = []
     for name in (layer.format(kind) for layer in _LAYERS):
         try:
-            entries = layered([_list(values.get(name))], key, nested)
+            entries = layered([Checker(problems).with_own_names(name, _list(values.get(name)), options)], key, nested)
         except LayerError as error:
             problems.append(f"{name}: {error}")
             continue
