@@ -82,9 +82,9 @@ def checked_registry_uri(uri: str) -> Registry:
     if _is_hub_address(text):
         raise RuleError(f"uri is an address of Docker Hub, but Apptainer knows its registry as docker://{HUB}; write that")
     if not scheme:
-        raise RuleError(f"uri has no scheme; {_EXAMPLE}")
+        raise RuleError(f"uri has no scheme; {_example(text)}")
     if scheme.group(1).lower() not in REGISTRY_SCHEMES:
-        raise RuleError(f"uri has the scheme {scheme.group(1)}, but a registry needs docker or oras; {_EXAMPLE}")
+        raise RuleError(f"uri has the scheme {scheme.group(1)}, but a registry needs docker or oras; {_example(text[scheme.end():])}")
     rest = text[scheme.end():]
     if "@" in rest:
         raise RuleError("uri has a user name or password; use the options username and password instead")
@@ -99,6 +99,12 @@ def checked_registry_uri(uri: str) -> Registry:
     if match.group(1):
         check_port(match.group(1))
     return Registry(scheme.group(1).lower(), host)
+
+
+def _example(host: str) -> str:
+    """How to write the URI of this host, if it is certainly one, and not a user name and password."""
+    host = host.rstrip("/")
+    return f"write docker://{host}" if "." in host.partition(":")[0] and _HOST.match(host) else _EXAMPLE
 
 
 def _is_hub_address(text: str) -> bool:

@@ -63,7 +63,9 @@ def test_checked_registry_uri(uri, address):
 
 
 @pytest.mark.parametrize(("uri", "reason"), [
-    ("r.example", "no scheme"), ("localhost:5000", "no scheme"), ("//r.example", "no scheme"), ("", "no scheme"), ("docker:r.example", "no scheme"),
+    ("r.example", r"no scheme; write docker://r\.example\Z"), ("r.example:5000/", r"no scheme; write docker://r\.example:5000\Z"),
+    ("https://r.example/", r"the scheme https.*; write docker://r\.example\Z"), ("r.example/s3cret", "no scheme; write it like docker://registry"),
+    ("localhost:5000", "no scheme"), ("//r.example", "no scheme"), ("", "no scheme"), ("docker:r.example", "no scheme"),
     ("alice:s3cret@r.example", "no scheme"), ("https://r.example", "the scheme https"), ("library://r.example", "the scheme library"),
     ("docker://alice:s3cret@r.example", "user name or password"), ("docker://r.example/s3cret@x", "user name or password"),
     ("docker://r.example?s3cret", "query or fragment"), ("docker://r.example#s3cret", "query or fragment"),
