@@ -113,13 +113,21 @@ def distinct_claims(declared: Iterable[Declaration]) -> list[dict[str, Any]]:
 def _read_specs() -> Mapping[str, Mapping[str, Any]]:
     with open(_SPECS, encoding="utf-8") as stream:
         loaded = yaml.load(stream, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return {name: _with_secrets(entry["options"]) for name, entry in loaded["argument_specs"].items()}
+    return {name: _as_checked(entry["options"]) for name, entry in loaded["argument_specs"].items()}
 
 
-def _with_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, with a type of their own for passwords and tokens."""
-    typed = {name: {**option, "type": "secret"} if name in _SECRETS else option for name, option in options.items()}
-    return {name: {**option, "options": _with_secrets(option["options"])} if "options" in option else option for name, option in typed.items()}
+def _as_checked(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The options, with a type of their own for passwords and tokens, and the other names of the keys of entries: ansible-lint allows none in the file."""
+    found = {}
+    for name, option in options.items():
+        more: dict[str, Any] = {"type": "secret"} if name in _SECRETS else {}
+        aliases = ALIASES.get("uri of a registry" if (above, name) == ("registries", "uri") else name)
+        if above and aliases:
+            more["aliases"] = aliases
+        if "options" in option:
+            more["options"] = _as_checked(option["options"], name)
+        found[name] = {**option, **more}
+    return found
 
 
 # The options of each entry point of the role. Read on import, which Ansible does once, before it forks a process for each host.

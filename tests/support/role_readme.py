@@ -53,8 +53,7 @@ def _tables(options: Mapping[str, Any], defaults: Mapping[str, Any], shown: dict
             shown[id(nested)] = name
             inner.append((name, nested))
         words = _text(spec["description"]) + (f" Its keys are those of `{same}`." if same else "")
-        others = f" (or {', '.join(f'`{other}`' for other in spec['aliases'])})" if "aliases" in spec else ""
-        yield f"| `{name}`{others} | {_type(spec)} | {_default(name, spec, defaults)} | {words} |\n"
+        yield f"| `{name}` | {_type(spec)} | {_default(name, spec, defaults)} | {words} |\n"
     for name, nested in inner:
         yield from _tables(nested, {}, shown, f"{name}` of `{of}" if of else name)
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import NETWORK_SPEC
@@ -306,6 +308,15 @@ def test_the_role_offers_what_its_module_does():
     differing = {name: (of_role[name], of_module[name]) for name in of_role if name in of_module and of_role[name] != of_module[name]}
     assert differing == {}
     assert set(REMOTE_SPEC) == {name.partition(".")[2] for name in of_module if name.count(".") == 1 and name.startswith("remotes.")}
+
+
+def test_other_names_of_keys_are_documented():
+    """In words, because ansible-lint allows no `aliases` in the file."""
+    found = {".".join(place): option for place in places(VARIABLES) for option in [functools.reduce(lambda at, name: at["options"][name], place, {
+        "options": VARIABLES})] if "aliases" in option}
+    assert len(found) > 5
+    for place, option in found.items():
+        assert re.findall(r"C\((\w+)\)", str(option["description"]).rpartition("Also accepted as ")[2]) == option["aliases"], place
 
 
 def test_the_layers_of_a_list_have_the_same_keys():
