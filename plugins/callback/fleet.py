@@ -10,6 +10,7 @@ DOCUMENTATION = r"""
 name: fleet
 type: stdout
 short_description: Screen output for thousands of hosts
+version_added: 1.0.0
 description:
   - Shows how far a play is and what went wrong, without a line for each host, so that the output of a run on thousands of hosts fits on a screen.
   - On a terminal, one line shows the batch, the task and how many hosts are done. Elsewhere, for example in the log of a cron job, a long task

@@ -52,6 +52,7 @@ options:
             description:
               - The path of a file on the managed node whose first line is the token. The account must be able to read it. C(~) is its home.
             type: str
+            aliases: [tokenfile]
       keyservers:
         description:
           - The keyservers to log in to.
@@ -79,4 +80,5 @@ options:
         description:
           - The path of the file with the account's logins to registries, if it is not beside C(remote.yaml).
         type: str
+        aliases: [authfile]
 """

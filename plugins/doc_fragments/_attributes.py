@@ -58,4 +58,8 @@ attributes:
     support: full
     membership:
       - hpc.apptainer.apptainer
+    details:
+      - All members of the group have O(flavor), O(sysconfdir), O(timeout), O(validate_certs), O(ca_path), O(client_cert), O(client_key) and O(verify),
+        so each of these can be a default of the group.
+      - Do not set O(config_file) for the group, because it is the global file for some members and the user's file for others.
 """

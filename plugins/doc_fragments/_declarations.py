@@ -81,6 +81,7 @@ options:
                 description:
                   - A file on the managed nodes. It is not read here. The nodes verify the token in it.
                 type: path
+                aliases: [tokenfile]
           keyservers:
             description:
               - The logins to keyservers.

@@ -20,6 +20,7 @@ options:
         and with C(https://) for C(hkps://).
     type: str
     required: true
+    aliases: [url]
   state:
     description:
       - Whether a login should be stored.
@@ -48,6 +49,7 @@ options:
       - The case of the host counts. Apptainer finds a login only for images that are named with the same spelling, normally in lower case.
     type: str
     required: true
+    aliases: [registry, registry_url, url]
   state:
     description:
       - Whether a login should be stored.
@@ -83,6 +85,7 @@ options:
       - Apptainer 1.4 and newer use such a file with C(--authfile) or E(APPTAINER_AUTH_FILE).
       - As with C(apptainer registry login --authfile), no entry for the registry is then written to C(remote.yaml).
     type: path
+    aliases: [authfile]
   config_file:
     description:
       - The path of the user's C(remote.yaml), if it is not the usual one. C(docker-config.json) is in the same directory.

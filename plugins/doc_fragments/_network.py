@@ -22,6 +22,7 @@ options:
       - With V(false), a password may be sent to somebody who impersonates the server.
     type: bool
     default: true
+    aliases: [tls_verify, tlsverify]
   ca_path:
     description:
       - The CA certificates to trust, for servers whose certificate is issued by a private CA.
@@ -29,6 +30,7 @@ options:
       - By default, those in E(REQUESTS_CA_BUNDLE) or E(CURL_CA_BUNDLE) if one of these is set, otherwise those that Apptainer trusts (the system's
         store, or E(SSL_CERT_FILE) and E(SSL_CERT_DIR)), and those of the Python library C(requests) only where the system has none.
     type: path
+    aliases: [ca_cert]
   client_cert:
     description:
       - A file on the managed node with the TLS client certificate to present to servers. It may also contain the key.

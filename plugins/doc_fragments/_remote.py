@@ -38,6 +38,7 @@ options:
         Apptainer 1.1 to 1.5 can use, for example V(//library.example.org:8443).
       - If the endpoint moves to another URI, a token that is stored for the old one is removed.
     type: str
+    aliases: [url]
   insecure:
     description:
       - Whether to use plain http for service discovery. A URI with C(http://) requires V(true).
@@ -67,6 +68,7 @@ options:
         description: The URI of the keyserver. Its scheme is C(https), C(http), C(hkps) or C(hkp).
         type: str
         required: true
+        aliases: [url]
       insecure:
         description: Whether Apptainer skips the verification of the keyserver's certificate. If not set, the stored setting does not change.
         type: bool
@@ -96,6 +98,7 @@ options:
       - A file on the managed node whose first line is the token. It should have mode V(0600).
       - Only one of O(token), O(token_file) and O(logout) can be given.
     type: path
+    aliases: [tokenfile]
   logout:
     description:
       - Remove the stored token.

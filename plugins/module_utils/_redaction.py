@@ -14,6 +14,8 @@ import re
 from typing import Any, Counter, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar
 from urllib.parse import unquote
 
+from ._options import ALIASES
+
 HIDDEN = "(hidden)"
 HIDDEN_CHANGED = "(hidden, changed)"
 NOT_SHOWN = "(not shown)"
@@ -26,8 +28,8 @@ _SAFE_PART = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:\[[0-9A-Fa-f:.]*\])?
 _START = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|")
 _WHOLE_URI = re.compile(r"\s*(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//|[^\s/:@]+:[^@]+@[^\s@]+\s*\Z)")
 _URIS_IN_TEXT = re.compile(r"""(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^\s"'\\<>,]+""")
-_URI_OPTIONS = ("uri", "builtin_uri")
-_SECRET_OPTION = re.compile(r"(?!.*_file\Z).*(?:pas|pw|tok|secr|cred)", re.IGNORECASE)
+_URI_OPTIONS = ("builtin_uri", "uri", *ALIASES["uri of a registry"])
+_SECRET_OPTION = re.compile(r"(?!.*file\Z).*(?:pas|pw|tok|secr|cred)", re.IGNORECASE)
 
 _Value = TypeVar("_Value")
 

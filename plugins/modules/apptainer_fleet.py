@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_fleet
 short_description: Put a node into the state that the role's variables declare
+version_added: 1.0.0
 description:
   - Does in one run on the node what the role P(hpc.apptainer.apptainer_fleet#role) needs there. It writes the global C(remote.yaml) as
     M(hpc.apptainer.apptainer_remotes) does, checks how Apptainer interprets it as M(hpc.apptainer.apptainer_remote_info) does, writes accounts'

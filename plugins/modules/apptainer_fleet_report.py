@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_fleet_report
 short_description: Report which hosts drifted and what differs
+version_added: 1.0.0
 description:
   - Reports whether each host is in state, undeclared, drifted, failed or unreachable. The report is made from the variable
     C(apptainer_fleet_result) that the role P(hpc.apptainer.apptainer_fleet#role) registered for each host in an earlier task or play.

@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_fleet_show
 short_description: Show what is on a fleet, or write variables that declare it
+version_added: 1.0.0
 description:
   - Prints what M(hpc.apptainer.apptainer_fleet) with O(hpc.apptainer.apptainer_fleet#module:inspect=true) found on hosts, once for all hosts that have
     the same. The result must be registered as C(apptainer_fleet_result).

@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_fleet_verify
 short_description: Check and verify once what the role's variables declare for all hosts
+version_added: 1.0.0
 description:
   - Reads the variables of the role P(hpc.apptainer.apptainer_fleet#role) of all hosts, and checks them in one place. A mistake is reported once,
     with the hosts that have it.

@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_health_info
 short_description: Ask the servers that are declared for a whole fleet how they are
+version_added: 1.0.0
 description:
   - Asks what is declared for the hosts of a fleet, from one machine, and each thing once. Returns whether the endpoints, their services, the
     keyservers and the registries work, whether each login is still accepted, and when the certificate of each server expires.

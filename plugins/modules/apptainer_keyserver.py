@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_keyserver
 short_description: Manage one keyserver of a global Apptainer endpoint
+version_added: 1.0.0
 description:
   - Adds, changes or removes one keyserver of one endpoint in the global C(remote.yaml). Apptainer manages keyservers in that file only.
   - To declare the whole list of keyservers, use O(hpc.apptainer.apptainer_remote#module:keyservers).
@@ -35,6 +36,7 @@ options:
       - Apptainer compares only the scheme and host of keyservers. Two URIs that differ only in their path are the same keyserver.
     type: str
     required: true
+    aliases: [url]
   state:
     description:
       - Whether Apptainer should use the keyserver.
@@ -62,6 +64,15 @@ options:
         C(cloud.apptainer.org) is known, so that endpoint is not asked.
       - The options for TLS and O(timeout) are used only for this request.
     type: str
+  verify:
+    description:
+      - Whether the endpoint may be asked for its built-in keyserver, when that must be known and O(builtin_uri) is not set. The keyserver itself is not
+        asked.
+      - V(changed) and V(always) mean the same here.
+      - V(never) asks nothing, for nodes that cannot reach the servers. Then the task fails at once if O(builtin_uri) is missing.
+    type: str
+    choices: [changed, always, never]
+    default: changed
 seealso:
   - module: hpc.apptainer.apptainer_remote
   - module: hpc.apptainer.apptainer_keyserver_login
@@ -155,13 +166,13 @@ backup_file:
   sample: /etc/apptainer/remote.yaml.4711.2026-11-23@12:00:00~
 """
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, NETWORK_SPEC, ROOT_SPEC, Module, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, ROOT_SPEC, VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.keyserver import PLACED_KEYSERVER_SPEC, converge_keyserver
 
 
 def main():
     module = Module(
-        argument_spec=dict(FILE_SPEC, **ROOT_SPEC, **NETWORK_SPEC, **PLACED_KEYSERVER_SPEC),
+        argument_spec=dict(FILE_SPEC, **ROOT_SPEC, **VERIFY_SPEC, **PLACED_KEYSERVER_SPEC),
         supports_check_mode=True,
     )
     run(module, converge_keyserver)

@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_keyserver_login
 short_description: Manage a user's Apptainer login for a keyserver
+version_added: 1.0.0
 description:
   - Stores or removes a keyserver credential in the C(remote.yaml) of the user that the task runs as.
   - Apptainer sends the credential to keyservers that were added to an endpoint, for example with M(hpc.apptainer.apptainer_keyserver).

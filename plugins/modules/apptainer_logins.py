@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_logins
 short_description: Manage all Apptainer logins of a user in one task
+version_added: 1.0.0
 description:
   - Stores or removes endpoint tokens, keyserver logins and registry logins of the user that the task runs as.
   - The module does for lists what M(hpc.apptainer.apptainer_remote), M(hpc.apptainer.apptainer_keyserver_login) and
@@ -51,6 +52,7 @@ options:
         description:
           - A file on the managed node whose first line is the token. It should have mode V(0600).
         type: path
+        aliases: [tokenfile]
   keyservers:
     description:
       - The keyservers to log in to.

@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_registry_login
 short_description: Manage a user's Apptainer login for an OCI registry
+version_added: 1.0.0
 description:
   - Stores or removes the credential with which the user that the task runs as pulls and pushes C(docker://) and C(oras://) images.
   - The credential is stored in the user's C(docker-config.json), in the form that all versions of Apptainer can read.

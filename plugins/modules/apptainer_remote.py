@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_remote
 short_description: Manage one Apptainer remote endpoint
+version_added: 1.0.0
 description:
   - Adds, changes or removes one remote endpoint in a C(remote.yaml), the file that C(apptainer remote) manages.
   - Apptainer need not be installed on the node. The module writes the file itself, byte for byte as Apptainer 1.3 to 1.5 would.

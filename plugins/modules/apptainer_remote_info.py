@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_remote_info
 short_description: Show Apptainer's remote endpoints and logins, and find problems with them
+version_added: 1.0.0
 description:
   - Reads the global C(remote.yaml), and the C(remote.yaml) and C(docker-config.json) of the user that the task runs as.
     Returns the configuration that Apptainer computes from them, as data and as a table for people, and the problems in them.
@@ -28,6 +29,17 @@ attributes:
     details:
       - This module never changes anything.
 options:
+  name:
+    description:
+      - The names of the endpoints to show and to ask about. By default, and with an empty list, all of them. A name that does not exist is not shown.
+      - This filters the endpoints in RV(effective), RV(global), RV(user), RV(program), RV(services) and RV(keyservers), the tokens in RV(logins), and
+        the tables of these in RV(table). Endpoints with other names are not asked anything.
+      - All else is about the whole files. Among RV(findings) are those of other endpoints, because, for example, another exclusive one affects
+        these too. RV(declared) has all endpoints, because O(hpc.apptainer.apptainer_remotes#module:prune) would remove the others. Logins to
+        keyservers and registries belong to no endpoint.
+    type: list
+    elements: str
+    default: []
   scope:
     description:
       - Whose configuration to show. V(user) is the user that the task runs as.
@@ -73,6 +85,7 @@ options:
       - The default is C(docker-config.json) in the directory of the user's C(remote.yaml). If that does not exist, it is
         C(~/.docker/config.json), which Apptainer 1.4 and newer use then.
     type: path
+    aliases: [authfile]
   check:
     description:
       - What to check with the servers. All servers are asked in parallel, so this takes little longer than O(timeout).
@@ -85,6 +98,12 @@ options:
     elements: str
     choices: [services, tokens, keyservers, registries]
     default: []
+  verify:
+    description:
+      - Has no effect, because O(check) says what to ask of servers. The option exists so that the action group can have a default for it.
+    type: str
+    choices: [changed, always, never]
+    default: changed
 seealso:
   - module: hpc.apptainer.apptainer_logins
   - module: hpc.apptainer.apptainer_remote
@@ -99,6 +118,12 @@ EXAMPLES = r"""
 - name: Print it as apptainer remote list does
   ansible.builtin.debug:
     var: remotes.table
+
+- name: Show one endpoint, and whether its token is accepted
+  hpc.apptainer.apptainer_remote_info:
+    name: site
+    check: tokens
+  register: site
 
 - name: Read how to declare the global file
   hpc.apptainer.apptainer_remote_info:
@@ -411,13 +436,13 @@ findings:
       elements: str
 """
 
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import LOCATION_SPEC, NETWORK_SPEC, Module, run
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import LOCATION_SPEC, VERIFY_SPEC, Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.info import INFO_SPEC, inspect_files
 
 
 def main():
     module = Module(
-        argument_spec=dict(LOCATION_SPEC, **NETWORK_SPEC, **INFO_SPEC),
+        argument_spec=dict(LOCATION_SPEC, **VERIFY_SPEC, **INFO_SPEC),
         supports_check_mode=True,
     )
     run(module, inspect_files)

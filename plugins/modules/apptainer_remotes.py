@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_remotes
 short_description: Manage all Apptainer remote endpoints in one task
+version_added: 1.0.0
 description:
   - Adds, changes or removes remote endpoints in a C(remote.yaml), including their keyservers, the default and the exclusive endpoint.
   - The module does for a list what M(hpc.apptainer.apptainer_remote) does for one endpoint. The file is written once, or not at all if

@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_users_info
 short_description: Find problems in users' Apptainer files
+version_added: 1.0.0
 description:
   - Reads the C(remote.yaml), the C(docker-config.json) and the discovery cache of each user, as M(hpc.apptainer.apptainer_remote_info)
     does when it runs as that user, and reports the problems in them.

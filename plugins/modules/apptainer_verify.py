@@ -7,6 +7,7 @@
 DOCUMENTATION = r"""
 module: apptainer_verify
 short_description: Verify what is declared for a whole fleet, from one machine
+version_added: 1.0.0
 description:
   - Verifies the endpoints, keyservers and logins that are declared for the hosts of a fleet with the servers, before anything is written on
     the first host. The hosts need not verify them again, so a thousand hosts cause as many requests as one.

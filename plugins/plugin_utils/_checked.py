@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import yaml
 from ansible.module_utils.common.validation import check_type_bool
+from ansible_collections.hpc.apptainer.plugins.module_utils._options import advice
 from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import without_login
 
 _LONGEST_VALUE = 100  # that a sentence quotes
@@ -49,12 +50,36 @@ class Checker(NamedTuple):
 
     def entry(self, place: str, entry: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """A dictionary with these options, without the defaults of those that are not set."""
+        entry = self._with_own_names(place, entry, options)
         unknown = [name for name in entry if name not in options]
         missing = [name for name, option in options.items() if option.get("required") and entry.get(name) is None]
-        self.problems.extend(f"{place}: the key {name} does not exist{nearest(str(name), options)}" for name in unknown)
+        self.problems.extend(f"{place}: the key {name} does not exist{_instead(str(name), options)}" for name in unknown)
         if not unknown:  # one of them may be the missing one
             self.problems.extend(f"{place}: the key {name} is missing" for name in missing)
         return {name: self.value(f"{place}: {name}", value, options[name]) for name, value in entry.items() if name in options}
+
+    def with_own_names(self, place: str, entries: Any, options: Mapping[str, Mapping[str, Any]]) -> Any:
+        """The entries of a list with the own names of options in place of others (`aliases`), also in lists in them. What is none stays as it is."""
+        if not isinstance(entries, list):
+            return entries
+        found = [self._with_own_names(f"{place}: {_named(number, entry)}", entry, options) if isinstance(entry, Mapping) else entry
+                 for number, entry in enumerate(entries, 1)]
+        for name, option in options.items():
+            for entry in found if "options" in option else ():
+                if isinstance(entry, dict) and name in entry:
+                    entry[name] = self.with_own_names(f"{place}: {name}", entry[name], option["options"])
+        return found
+
+    def _with_own_names(self, place: str, entry: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        others = {other: name for name, option in options.items() for other in option.get("aliases", ())}
+        found = {name: value for name, value in entry.items() if name not in others}
+        for other, value in entry.items():
+            if other in others:
+                name = others[other]
+                if found.get(name) is not None:
+                    self.problems.append(f"{place}: the key {other} is another name of {name}; remove one of the two")
+                found[name] = value
+        return found
 
     def _list(self, place: str, value: Any, spec: Mapping[str, Any]) -> Any:
         try:
@@ -102,6 +127,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence on a name that does not exist."""
     close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean {close[0]}?" if close else "; remove it, or correct its name"
+
+
+def _instead(name: str, options: Mapping[str, Any]) -> str:
+    """The same, for the key of an entry."""
+    known = advice(name, options)
+    return f"; {known}" if known else nearest(name, options)
 
 
 def _named(number: int, item: Any) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import yaml
+from ansible_collections.hpc.apptainer.plugins.module_utils._options import ALIASES
 from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import without_login
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker, as_list, nearest, with_defaults
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._layers import LayerError, layered
@@ -112,13 +113,21 @@ def distinct_claims(declared: Iterable[Declaration]) -> list[dict[str, Any]]:
 def _read_specs() -> Mapping[str, Mapping[str, Any]]:
     with open(_SPECS, encoding="utf-8") as stream:
         loaded = yaml.load(stream, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return {name: _with_secrets(entry["options"]) for name, entry in loaded["argument_specs"].items()}
+    return {name: _as_checked(entry["options"]) for name, entry in loaded["argument_specs"].items()}
 
 
-def _with_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, with a type of their own for passwords and tokens."""
-    typed = {name: {**option, "type": "secret"} if name in _SECRETS else option for name, option in options.items()}
-    return {name: {**option, "options": _with_secrets(option["options"])} if "options" in option else option for name, option in typed.items()}
+def _as_checked(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The options, with a type of their own for passwords and tokens, and the other names of the keys of entries: ansible-lint allows none in the file."""
+    found = {}
+    for name, option in options.items():
+        more: dict[str, Any] = {"type": "secret"} if name in _SECRETS else {}
+        aliases = ALIASES.get("uri of a registry" if (above, name) == ("registries", "uri") else name)
+        if above and aliases:
+            more["aliases"] = aliases
+        if "options" in option:
+            more["options"] = _as_checked(option["options"], name)
+        found[name] = {**option, **more}
+    return found
 
 
 # The options of each entry point of the role. Read on import, which Ansible does once, before it forks a process for each host.
@@ -144,8 +153,10 @@ def declaration(host: str, values: Mapping[str, Any], names: Iterable[str] = ())
 def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
     """Names that start like the role's variables but are none: who misspells one would believe that it is in effect."""
     known = {name for options in SPECS.values() for name in options}.union(RESULTS)
+    others = {f"{PREFIX}{other}": f"{PREFIX}{name}" for name, aliases in ALIASES.items() for other in aliases}
     for name in sorted(name for name in names if name.startswith(PREFIX) and name not in known):
-        yield f"{name} is not a variable of the role{nearest(name, known)}"
+        meant = f"; did you mean {others[name]}?" if others.get(name) in known else nearest(name, known)
+        yield f"{name} is not a variable of the role{meant}"
 
 
 def _option(name: str, spec: Mapping[str, Any], value: Any, problems: list[str]) -> Any:
@@ -163,7 +174,7 @@ def _merged(kind: str, values: Mapping[str, Any], problems: list[str]) -> list[d
     layers: list[list[Mapping[str, Any]] | None] = []
     for name in (layer.format(kind) for layer in _LAYERS):
         try:
-            entries = layered([_list(values.get(name))], key, nested)
+            entries = layered([Checker(problems).with_own_names(name, _list(values.get(name)), options)], key, nested)
         except LayerError as error:
             problems.append(f"{name}: {error}")
             continue

@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Union
 
-_NUMBER = re.compile("[0-9]+")
+_DOTS = "..."
+_Item = list[Union[str, list[str]]]  # texts and single numbers; lists are ranges
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -32,42 +34,93 @@ def _next(number: str) -> str:
 
 
 def folded(names: Iterable[str]) -> str:
-    """The names, sorted, with runs of numbers as ranges: `node[1-3,7],login`.
+    """The names, sorted, with the numbers that vary as ranges, as ClusterShell folds them: `login,n[1-3,7]-ib0,x1000c0s[0-1]b0n[0-1]`.
 
-    Only one number in a name becomes a range: the last one before the first dot (17 in `node17.cluster2`), or the last one in the whole name if
-    there is none before the dot or the name is an IPv4 address. Leading zeros are kept, as in `node[08-12]`.
+    Several ranges in one name mean all combinations of them. Leading zeros are kept, as in `node[08-12]`. The text stands for exactly these names.
     """
-    families: dict[tuple[str, str], dict[str, None]] = {}
-    for name in sorted(set(names), key=lambda name: (natural_key(name), name)):
-        start, end = _number_span(name)
-        families.setdefault((name[:start], name[end:]), {})[name[start:end]] = None
-    return ",".join(_folded_family(prefix, suffix, list(numbers)) for (prefix, suffix), numbers in families.items())
+    return ",".join(map(_text, _items(names)))
 
 
 def shortened(names: Iterable[str], width: int = 60) -> str:
-    """Like `folded()`, but cut to `width` characters after a whole name or range, with dots. The first name or range is never cut."""
-    text = folded(names)
-    if len(text) <= width:
-        return text
-    cut = text.rfind(",", 0, width - 3)
-    if cut < 0:
-        cut = text.find(",")
-    if cut < 0:
-        return text
-    kept = text[:cut]
-    return kept + (",...]" if kept.count("[") > kept.count("]") else ",...")
+    """Like `folded()`, but cut to `width` characters after a whole name or range, with dots. The first name or range is never cut.
+
+    What is behind the brackets in which it is cut stays, so that no name changes: `n[1,3,...]-ib0,...`.
+    """
+    items = list(_items(names))
+    texts = list(map(_text, items))
+    if len(",".join(texts)) <= width:
+        return ",".join(texts)
+    number, used = 0, 0
+    while number < len(texts) and used + len(texts[number]) + len(",...") <= width:
+        used += len(texts[number]) + 1
+        number += 1
+    end = [_DOTS] if number < len(items) - 1 else []
+    room = width - used - len(",...") * len(end)
+    part = _cut(items[number], room)
+    if number and len(part or texts[number]) > room:
+        return ",".join([*texts[:number], _DOTS])
+    return ",".join([*texts[:number], part or texts[number], *end])
 
 
-def _number_span(name: str) -> tuple[int, int]:
-    """The start and the end of the number that becomes a range. Both are the end of the name if it has no number or contains brackets or commas."""
-    short_name = name.partition(".")[0]
-    numbers = [] if short_name.isdigit() else list(_NUMBER.finditer(short_name))
-    numbers = numbers or list(_NUMBER.finditer(name))
-    return numbers[-1].span() if numbers and not set(name) & set("[],") else (len(name), len(name))
+def _cut(item: _Item, room: int) -> str:
+    """As much of the longest list of ranges as there is room for, but at least one of them. Empty if there is none to cut."""
+    longest: list[str] = max((part for part in item if isinstance(part, list)), key=len, default=[])
+    if len(longest) < 2:
+        return ""
+
+    def first(number: int) -> str:
+        return _text([[*longest[:number], _DOTS] if part is longest else part for part in item])
+
+    number, length = 1, len(first(1))
+    while number < len(longest) - 1 and length + len(longest[number]) + 1 <= room:
+        length += len(longest[number]) + 1
+        number += 1
+    return first(number)
 
 
-def _folded_family(prefix: str, suffix: str, numbers: list[str]) -> str:
-    """Names that differ only in the number between `prefix` and `suffix`."""
+def _text(item: _Item) -> str:
+    return "".join(f"[{','.join(part)}]" if isinstance(part, list) else part for part in item)
+
+
+def _items(names: Iterable[str]) -> Iterator[_Item]:
+    """What stands between the outer commas of a folded text. Names with brackets or commas are not folded."""
+    families: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for name in sorted(set(names), key=lambda name: (natural_key(name), name)):
+        parts = [name] if set(name) & set("[],") else re.split(r"([0-9]+)", name)
+        families.setdefault(tuple(parts[::2]), []).append(tuple(parts[1::2]))
+    for texts, numbers in families.items():
+        for ranges in _products(numbers):
+            yield [texts[0], *(part for pair in zip(ranges, texts[1:], strict=True) for part in pair)]
+
+
+def _products(points: Sequence[tuple[str, ...]]) -> list[list[str | list[str]]]:
+    """The numbers of names that differ in nothing else, as products of ranges: each name is in exactly one of them.
+
+    They are merged along one number after the other, from the last to the first, or from the one that varies most, whichever gives fewer products and
+    ranges. This takes time in proportion to the names; the fewest possible would take exponential time.
+    """
+    variety = [len(set(values)) for values in zip(*points, strict=True)]
+    from_the_last = [place for place in reversed(range(len(variety))) if variety[place] > 1]
+    by_variety = sorted(from_the_last, key=lambda place: -variety[place])
+    orders = [from_the_last] if by_variety == from_the_last else [from_the_last, by_variety]
+    found = [[[next(iter(values)) if len(values) == 1 else _ranges(values) for values in product] for product in _merged(points, order)]
+             for order in orders]
+    return min(found, key=lambda products: (len(products), sum(len(part) for product in products for part in product if isinstance(part, list))))
+
+
+def _merged(points: Sequence[tuple[str, ...]], order: Iterable[int]) -> list[tuple[frozenset[str], ...]]:
+    products = [tuple(frozenset([number]) for number in point) for point in points]
+    for place in order:
+        found: dict[tuple[frozenset[str], ...], set[str]] = {}
+        for product in products:
+            found.setdefault((*product[:place], *product[place + 1:]), set()).update(product[place])
+        products = [(*others[:place], frozenset(values), *others[place:]) for others, values in found.items()]
+    return products
+
+
+def _ranges(numbers: Iterable[str]) -> list[str]:
+    """Runs of numbers as their first and last one."""
+    numbers = set(numbers)
     widths = {len(number) for number in numbers if number.startswith("0") and len(number) > 1}
     ranges: list[list[str]] = []
     for number in sorted(numbers, key=lambda text: (len(text) if len(text) in widths else 0, _value(text))):
@@ -76,6 +129,4 @@ def _folded_family(prefix: str, suffix: str, numbers: list[str]) -> str:
             ranges[-1][1:] = [number]
         else:
             ranges.append([number])
-    if len(numbers) == 1:
-        return prefix + numbers[0] + suffix
-    return f"{prefix}[{','.join('-'.join(ends) for ends in ranges)}]{suffix}"
+    return ["-".join(ends) for ends in ranges]

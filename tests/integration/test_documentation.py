@@ -54,6 +54,16 @@ def test_the_readme_of_the_role_is_that_of_its_argument_specs():
     assert {name: declared[name] for name in defaults} == defaults
 
 
+def test_all_says_since_which_version_it_is_there():
+    """An option has the version of its module, plugin or entry point, unless it says another."""
+    paths = [path for kind in ("modules", "callback") for path in sorted((envs.ROOT / "plugins" / kind).glob("*.py"))]
+    texts = {path.name: re.search(r'^DOCUMENTATION = r"""\n(.*?)^"""', path.read_text(), re.MULTILINE | re.DOTALL)[1] for path in paths}
+    entries = {name: yaml.safe_load(text) for name, text in texts.items()}
+    entries.update(yaml.safe_load((role_readme.ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"])
+    assert len(entries) > 20
+    assert [name for name, entry in entries.items() if not re.fullmatch(r"\d+\.\d+\.\d+", str(entry.get("version_added")))] == []
+
+
 @pytest.mark.parametrize("name", return_docs.SHARED)
 def test_shared_return_values_are_those_of_their_source(name):
     assert return_docs.path(name).read_text() == return_docs.module(name), "make docs"

@@ -190,6 +190,14 @@ def test_only_what_is_wanted_is_asked(info, node, library, keyserver, registry_b
     assert all(request.method == "GET" for requests in seen.values() for request in requests)
 
 
+def test_only_the_endpoints_of_the_given_names_are_asked(info, node, library):
+    result = info(["services", "tokens"], name=["mine", "nowhere"])
+    assert [entry["remote"] for entry in result["services"]] == ["mine"]
+    assert [entry["name"] for entry in result["logins"] if entry["kind"] == "endpoint"] == ["mine"]
+    assert {finding["remote"] for finding in result["findings"] if finding["id"].startswith(("dead", "rejected", "unverified"))} == {"mine"}
+    assert library.seen and all("/good/" in request.path for request in library.seen)
+
+
 def test_an_option_that_cannot_be_used_fails_the_task_rather_than_every_login(info, node):
     result = info(ALL, ca_path="/does/not/exist")
     assert result["failed"]

@@ -123,7 +123,8 @@ PLACES = [  # endpoint, options, its keyservers then
     ("two", {}, ["keys", "new", "own own skipped"]),
     ("two", {"uri": "https://own.example.org", "order": 1}, ["own own", "keys"]),
     ("bare", {"builtin_uri": "https://own.example.org"}, ["own own", "new"]),
-    ("bare", {"state": "absent"}, []),
+    ("bare", {"builtin_uri": "https://own.example.org", "verify": "never"}, ["own own", "new"]),
+    ("bare", {"state": "absent", "verify": "never"}, []),
     ("DefaultRemote", {}, ["keys.openpgp.org own", "new"]),
     ("DefaultRemote", {"uri": "https://keys.openpgp.org"}, []),
 ]
@@ -169,6 +170,7 @@ REFUSALS = [  # options, words
     ({"remote": "bare", "builtin_uri": f"https://someone:{PASSWORD}@own.example.org"}, "has a user name or password"),
     ({"remote": "bare", "builtin_uri": "own.example.org"}, "its built-in keyserver cannot be stored"),
     ({"uri": None}, "missing required arguments: uri"),
+    ({"remote": "bare", "verify": "never"}, 'endpoint "bare": a list of keyservers begins with the endpoint\'s built-in one, for which verify: never does'),
 ]
 
 

@@ -163,8 +163,8 @@ def test_tags_skip_nothing(play, written):
 @pytest.mark.newest
 def test_a_slip_is_one_sentence(play, written):
     """Once, whatever the layer, and however many hosts have it."""
-    done = play(ROLLOUT, apptainer_fleet_verify=False, apptainer_fleet_group_remotes=[{"name": "site", "url": "https://library.example.org"}])
-    sentence = "n[1-3]: apptainer_fleet_group_remotes: endpoint site: the key url does not exist; did you mean uri?"
+    done = play(ROLLOUT, apptainer_fleet_verify=False, apptainer_fleet_group_remotes=[{"name": "site", "urx": "https://library.example.org"}])
+    sentence = "n[1-3]: apptainer_fleet_group_remotes: endpoint site: the key urx does not exist; did you mean uri?"
     assert (done.rc, written(), done.words.count(sentence) in (1, 2)) == (2, [], True), done.output
     assert len(done.output) < 3000
 

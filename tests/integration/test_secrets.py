@@ -135,7 +135,7 @@ MISPLACED = {  # module, options, with SECRET in them: where Ansible itself woul
     "a uri beside a wrong choice": ("apptainer_remote", {"name": "x", "uri": "https://u:SECRET@h", "state": "gone"}),
     "a uri beside a wrong type": ("apptainer_remote", {"name": "x", "uri": "//u:SECRET@h", "default": "perhaps"}),
     "a uri as another type": ("apptainer_remote", {"name": "x", "uri": {"a": ["https://u:SECRET@h"]}}),
-    "a uri under another name": ("apptainer_remote", {"name": "x", "url": "u:SECRET@h"}),
+    "a uri under another name": ("apptainer_remote", {"name": "x", "link": "u:SECRET@h"}),
     "a uri as a name": ("apptainer_remote", {"name": "https://u:SECRET@h", "force": "https://u:SECRET@h"}),
     "a uri in a list": ("apptainer_remote", {"name": "x", "keyservers": [{"uri": "https://u:SECRET@h", "more": 1}]}),
     "a uri in a list in a list": ("apptainer_remote", {"name": "x", "keyservers": [[{"uri": "https://u:SECRET@h"}]]}),

@@ -9,7 +9,7 @@
 import functools
 import os
 import pwd
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Collection, Dict, Optional, Sequence
 
 from .._apptainer.effective import effective, exclusives, sync, tears_table
 from .._errors import ApptainerError
@@ -19,7 +19,7 @@ from .._formats.docker_json import decode as decode_docker_config
 from .._formats.remote_yaml_reader import decode
 from .._redaction import without_login
 from .._rules.stored_secrets import stored_secrets
-from .._values.claims import Secret
+from .._values.claims import EndpointToken, Secret
 from .._values.docker_config import DockerConfig, login_hosts
 from .._values.flavors import FLAVORS, in_words_of
 from .._values.remote_config import RemoteConfig
@@ -69,6 +69,7 @@ def inspect(
     root: str = "/",
     ask_program: Optional[AskProgram] = None,
     include: Sequence[str] = (),
+    names: Collection[str] = (),
 ) -> Dict[str, Any]:
     """Everything about the files: what Apptainer computes from them, as data and as a table, and findings.
 
@@ -76,6 +77,7 @@ def inspect(
     `user_path`, which is then about a user without files. `auth_path` is by default the file that Apptainer would use. `ask_servers` may
     add what servers say: it gets the configuration that Apptainer works with and the stored logins. `ask_program` may add what the
     installed program says: it gets the content of the user's file. All files are below `root`, and so are the targets of their links.
+    If there are `names`, only these endpoints are shown and asked about; findings and `declared` are about all.
     """
     read_remote_yaml = functools.partial(
         read_file, reader=functools.partial(decode, flavor=flavor), root=root, opens_links=FLAVORS[flavor].follows_links)
@@ -96,8 +98,9 @@ def inspect(
     if user_file.unopened_link and user_file.exists:
         result = result._replace(problem=f"this user's {user_path} is a symbolic link: too many levels of symbolic links")
     exclusive = exclusives(result.config.remotes)
-    stored = stored_secrets(user, docker, system)
-    answers = ask_servers(result.config, stored) if ask_servers else {}
+    config = _only(result.config, names)
+    stored = [item for item in stored_secrets(user, docker, system) if not names or not isinstance(item, EndpointToken) or item.name in names]
+    answers = ask_servers(config, stored) if ask_servers else {}
     directory = os.path.dirname(user_path) if user_path and root == "/" else ""
     found = findings(system_file, user_file, cached, flavor, auth_file, program)
     found += service_findings(system_file.path, user_file.path or system_file.path, result.config, answers.get("services", ()))
@@ -105,19 +108,24 @@ def inspect(
     logins = [dict(login_result(login), **{name: answer[name] for name in ("verified", "reason") if name in answer})
               for login, answer in zip(stored, answers.get("logins", [{}] * len(stored)))]
     found += answer_findings(answers, result.config, system_file.path, user_file.path, auth_file.path)
-    tables = [config_lines(result.config, flavor), login_lines(logins)]
+    tables = [config_lines(config, flavor), login_lines(logins)]
     extra: Dict[str, Any] = {}
     if "declared" in include:
         extra = _declaration(system_file if user_path is None else user_file, None if user_path is None else system_file, flavor)
     return dict({
         "table": [line for table in tables if table for line in ["", *table]][1:],
-        "global": dict(config_result(system) if "files" in include else {}, **_file_result(system_file)),
-        "user": dict(config_result(user) if "files" in include else {}, **_file_result(user_file)),
+        "global": dict(config_result(_only(system, names)) if "files" in include else {}, **_file_result(system_file)),
+        "user": dict(config_result(_only(user, names)) if "files" in include else {}, **_file_result(user_file)),
         "auth_file": dict(_file_result(auth_file), registries=login_hosts(docker)),
-        "effective": dict(config_result(result.config), source=result.source, problem=result.problem, exclusive=exclusive[0] if exclusive else None),
+        "effective": dict(config_result(config), source=result.source, problem=result.problem, exclusive=exclusive[0] if exclusive else None),
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by)) for finding in by_severity(found)],
-        "program": _program_result(program) if program else None,
+        "program": _program_result(program, names) if program else None,
     }, **dict(answers, logins=logins, **extra))
+
+
+def _only(config: RemoteConfig, names: Collection[str]) -> RemoteConfig:
+    """The configuration with only these endpoints; all of it without names."""
+    return config._replace(remotes={name: remote for name, remote in config.remotes.items() if name in names}) if names else config
 
 
 def _declaration(file: ReadFile, system_file: Optional[ReadFile], flavor: str) -> Dict[str, Any]:
@@ -188,11 +196,11 @@ def _file_result(file: ReadFile) -> Dict[str, Any]:
     }
 
 
-def _program_result(answer: ProgramAnswer) -> Dict[str, Any]:
+def _program_result(answer: ProgramAnswer, names: Collection[str]) -> Dict[str, Any]:
     remotes = [{
         "name": remote.name, "uri": without_login(remote.uri), "default": remote.default, "global": remote.is_global,
         "exclusive": remote.exclusive, "insecure": remote.insecure,
-    } for remote in answer.remotes]
+    } for remote in answer.remotes if not names or remote.name in names]
     return {"path": answer.path, "error": answer.error, "active": answer.active, "exclusive": next(iter(answer.exclusives), None),
             "remotes": remotes}
 

@@ -21,6 +21,7 @@ from .._errors import ApptainerError, VerificationError, quoted
 from .._files.config_file import read, real_path
 from .._files.locations import checked_root
 from .._formats.remote_yaml_reader import HAS_YAML, YAML_IMPORT_ERROR
+from .._options import ALIASES, advice
 from .._redaction import option_secrets, safe_part
 from .._values.flavors import FLAVORS, in_words_of
 
@@ -70,11 +71,12 @@ FILE_SPEC: Dict[str, Any] = dict(
 )
 NETWORK_SPEC: Dict[str, Any] = {
     "timeout": {"type": "float", "default": 10.0},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_path": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True, "aliases": ALIASES["validate_certs"]},
+    "ca_path": {"type": "path", "aliases": ALIASES["ca_path"]},
     "client_cert": {"type": "path"},
     "client_key": {"type": "path", "no_log": False},
 }
+# The modules of the action group have these, so that each can be a default of the group.
 VERIFY_SPEC: Dict[str, Any] = dict(
     NETWORK_SPEC,
     verify={"type": "str", "choices": ["changed", "always", "never"], "default": "changed"},
@@ -101,6 +103,12 @@ class Module(AnsibleModule):  # type: ignore[misc]  # ansible has no types
         given = {name: value for name, value in self.params.items() if not name.startswith("_ansible_")}
         self.no_log_values.update(secret for secret in option_secrets(given) if secret)
 
+    def _set_internal_properties(self, *arguments: Any, **more: Any) -> None:
+        super()._set_internal_properties(*arguments, **more)
+        foreign = list(_foreign(self.argument_spec, self.params))
+        if foreign:
+            self.fail_json(msg=". ".join(foreign))
+
     def warn(self, warning: str, **more: Any) -> None:
         """Warn without the secrets that a name or address may be by a slip: Ansible hides them in results only."""
         super().warn(remove_values(warning, self.no_log_values), **more)
@@ -117,6 +125,19 @@ class Module(AnsibleModule):  # type: ignore[misc]  # ansible has no types
             super()._log_invocation()
         finally:
             self.params = params
+
+
+def _foreign(spec: Mapping[str, Any], values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """A sentence for each option, as given, that is none of ours, but known from elsewhere; also in lists."""
+    for name, value in values.items():
+        if name not in spec:
+            text = advice(str(name), spec)
+            if text:
+                yield f"{above}{name} is not an option here; {text}"
+        elif "options" in spec[name]:
+            for number, item in enumerate(value if isinstance(value, list) else [value]):
+                if isinstance(item, Mapping):
+                    yield from _foreign(spec[name]["options"], item, f"{above}{name}[{number}]." if isinstance(value, list) else f"{above}{name}.")
 
 
 def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._apptainer.effective import endpoint_tokens, sync
 from .._apptainer.services import token_warnings
 from .._errors import ApptainerError, quoted
+from .._options import ALIASES
 from .._rules.endpoints import WantedKeyserver, WantedRemote, converge, unplaced_endpoints
 from .._values.claims import Claim, EndpointServices
 from .._values.remote_config import RemoteConfig
@@ -24,21 +25,21 @@ from .verifier import Ask, Verification, verify_declared
 
 SCOPED_FILE_SPEC: Dict[str, Any] = dict(FILE_SPEC, **ROOT_SPEC, scope={"type": "str", "choices": ["user", "global"], "default": "user"})
 KEYSERVER_SPEC: Dict[str, Any] = {
-    "uri": {"type": "str", "required": True},
+    "uri": {"type": "str", "required": True, "aliases": ALIASES["uri"]},
     "insecure": {"type": "bool"},
     "builtin": {"type": "bool"},
 }
 REMOTE_SPEC: Dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent", "retired"], "default": "present"},
-    "uri": {"type": "str"},
+    "uri": {"type": "str", "aliases": ALIASES["uri"]},
     "insecure": {"type": "bool"},
     "default": {"type": "bool"},
     "exclusive": {"type": "bool"},
     "keyservers": {"type": "list", "elements": "dict", "options": KEYSERVER_SPEC},
     "services": {"type": "list", "elements": "str", "choices": ["library", "keyserver", "token"]},
     "token": {"type": SECRET, "no_log": True},
-    "token_file": {"type": "path", "no_log": False},
+    "token_file": {"type": "path", "no_log": False, "aliases": ALIASES["token_file"]},
     "logout": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
 }

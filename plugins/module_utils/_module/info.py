@@ -15,16 +15,18 @@ from .._errors import ApptainerError
 from .._files.locations import global_file, user_file
 from .._inspection.inspect import AskProgram, AskServers, inspect
 from .._inspection.program import ask_program
+from .._options import ALIASES
 from .asking import http_options
 from .common import ROOT_SPEC, checked_timeout, root_of
 from .processes import output_of
 
 INFO_SPEC: Dict[str, Any] = dict(
     ROOT_SPEC,
+    name={"type": "list", "elements": "str", "default": []},
     scope={"type": "str", "choices": ["user", "global"], "default": "user"},
     config_file={"type": "path"},
     global_config_file={"type": "path"},
-    auth_file={"type": "path"},
+    auth_file={"type": "path", "aliases": ALIASES["auth_file"]},
     check={"type": "list", "elements": "str", "choices": ["services", "tokens", "keyservers", "registries"], "default": []},
     program={"type": "bool", "default": False},
     include={"type": "list", "elements": "str", "choices": ["files", "declared"], "default": []},
@@ -51,7 +53,8 @@ def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
         ask_servers=_server_questions(module, params["check"]) if params["check"] else None,
         root=root,
         ask_program=program,
-        include=params["include"])
+        include=params["include"],
+        names=params["name"])
     if found.get("declared"):
         path = params["global_config_file"] if is_global else params["config_file"]
         found["declared"]["prune"] = found["declared"]["prune"] and bool(found["declared"]["remotes"])  # which apptainer_remotes insists on

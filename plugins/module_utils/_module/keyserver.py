@@ -10,7 +10,8 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._errors import NetworkError, quoted
+from .._errors import ApptainerError, NetworkError, quoted
+from .._options import ALIASES
 from .._rules.keyservers import PlacedKeyserver, needs_discovery, owning_endpoint, place_keyserver, predict_new_endpoint
 from .._values.claims import Claim
 from .._values.remote_config import Remote, RemoteConfig
@@ -23,7 +24,7 @@ from .scope import remote_yaml
 
 PLACED_KEYSERVER_SPEC: Dict[str, Any] = {
     "remote": {"type": "str"},
-    "uri": {"type": "str", "required": True},
+    "uri": {"type": "str", "required": True, "aliases": ALIASES["uri"]},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "order": {"type": "int"},
     "insecure": {"type": "bool"},
@@ -62,7 +63,13 @@ def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
 
 
 def _discover(module: AnsibleModule, name: str, remote: Remote) -> str:
-    """The built-in keyserver of an endpoint, asked of the endpoint. Raises NetworkError with the endpoint's name and the way without asking."""
+    """The built-in keyserver of an endpoint, asked of the endpoint.
+
+    Raises NetworkError with the endpoint's name and the way without asking, ApptainerError if the option `verify` says not to ask.
+    """
+    if module.params["verify"] == "never":
+        raise ApptainerError(f"endpoint {quoted(name)}: a list of keyservers begins with the endpoint's built-in one, for which verify: never does not "
+                             "ask; set builtin_uri, or verify: changed")
     try:
         return _discovered_keyserver(module, remote.uri, remote.insecure)
     except NetworkError as error:

@@ -17,6 +17,7 @@ from .._errors import ApptainerError, quoted
 from .._files.config_file import read, real_path
 from .._files.locations import DOCKER_CONFIG, docker_fallback
 from .._formats.docker_json import MAX_BYTES, decode, encode
+from .._options import ALIASES
 from .._redaction import redacted_docker_tree, without_login
 from .._rules.endpoints import unplaced_endpoints
 from .._rules.logins import Files, WantedKeyserverLogin, WantedToken, converge_logins
@@ -34,21 +35,22 @@ from .verifier import Ask, Verification, verify_declared
 KINDS = ("remotes", "keyservers", "registries")
 _STATE: Dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 KEYSERVER_LOGIN_SPEC: Dict[str, Any] = {
-    "uri": {"type": "str", "required": True},
+    "uri": {"type": "str", "required": True, "aliases": ALIASES["uri"]},
     "state": _STATE,
     "username": {"type": NAME},
     "password": {"type": SECRET, "no_log": True},
 }
-REGISTRY_LOGIN_SPEC: Dict[str, Any] = dict(KEYSERVER_LOGIN_SPEC, insecure={"type": "bool"})
+REGISTRY_LOGIN_SPEC: Dict[str, Any] = dict(
+    KEYSERVER_LOGIN_SPEC, uri=dict(KEYSERVER_LOGIN_SPEC["uri"], aliases=ALIASES["uri of a registry"]), insecure={"type": "bool"})
 _TOKEN_SPEC: Dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": _STATE,
     "token": {"type": SECRET, "no_log": True},
-    "token_file": {"type": "path", "no_log": False},
+    "token_file": {"type": "path", "no_log": False, "aliases": ALIASES["token_file"]},
 }
 KEYSERVER_LOGIN_REQUIRED = [("state", "present", ("password",))]
 REGISTRY_LOGIN_REQUIRED = [("state", "present", ("username", "password"))]
-AUTH_FILE_SPEC: Dict[str, Any] = {"auth_file": {"type": "path"}}
+AUTH_FILE_SPEC: Dict[str, Any] = {"auth_file": {"type": "path", "aliases": ALIASES["auth_file"]}}
 LOGINS_SPEC: Dict[str, Any] = {
     "remotes": {
         "type": "list",

@@ -37,6 +37,8 @@ from .uris import check_port
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::([0-9]{1,5}))?\Z")
+_HUB_ADDRESS = re.compile(r"(?:([a-z]+)://)?((?:[a-z0-9-]+\.)*docker\.(?:io|com))(?::443)?(/[^@?#]*)?\Z", re.IGNORECASE)
+_HUB_PAGES = ("docker.com", "www.docker.com", "hub.docker.com")  # no registries
 _EXAMPLE = "write it like docker://registry.example.org or docker://registry.example.org:5000"
 DOCKER_CONFIG = "docker-config.json"
 _LOGIN_KEYS = ("auth", "username", "password", "serveraddress", "identitytoken", "registrytoken")
@@ -77,10 +79,12 @@ def checked_registry_uri(uri: str) -> Registry:
     """
     text = uri.strip()
     scheme = _SCHEME.match(text)
+    if _is_hub_address(text):
+        raise RuleError(f"uri is an address of Docker Hub, but Apptainer knows its registry as docker://{HUB}; write that")
     if not scheme:
-        raise RuleError(f"uri has no scheme; {_EXAMPLE}")
+        raise RuleError(f"uri has no scheme; {_example(text)}")
     if scheme.group(1).lower() not in REGISTRY_SCHEMES:
-        raise RuleError(f"uri has the scheme {scheme.group(1)}, but a registry needs docker or oras; {_EXAMPLE}")
+        raise RuleError(f"uri has the scheme {scheme.group(1)}, but a registry needs docker or oras; {_example(text[scheme.end():])}")
     rest = text[scheme.end():]
     if "@" in rest:
         raise RuleError("uri has a user name or password; use the options username and password instead")
@@ -95,6 +99,21 @@ def checked_registry_uri(uri: str) -> Registry:
     if match.group(1):
         check_port(match.group(1))
     return Registry(scheme.group(1).lower(), host)
+
+
+def _example(host: str) -> str:
+    """How to write the URI of this host, if it is certainly one, and not a user name and password."""
+    host = host.rstrip("/")
+    return f"write docker://{host}" if "." in host.partition(":")[0] and _HOST.match(host) else _EXAMPLE
+
+
+def _is_hub_address(text: str) -> bool:
+    """Whether a declared URI is how docker and people call Docker Hub, but not how Apptainer names the registry."""
+    match = _HUB_ADDRESS.match(text)
+    if not match:
+        return False
+    scheme, host, path = (part or "" for part in match.groups())
+    return host.lower() in (*HUB_HOSTS, *_HUB_PAGES) and (scheme.lower() not in REGISTRY_SCHEMES or host.lower() in _HUB_PAGES or bool(path.strip("/")))
 
 
 def encode_login(username: str, password: str) -> str:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import NETWORK_SPEC
@@ -104,11 +106,30 @@ def test_layers_and_defaults():
         "registries": [{"uri": "docker://r.example.org", "state": "present", "username": "ci", "password": "other"}]}]
 
 
+def test_keys_by_other_names():
+    """They are the same keys when lists are merged."""
+    found = of(
+        remotes=[{"name": "site", "url": "https://a.example.org", "keyservers": [{"url": "https://k.example.org"}]}],
+        host_remotes='[{"name": "site", "url": "https://b.example.org"}]',
+        logins=[{"user": "ci", "authfile": "~/a.json", "keyservers": [{"url": "https://k", "password": "p"}], "registries": [
+            {"registry": "docker://r.example.org", "username": "ci", "password": "old"}]}],
+        group_logins=[{"user": "ci", "remotes": [{"name": "site", "tokenfile": "~/t"}], "registries": [{"uri": "docker://r.example.org", "password": "new"}]}],
+        host_logins=[{"user": "ci", "registries": [{"registry_url": "docker://r.example.org", "state": "absent"}]}])
+    site = {"name": "site", "uri": "https://b.example.org", "state": "present", "force": False, "keyservers": [{"uri": "https://k.example.org"}]}
+    assert found.remotes == [site]
+    assert found.logins == [{
+        "user": "ci", "prune": False, "auth_file": "~/a.json", "keyservers": [{"uri": "https://k", "state": "present", "password": "p"}],
+        "registries": [{"uri": "docker://r.example.org", "state": "absent", "username": "ci", "password": "new"}],
+        "remotes": [{"name": "site", "state": "present", "token_file": "~/t"}]}]
+
+
 # What a misspelt name may mean; and what a refused name is not.
 UNKNOWN = [
     ("apptainer_fleet_remote", "apptainer_fleet_remote is not a variable of the role; did you mean apptainer_fleet_remotes?"),
     ("apptainer_fleet_hots", "apptainer_fleet_hots is not a variable of the role; did you mean apptainer_fleet_hosts?"),
     ("apptainer_fleet_report_jsn", "apptainer_fleet_report_jsn is not a variable of the role; did you mean apptainer_fleet_report_json?"),
+    ("apptainer_fleet_tls_verify", "apptainer_fleet_tls_verify is not a variable of the role; did you mean apptainer_fleet_validate_certs?"),
+    ("apptainer_fleet_ca_cert", "apptainer_fleet_ca_cert is not a variable of the role; did you mean apptainer_fleet_ca_path?"),
     ("apptainer_fleet_qqqqqqqqqqqqqqqqqqqqqqqqqqqqq",
      "apptainer_fleet_qqqqqqqqqqqqqqqqqqqqqqqqqqqqq is not a variable of the role; remove it, or correct its name."),
 ]
@@ -125,13 +146,20 @@ def test_known_names():
 
 
 SLIPS = table([
-    ("key", {"remotes": [{**SITE, "url": "h"}]}, "apptainer_fleet_remotes: endpoint site: the key url does not exist; did you mean uri?"),
+    ("key", {"remotes": [{**SITE, "url": "h"}]}, "apptainer_fleet_remotes: site: the key url is another name of uri; remove one of the two."),
     ("a key of a group", {"remotes": [SITE], "group_remotes": [{"name": "site", "exclusiv": True}]},
      "apptainer_fleet_group_remotes: endpoint site: the key exclusiv does not exist; did you mean exclusive?"),
     ("boolean", {"host_remotes": [{**SITE, "default": "maybe"}]},
      "apptainer_fleet_host_remotes: endpoint site: default is 'maybe', but must be a boolean, true or false."),
-    ("nested", {"remotes": [{**SITE, "keyservers": [{"url": "h"}]}]},
-     "apptainer_fleet_remotes: endpoint site: keyservers: entry 1: the key url does not exist; did you mean uri?"),
+    ("nested", {"remotes": [{**SITE, "keyservers": [{"urx": "h"}]}]},
+     "apptainer_fleet_remotes: endpoint site: keyservers: entry 1: the key urx does not exist; did you mean uri?"),
+    ("nested, twice", {"group_logins": [{"user": "ci", "registries": [{"uri": "docker://r", "registry": "docker://r"}]}]},
+     "apptainer_fleet_group_logins: registries: docker://r: the key registry is another name of uri; remove one of the two."),
+    ("a flag of apptainer", {"remotes": [{**SITE, "global": True}]},
+     "apptainer_fleet_remotes: endpoint site: the key global does not exist; remove it from the entry, because all entries of the list go into the same "
+     "file."),
+    ("an option of docker_login", {"logins": [{"user": "ci", "registries": [{"uri": "docker://r", "email": SECRET}]}]},
+     "apptainer_fleet_logins: account ci: registries: docker://r: the key email does not exist; remove it, because no server asks for it."),
     ("twice", {"logins": [CI, CI]}, "apptainer_fleet_logins: user ci is listed twice in one list; merge the two entries."),
     ("a secret that is a number", {"logins": [{"user": "ci", "remotes": [{"name": "site", "token": 123456}]}]},
      "apptainer_fleet_logins: account ci: remotes: site: token must be a text, in quotes."),
@@ -260,14 +288,15 @@ ONLY_OF_THE_MODULE = {"root", "collect", "probe", "inspect", "users", "remotes.t
 
 
 def shapes(options):
-    """What there is to say of each option: the name, the type, the choices, the default. A path may be a text: see FLEET_SPEC."""
+    """What there is to say of each option: the name, other names, the type, the choices, the default. A path may be a text: see FLEET_SPEC."""
     for place in places(options):
         option = {"options": options}
         for name in place:
             option = option["options"][name]
         kind, elements = ({"path": "str", "secret": "str"}.get(option.get(key), option.get(key)) for key in ("type", "elements"))
         default = option.get("default")
-        yield ".".join(place), (kind, elements, sorted(option.get("choices", ())), default or None, option.get("required", False))
+        aliases = sorted(option.get("aliases", ())) if len(place) > 1 else []  # variables have one name
+        yield ".".join(place), (aliases, kind, elements, sorted(option.get("choices", ())), default or None, option.get("required", False))
 
 
 def test_the_role_offers_what_its_module_does():
@@ -279,6 +308,15 @@ def test_the_role_offers_what_its_module_does():
     differing = {name: (of_role[name], of_module[name]) for name in of_role if name in of_module and of_role[name] != of_module[name]}
     assert differing == {}
     assert set(REMOTE_SPEC) == {name.partition(".")[2] for name in of_module if name.count(".") == 1 and name.startswith("remotes.")}
+
+
+def test_other_names_of_keys_are_documented():
+    """In words, because ansible-lint allows no `aliases` in the file."""
+    found = {".".join(place): option for place in places(VARIABLES) for option in [functools.reduce(lambda at, name: at["options"][name], place, {
+        "options": VARIABLES})] if "aliases" in option}
+    assert len(found) > 5
+    for place, option in found.items():
+        assert re.findall(r"C\((\w+)\)", str(option["description"]).rpartition("Also accepted as ")[2]) == option["aliases"], place
 
 
 def test_the_layers_of_a_list_have_the_same_keys():

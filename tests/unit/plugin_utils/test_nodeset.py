@@ -4,12 +4,14 @@
 
 """Host names, folded as cluster tools write them."""
 
+import itertools
 import re
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, natural_key, shortened
 from hypothesis import given
 from hypothesis import strategies as st
+from support.growth import assert_linear
 
 LONG = "9" * 5000  # Python refuses to convert so many digits to a number
 
@@ -25,6 +27,14 @@ FOLDED = {
     "racks": (["r1n1", "r1n2", "r2n1"], "r1n[1-2],r2n1"),
     "domains": (["n1.c2.example.org", "n2.c2.example.org"], "n[1-2].c2.example.org"),
     "suffixes": (["gpu1-ib", "gpu2-ib", "login"], "gpu[1-2]-ib,login"),
+    "a number that does not vary": (["n1-ib0", "n2-ib0", "n3-ib0"], "n[1-3]-ib0"),
+    "the number that varies most": ([*(f"n{number}-ib0" for number in range(1, 101)), "n5-ib1"], "n[1-100]-ib0,n5-ib1"),
+    "Cray": ([f"x1000c0s{slot}b0n{node}" for slot in (0, 1) for node in (0, 1)], "x1000c0s[0-1]b0n[0-1]"),
+    "a product with a hole": ([f"r{r}n{n:02}" for r in range(1, 4) for n in range(8, 12) if (r, n) != (2, 9)], "r[1,3]n[08-11],r2n[08,10-11]"),
+    "numbers that vary together": (["a1b1", "a2b2"], "a1b1,a2b2"),
+    "widths in several numbers": (["a1b01", "a01b01", "a1b1", "a01b1"], "a[1,01]b[1,01]"),
+    "an interface beside its host": (["n1", "n2", "n1-ib0", "n2-ib0"], "n[1-2],n[1-2]-ib0"),
+    "domains that vary": (["n1.c1", "n2.c1", "n1.c2", "n2.c2"], "n[1-2].c[1-2]"),
     "IPv4": (["10.0.0.1", "10.0.0.2"], "10.0.0.[1-2]"),
     "only numbers": (["1", "2", "3"], "[1-3]"),
     "brackets and commas": (["a,b1", "a,b2", "a[1]"], "a,b1,a,b2,a[1]"),
@@ -42,27 +52,60 @@ def test_folded(names, text):
 
 
 def expanded(text):
-    """The names of a folded text, if they contain no brackets and commas."""
-    for prefix, ranges, suffix, plain in re.findall(r"([^,\[\]]*)\[([^]]*)\]([^,\[\]]*)|([^,\[\]]+)", text):
-        if plain:
-            yield plain
-        for first, _dash, last in (part.partition("-") for part in ranges.split(",") if ranges):
-            width = len(first) if first.startswith("0") else 0
-            yield from (f"{prefix}{number:0{width}}{suffix}" for number in range(int(first), int(last or first) + 1))
+    """The names of a folded text, if they contain no brackets and commas. Dots stand for none."""
+    for item in re.findall(r"(?:[^,\[\]]|\[[^]]*\])+", text):
+        parts = re.split(r"\[([^]]*)\]", item)
+        yield from map("".join, itertools.product(*(numbers(part) if place % 2 else [part] for place, part in enumerate(parts)) if item != "..." else ()))
 
 
-@given(st.sets(st.from_regex(r"\A[a-b]{0,2}[0-9]{1,3}[a-b.]{0,2}[0-9]{0,2}\Z"), max_size=40))
+def numbers(ranges):
+    for first, _dash, last in (part.partition("-") for part in ranges.split(",") if part != "..."):
+        width = len(first) if first.startswith("0") else 0
+        yield from (f"{number:0{width}}" for number in range(int(first), int(last or first) + 1))
+
+
+NAMES = st.sets(st.from_regex(r"\A[a-b]{0,2}[0-9]{1,3}[a-b.]{0,2}[0-9]{0,2}\Z") | st.from_regex(r"\Ac[0-2]{1,2}s[01]{1,2}(n[0-3])?\Z"), min_size=1, max_size=40)
+
+
+@given(NAMES)
 def test_nothing_is_lost(names):
     assert sorted(expanded(folded(names))) == sorted(names)
+
+
+@given(NAMES, st.integers(0, 80))
+def test_no_shortened_name_is_changed(names, width):
+    shown = [name for name in expanded(shortened(names, width)) if name]
+    assert set(shown) <= names
+    assert len(shown) == len(set(shown)) > 0
+
+
+def test_all_hosts_of_a_large_machine():
+    names = {f"x{cabinet}c{chassis}s{slot}b{board}n{node}" for cabinet in range(1000, 1004) for chassis in range(8) for slot in range(4)
+             for board in range(4) for node in range(4)}
+    assert folded(names) == "x[1000-1003]c[0-7]s[0-3]b[0-3]n[0-3]"
+    assert sorted(expanded(folded(names - {"x1002c1s2b3n0"}))) == sorted(names - {"x1002c1s2b3n0"})
+
+
+def test_time_grows_with_the_hosts():
+    assert_linear(folded, lambda size: [f"r{number % 7}n{number}-ib{number * 31 % 5}" for number in range(6 * size)])
 
 
 @pytest.mark.parametrize(("names", "width", "text"), [
     (["n1", "n2"], 60, "n[1-2]"),
     ([f"n{number}" for number in range(1, 99, 2)], 20, "n[1,3,5,7,9,11,...]"),
     ([f"{letter}host" for letter in "abcdefgh"], 20, "ahost,bhost,..."),
+    ([f"n{number}-ib0" for number in range(1, 99, 2)], 20, "n[1,3,5,7,9,...]-ib0"),
+    ([f"a{number}b{node}" for number in range(1, 99, 2) for node in range(9)], 20, "a[1,3,5,7,...]b[0-8]"),
+    (["login", *(f"n{number}" for number in range(1, 99, 2))], 20, "login,n[1,3,5,7,...]"),
+    ([*(f"n{number}" for number in range(1, 99, 2)), "o"], 20, "n[1,3,5,7,9,...],..."),
+    ([f"{'x' * 20}{number}" for number in range(1, 99, 2)], 20, f"{'x' * 20}[1,...]"),
+    (["login", *(f"{'x' * 20}{number}" for number in range(1, 99, 2))], 20, "login,..."),
+    (["login", "n1", "n2", "n3"], 13, "login,n[1-3]"),
     (["x" * 80], 20, "x" * 80),
     (["x" * 80, "y"], 20, "x" * 80 + ",..."),
-], ids=["short", "within a range", "between names", "one long name", "after a long name"])
+], ids=[
+    "short", "within a range", "between names", "before a suffix", "before a range", "within a later range", "before a later name",
+    "within the first range", "no room for a range", "just fits", "one long name", "after a long name"])
 def test_shortened(names, width, text):
     assert shortened(names, width) == text
 

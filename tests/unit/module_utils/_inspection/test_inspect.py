@@ -258,6 +258,44 @@ def test_inspect_the_file_with_registry_logins(system, user):
     assert "hunter2" not in json.dumps(answer)
 
 
+NAMES = table([  # what, names, the endpoints that are shown
+    ("none", (), ["lab", "mine"]),
+    ("one", ["mine"], ["mine"]),
+    ("one that does not exist", ["lab", "nowhere"], ["lab"]),
+    ("only one that does not exist", ["nowhere"], []),
+])
+
+
+@pytest.mark.parametrize(("names", "shown"), NAMES)
+def test_inspect_only_some_endpoints(system, user, names, shown):
+    """What is about a file as a whole stays."""
+    write(system, SYSTEM, 0o644)
+    write(user, USER, 0o600)
+    write(user.parent / "docker-config.json", json.dumps(DOCKER), 0o600)
+    asked = []
+
+    def ask_servers(config, stored):
+        asked.extend([*sorted(config.remotes), *(type(item).__name__ for item in stored)])
+        return {}
+
+    listed = tuple(LISTED._replace(name=name, default=name == "lab") for name in ("lab", "mine"))
+    answers = [inspection.inspect(
+        str(system), str(user), include=["files", "declared"], ask_servers=ask_servers, names=some,
+        ask_program=lambda _question: ProgramAnswer("a", remotes=listed)) for some in ((), names)]
+    whole, answer = answers
+    found = [[entry["name"] for entry in remotes] for remotes in (
+        answer["effective"]["remotes"], answer["global"]["remotes"] + answer["user"]["remotes"], answer["program"]["remotes"])]
+    assert found == [shown] * 3
+    assert [name for name in ("lab", "mine") if f"\n{name} " in "\n".join(answer["table"])] == shown
+    tokens = [name for name in shown if name == "mine"]
+    assert [login["name"] for login in answer["logins"]] == [*tokens, "https://keys.example", "r.example", "docker.io"]
+    assert asked[-len(shown) - len(tokens) - 3:] == [*shown, *["EndpointToken"] * len(tokens), "KeyserverLogin", "RegistryLogin", "RegistryLogin"]
+    same = ("findings", "declared", "undeclared", "auth_file")
+    assert {name: answer[name] for name in same} == {name: whole[name] for name in same}
+    assert {name: value for name, value in answer["effective"].items() if name != "remotes"} == {
+        name: value for name, value in whole["effective"].items() if name != "remotes"}
+
+
 def test_inspect_another_file_with_registry_logins(system, user, tmp_path):
     auth = tmp_path / "auth.json"
     write(auth, json.dumps(DOCKER), 0o600)

@@ -63,7 +63,9 @@ def test_checked_registry_uri(uri, address):
 
 
 @pytest.mark.parametrize(("uri", "reason"), [
-    ("r.example", "no scheme"), ("localhost:5000", "no scheme"), ("//r.example", "no scheme"), ("", "no scheme"), ("docker:r.example", "no scheme"),
+    ("r.example", r"no scheme; write docker://r\.example\Z"), ("r.example:5000/", r"no scheme; write docker://r\.example:5000\Z"),
+    ("https://r.example/", r"the scheme https.*; write docker://r\.example\Z"), ("r.example/s3cret", "no scheme; write it like docker://registry"),
+    ("localhost:5000", "no scheme"), ("//r.example", "no scheme"), ("", "no scheme"), ("docker:r.example", "no scheme"),
     ("alice:s3cret@r.example", "no scheme"), ("https://r.example", "the scheme https"), ("library://r.example", "the scheme library"),
     ("docker://alice:s3cret@r.example", "user name or password"), ("docker://r.example/s3cret@x", "user name or password"),
     ("docker://r.example?s3cret", "query or fragment"), ("docker://r.example#s3cret", "query or fragment"),
@@ -79,6 +81,27 @@ def test_checked_registry_uri_refuses(uri, reason):
     with pytest.raises(RuleError, match=reason) as caught:
         checked_registry_uri(uri)
     assert "s3cret" not in str(caught.value)
+
+
+HUB_NAMES = ["docker.io", "index.docker.io", "registry-1.docker.io"]
+HUB_ADDRESSES = [
+    *HUB_NAMES, HUB_KEY, " HTTPS://Index.Docker.io/v1 ", "https://docker.io", "http://docker.io/", "https://registry-1.docker.io:443/v2/", "docker.io/library",
+    "hub.docker.com", "https://hub.docker.com/r/library/alpine", "https://www.docker.com", "docker://hub.docker.com", "docker://docker.io/library/alpine",
+    "docker://index.docker.io/v1/", "oras://docker.io/s3cret", "library://docker.io",
+]
+
+
+@pytest.mark.parametrize("uri", HUB_ADDRESSES)
+def test_other_addresses_of_docker_hub(uri):
+    """As docker_login and docker's files have them."""
+    with pytest.raises(RuleError, match=r"an address of Docker Hub.* docker://docker\.io; write that\Z"):
+        checked_registry_uri(uri)
+
+
+@pytest.mark.parametrize("uri", [f"{scheme}://{host}{end}" for scheme in ("docker", "oras") for host in HUB_NAMES for end in ("", "/")] + [
+    "docker://registry.hub.docker.com", "docker://mydocker.io", "docker://docker.io.example.org", "docker://docker.io:443", "docker://eu.docker.io"])
+def test_what_is_accepted_beside_them(uri):
+    assert checked_registry_uri(uri).uri == uri.rstrip("/")
 
 
 def test_the_text_form_of_a_registry():
