@@ -9,6 +9,7 @@ BIN := .venv/main/bin
 SECONDS ?= 60
 ROUNDS ?= 3
 HOSTS ?= 100 400 1600
+SIZES ?= 1 10 100 1000 10000
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
 .DEFAULT_GOAL := help
@@ -38,8 +39,8 @@ attack: programs venv ## Kills, errors, races, fuzzing and hostile servers (SECO
 matrix: programs venv ## Every ansible-core by every Python of nodes that is here, into docs/compatibility.md
 	PYTHONPATH=tests:.collections $(BIN)/python -m support.matrix
 
-bench: programs venv ## What the collection costs, as tables (ROUNDS=3, HOSTS="100 400 1600", PARTS="modules local ssh controller report pull")
-	PYTHONPATH=.:tests:.collections $(BIN)/python -m benchmarks --rounds $(ROUNDS) --hosts "$(HOSTS)" $(PARTS)
+bench: programs venv ## What the collection costs, as tables: see docs/performance.md (ROUNDS=3 HOSTS="100 400" SIZES="10 1000" PARTS="modules local")
+	PYTHONPATH=.:tests:.collections $(BIN)/python -m benchmarks --rounds $(ROUNDS) --hosts "$(HOSTS)" --sizes "$(SIZES)" $(PARTS)
 
 demo: venv ## Show the collection at work on this machine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run

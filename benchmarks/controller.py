@@ -102,8 +102,8 @@ def measure(options: Options) -> Iterator[str]:
             case()
         yield from _by_hosts(options, scratch)
         yield from _by_forks(options, scratch)
-        for what, numbers, rows in (("endpoints", options.endpoints, FLEET), ("users", options.users, [_audit()])):
-            yield from _by_size(what, numbers, rows, options, scratch)
+        for what, rows in (("endpoints", FLEET), ("users", [_audit()])):
+            yield from _by_size(what, rows, options, scratch)
 
 
 def _by_hosts(options: Options, scratch: Path) -> Iterator[str]:
@@ -133,11 +133,11 @@ def _audit() -> Row:
     return Row("drift", "drift", {**OFF, "apptainer_fleet_audit_users": True, "apptainer_fleet_user_host": "node1"})
 
 
-def _by_size(what: str, numbers: list[int], rows: list[Row], options: Options, scratch: Path) -> Iterator[str]:
+def _by_size(what: str, rows: list[Row], options: Options, scratch: Path) -> Iterator[str]:
     """Ten hosts with more and more endpoints, or with more and more users with a finding on one of them."""
     hosts = min(10, options.hosts[0])
     cells: list[list[str]] = []
-    for number in numbers:
+    for number in options.sizes:
         file = site(scratch, hosts, number if what == "endpoints" else 3, number if what == "users" else 0)
         if what == "users":
             (file.parent / "host_vars").mkdir()

@@ -48,8 +48,7 @@ class Options(NamedTuple):
     rounds: int
     hosts: list[int]
     forks: list[int]
-    endpoints: list[int]
-    users: list[int]
+    sizes: list[int]
     core: Path
     node: Path
 
@@ -122,9 +121,10 @@ def machine(options: Options) -> str:
 def arguments(description: str, parts: Iterable[str]) -> tuple[Options, list[str]]:
     """The options of the command line, and the parts that were asked for."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    numbers = {"hosts": "100 400 1600", "forks": "10 100 500", "endpoints": "1 10 100 1000 10000", "users": "10 100 1000 10000"}
+    numbers = {"hosts": "100 400 1600", "forks": "10 100 500", "sizes": "1 10 100 1000 10000"}
     for name, default in numbers.items():
-        parser.add_argument(f"--{name}", type=_numbers, default=_numbers(default), help=f"numbers of {name} (default: {default})")
+        what = "endpoints, and of users" if name == "sizes" else name
+        parser.add_argument(f"--{name}", type=_numbers, default=_numbers(default), help=f"numbers of {what} (default: {default})")
     parser.add_argument("--rounds", type=int, default=3, help="how often (default: 3)")
     parser.add_argument("--core", default="running", choices=[envs.OLD_CORE, "running", "newest"], help="which ansible-core (default: running)")
     parser.add_argument("parts", nargs="*", choices=[[], *parts], metavar="PART", help=f"only these of {', '.join(parts)}")

@@ -206,7 +206,7 @@ def _imports(payloads: Mapping[str, Path], options: Options) -> Iterator[str]:
 
 
 def _growth(options: Options, scratch: Path) -> Iterator[str]:
-    numbers = options.endpoints
+    numbers = options.sizes
     cases = {name: case for number in numbers for name, case in scaled(number, options, scratch).items()}
     costs = interleaved("endpoints", cases, options.rounds)
     kinds = ("no change", "changes one", "writes all")

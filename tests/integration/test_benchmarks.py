@@ -15,7 +15,7 @@ from benchmarks import controller, modules, plays, reporting
 from benchmarks.measuring import Cost, Options, beyond, cost_of, ratio, table
 from benchmarks.site import COPY, EMPTY, PING, inventory, play
 
-OPTIONS = Options(rounds=1, hosts=[1], forks=[1], endpoints=[1], users=[1], core=envs.core("running"), node=Path(sys.executable))
+OPTIONS = Options(rounds=1, hosts=[1], forks=[1], sizes=[1], core=envs.core("running"), node=Path(sys.executable))
 SPIN = "import time\nwhile time.process_time() < {}: pass"
 
 
