@@ -7,10 +7,13 @@
 PYTHON ?= python3
 BIN := .venv/main/bin
 SECONDS ?= 60
+ROUNDS ?= 3
+HOSTS ?= 100 400 1600
+SIZES ?= 1 10 100 1000 10000
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
 .DEFAULT_GOAL := help
-.PHONY: help test full lint unit integration fleet attack matrix demo docs build clean programs venv
+.PHONY: help test full lint unit integration fleet attack matrix bench demo docs build clean programs venv
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +41,9 @@ attack: programs venv ## Kills, errors, races, fuzzing and hostile servers (SECO
 
 matrix: programs venv ## Every ansible-core by every Python of nodes that is here, into docs/compatibility.md
 	PYTHONPATH=tests:.collections $(BIN)/python -m support.matrix
+
+bench: programs venv ## What the collection costs, as tables: see docs/performance.md (ROUNDS=3 HOSTS="100 400" SIZES="10 1000" PARTS="modules local")
+	PYTHONPATH=.:tests:.collections $(BIN)/python -m benchmarks --rounds $(ROUNDS) --hosts "$(HOSTS)" --sizes "$(SIZES)" $(PARTS)
 
 demo: venv ## Show the collection at work on this machine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run

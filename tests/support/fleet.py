@@ -135,6 +135,11 @@ class Host:
     def running(self) -> bool:
         return self._process is not None
 
+    @property
+    def process_id(self) -> int:
+        """Its first process, as this machine numbers it."""
+        return self._pid
+
     def launch(self) -> None:
         if self.running:
             return
@@ -207,6 +212,10 @@ class Fleet:
         path = self.home / "inventory.json"
         path.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))
         return path
+
+    def cpu_time(self) -> float:
+        """The CPU time that all processes of the running hosts have taken so far, in seconds."""
+        return sum(_cpu_time(host.process_id) for host in self.hosts if host.running)
 
     def start(self) -> None:
         """Start the hosts that are stopped."""
@@ -285,6 +294,16 @@ class Fleet:
         (base / "etc/ssh/sshd_config").write_text(f"Port {PORT}\n{SSHD_CONFIG}")
         for host in self.hosts:
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", host.name, "-f", base / f"etc/ssh/{host.name}.key")
+
+
+def _cpu_time(pid: int) -> float:
+    """The CPU time of a process, of all that it started, and of all that has ended among them."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended, and its parent has its time
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + sum(_cpu_time(int(child)) for child in children)
 
 
 def _add_users(base: Path) -> None:
