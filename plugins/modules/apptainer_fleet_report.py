@@ -142,7 +142,8 @@ notes:
     collection is installed, it is in C(ansible_collections/hpc/apptainer/docs).
   - With O(reports), nodes that change themselves are reported as changed, which is no problem. If some nodes only compare, those that have changed
     themselves are in state.
-  - The metrics are C(apptainer_fleet_hosts) by C(state) (V(changed) in place of V(drifted) if hosts were changed), C(apptainer_fleet_host_state) by C(host) and C(state), with a series only for hosts
+  - The metrics are C(apptainer_fleet_hosts) by C(state) (V(changed) in place of V(drifted) if hosts were changed),
+    C(apptainer_fleet_host_state) by C(host) and C(state), with a series only for hosts
     that are not in state, C(apptainer_fleet_unreadable_files), C(apptainer_fleet_drift_groups), C(apptainer_fleet_user_findings) by C(finding) and
     C(severity), C(apptainer_fleet_locked_out_users) by C(remote), and C(apptainer_fleet_report_timestamp_seconds), for an alert on a report that
     is too old.

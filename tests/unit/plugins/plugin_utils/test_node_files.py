@@ -19,7 +19,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import drif
 from jsonschema import Draft7Validator
 from support.envs import ROOT
 
-NOW = datetime.datetime(2026, 11, 23, 18, tzinfo=datetime.timezone.utc)
+NOW = datetime.datetime(2026, 11, 23, 18, tzinfo=datetime.UTC)
 SCHEMA = Draft7Validator(json.loads((ROOT / "docs" / "report.schema.json").read_text()))
 MODE = Difference("global: remote.yaml", "/etc/apptainer/remote.yaml", ("mode was 0600, is 0644",), "mode: 0600", "mode: 0644")
 VERSIONS = {"collection": "0.1.0", "ansible_core": "2.19.1"}
