@@ -15,6 +15,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import PREFIX, VARIABLES, DeclarationError
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import declared_for
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_files import leave
 
 MODULE = "hpc.apptainer.apptainer_fleet"
 LOST = "the connection was lost while the module ran, so it is not known how far it came; run again when the host is reachable: "
@@ -43,7 +44,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         if foreign:
             return {**result, "failed": True, "msg": ". ".join(foreign)}
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        result.update(self._visited(variables, options))
+        try:
+            result.update(self._visited(variables, options))
+        except AnsibleError as error:
+            leave({"failed": True, "msg": str(error)}, variables, not self._task.check_mode)
+            raise
+        leave(result, variables, not self._task.check_mode)
         return _without_error(result) if options["collect"] else result
 
     def _visited(self, variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

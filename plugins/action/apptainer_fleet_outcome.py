@@ -30,6 +30,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         reason = progress.get("reasons", {}).get(variables["inventory_hostname"])
         if reason is None:  # the controller, or the host in its place
             reason = ". ".join(progress.get("errors", [NO_HOST]))
+            if progress.get("unreachable"):
+                return {**result, "unreachable": True, "msg": reason}
         elif variables.get(VARIABLE, {}).get("unreachable_reason"):
             return {**result, "unreachable": True, "msg": reason}
         return {**result, "failed": bool(reason), "msg": reason or "nothing is wrong with this host"}

@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +23,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._version import VERS
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health, Limits, health_of
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of, inventory_sources
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_files import gather
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_report import time_text
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, blamed, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
@@ -41,7 +41,6 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
     as_dict,
     begun_dict,
     build_report,
-    printable,
     summary_counts,
 )
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import (
@@ -52,8 +51,10 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import (
     problem,
     rollout_lines,
 )
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._writing import write_file
 
 MAX_UNREACHABLE = "10%"
+MAX_HOURS = 100_000
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
@@ -62,6 +63,8 @@ ARGUMENTS = {
     "applied": {"type": "bool", "default": False},
     "max_unreachable": {"type": "str", "default": MAX_UNREACHABLE},
     "max_age": {"type": "float", "default": 26},
+    "reports": {"type": "path"},
+    "reports_max_age": {"type": "float", "default": 3},
     "health": {"type": "dict"},
     "certificate_warning_days": {"type": "float", "default": Limits().warning},
     "certificate_error_days": {"type": "float", "default": Limits().error},
@@ -98,6 +101,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         for name in ("certificate_warning_days", "certificate_error_days"):
             if not math.isfinite(options[name]):
                 raise AnsibleActionFail(f"{name}: give a number of days")
+        if not 0 < options["reports_max_age"] < MAX_HOURS:
+            raise AnsibleActionFail(f"reports_max_age: give a number of hours between 0 and {MAX_HOURS}")
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         now = datetime.datetime.now(datetime.timezone.utc)
         has_begun = options["state"] == "begun"
@@ -107,12 +112,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             progress = variables["hostvars"].raw_get("localhost").get("ansible_facts", {}).get(PROGRESS, {})
         if has_begun and progress.get("all_hosts", ["any"]):
             answer, texts = _begun(options["title"], now, files, _origin(variables))
+        elif options["reports"]:
+            answer, texts = self._gathered(options, now, files, variables)
         else:  # a run without hosts is over when it begins
             answer, texts = self._finished({**options, "hosts": []} if has_begun else options, now, files, variables, progress)
-        answer["errors"] += filter(None, (_write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
+        answer["errors"] += filter(None, (write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += [error for error in answer["errors"] if error not in answer["summary"]]
         _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
         known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "untouched", "errors") if name in answer}
+        if options["reports"] and not has_begun:  # no host has taken part, so only the controller can be to blame
+            known.update(problems=[], unreachable=answer["status"] == STATUS_UNREACHABLE)
         progress = {**progress, **known}
         facts = {PROGRESS: {**progress, "blamed": blamed(progress, variables)}}
         message = ". ".join(dict.fromkeys([*answer["summary"][:1], *answer["errors"]]))
@@ -127,10 +136,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         all_hosts = _names([*before.get("all_hosts", variables["ansible_play_hosts_all"]), *hosts]) if applied else hosts
         max_unreachable = before.get("max_unreachable", 0) if before else _max_unreachable(options["max_unreachable"], len(all_hosts))
         results, untouched = _results(hosts, all_hosts, variables["hostvars"], differed, before.get("began", 0.0))
-        due = _text(now + datetime.timedelta(hours=options["max_age"])) if options["max_age"] else ""
         health = _health(options, now, bool(hosts))
-        report = build_report(options["title"], _text(now), results.values(), differed if hosts or not health else HEALTH, due, health=health,
-                              origin=_origin(variables), findings_fail=options["findings_fail"])
+        report = build_report(options["title"], time_text(now), results.values(), differed if hosts or not health else HEALTH, _due(options, now),
+                              health=health, origin=_origin(variables), findings_fail=options["findings_fail"])
         errors = [health.headline] if health and health.status else []
         if applied:
             hosts = tuple(host for host in results if host in hosts or host in before.get("untouched", ()))
@@ -146,14 +154,42 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             summary.clear()  # it says nothing else
         elif report.is_empty and not untouched:
             errors.append(NOTHING_DECLARED)
-        problems = report.problem_hosts
-        reached = sum(results[host].state != UNREACHABLE for host in hosts)
-        answer = {"problems": list(problems), "reasons": {host: problem(results[host], report) for host in problems}, "reached": reached, "stop": stop,
-                  "untouched": list(untouched), "limit": report.limit, "status": report.status, "counts": summary_counts(report), "summary": summary,
-                  "errors": errors}
+        answer = {**_answer(report, summary, errors), "reached": sum(results[host].state != UNREACHABLE for host in hosts), "stop": stop,
+                  "untouched": list(untouched)}
         if health:
             answer["health"] = {"state": health.state, "status": health.status}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
+
+    def _gathered(self, options: Mapping[str, Any], now: datetime.datetime, files: Iterable[str],
+                  variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """What the action answers, and the text of each of the files, from the reports of nodes that pull."""
+        hostvars = variables["hostvars"]
+        has_inventory = bool(hosts_of("all", hostvars, ignore_limit=True))
+        hosts = hosts_of(options["pattern"] or "all", hostvars) if has_inventory else None
+        if hosts == []:
+            raise AnsibleActionFail(NO_HOST)
+        try:
+            gathered = gather(os.path.abspath(options["reports"]), hosts, now, options["reports_max_age"])
+        except OSError as error:
+            raise AnsibleActionFail(f"The directory of the reports, {options['reports']}, cannot be read ({error.strerror})") from None
+        report = build_report(options["title"], time_text(now), gathered.results, CHANGE if gathered.applied else DRIFT, _due(options, now),
+                              origin=_origin(variables), findings_fail=options["findings_fail"], gathered=gathered)
+        summary = drift_lines(report)
+        errors = [NOTHING_DECLARED] if report.results and report.is_empty else [summary[0]] if report.status else []
+        answer = {**_answer(report, summary, errors), "reached": len(report.results) - report.count(UNREACHABLE), "stop": False, "untouched": []}
+        return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
+
+
+def _answer(report: Report, summary: list[str], errors: list[str]) -> dict[str, Any]:
+    """What the action answers in any case."""
+    results = {result.host: result for result in report.results}
+    problems = report.problem_hosts
+    return {"problems": list(problems), "reasons": {host: problem(results[host], report) for host in problems}, "limit": report.limit,
+            "status": report.status, "counts": summary_counts(report), "summary": summary, "errors": errors}
+
+
+def _due(options: Mapping[str, Any], now: datetime.datetime) -> str:
+    return time_text(now + datetime.timedelta(hours=options["max_age"])) if options["max_age"] else ""
 
 
 def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
@@ -189,12 +225,8 @@ def _origin(variables: Mapping[str, Any]) -> Origin:
 
 def _begun(title: str, now: datetime.datetime, files: Iterable[str], origin: Origin) -> tuple[dict[str, Any], dict[str, str]]:
     """Should this run never end, the files of the last one must not look like its own. The metrics stay: they have the time of their report."""
-    texts = {"json": f"{json.dumps(begun_dict(title, _text(now), origin), indent=1)}\n", "html": begun_page(title, _text(now), origin)}
+    texts = {"json": f"{json.dumps(begun_dict(title, time_text(now), origin), indent=1)}\n", "html": begun_page(title, time_text(now), origin)}
     return {"summary": [], "errors": []}, {kind: texts[kind] for kind in files if kind in texts}
-
-
-def _text(time: datetime.datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _names(hosts: Iterable[Any]) -> tuple[str, ...]:
@@ -243,32 +275,3 @@ def _content(kind: str, report: Report, timestamp: float) -> str:
     if kind == "prometheus":
         return exposition(report, timestamp)
     return page(report) if kind == "html" else f"{json.dumps(as_dict(report), indent=1)}\n"
-
-
-def _write_file(path: str, text: str, mode: int) -> str:
-    """Replace the file, or the target of a symbolic link, in one step. Returns an error message, or an empty string.
-
-    A link is followed only if it belongs to root or this account. Otherwise others who can write to the directory could choose what is replaced.
-    """
-    temporary = ""
-    try:
-        if os.path.islink(path) and os.lstat(path).st_uid not in (0, os.geteuid()):
-            return _write_error(path, "a symbolic link of another user")
-        target = os.path.realpath(path)
-        with tempfile.NamedTemporaryFile(dir=os.path.dirname(target), prefix=".apptainer-drift.", delete=False) as file:
-            temporary = file.name
-            file.write(text.encode("utf-8", "replace"))
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except (OSError, ValueError) as error:  # ValueError: the name has a NUL, or a character that the file system's encoding does not have
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        return _write_error(path, getattr(error, "strerror", None) or "not a valid file name")
-    return ""
-
-
-def _write_error(path: str, reason: str) -> str:
-    return f"The report could not be written to {printable(path)} ({reason}): set a path in an existing directory that is writable"

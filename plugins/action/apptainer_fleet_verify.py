@@ -18,6 +18,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError, distinct_claims
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import all_declared, hosts_of
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_files import leave
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NO_HOST
 
 MODULE = "hpc.apptainer.apptainer_verify"
@@ -47,7 +48,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             if to_verify:
                 result.update(self._verified(to_verify, variables))
         except DeclarationError as error:
-            return {**result, "failed": True, "msg": str(error)}
+            failed = {**result, "failed": True, "msg": str(error)}
+            leave(failed, variables, not self._task.check_mode)  # the task that would is not reached
+            return failed
         except AnsibleConnectionFailure as error:  # of a host that is none of those that Ansible would blame
             place = self._task.delegate_to or variables["inventory_hostname"]
             return {**result, "failed": True, "msg": f"{place}, from which to verify, cannot be reached: {error}. Nothing was verified; wait for it, or "

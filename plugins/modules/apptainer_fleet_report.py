@@ -48,6 +48,7 @@ options:
     elements: str
   pattern:
     description:
+      - With O(reports), a pattern for the hosts that must have a report. By default all hosts of the inventory.
       - With O(state=begun), a pattern for all hosts of a run in several batches or plays. By default they are all hosts of the play with the task
         that makes the report.
       - If no host matches, the report says so at once, because no later task will run.
@@ -79,6 +80,19 @@ options:
       - The default is for a report that is made every day and takes up to two hours.
     type: float
     default: 26
+  reports:
+    description:
+      - A directory with the reports of nodes that pull, one file C(NAME.json) for each node (entry point C(pull) of the role). The report is then on
+        these, and not on the results of this run. O(hosts), O(applied) and O(health) are not used.
+      - If the inventory has hosts, the report is on those that match O(pattern), and each of them must have a file. Otherwise, it is on all files.
+      - A node is C(unreachable), which the report calls unknown, if it has no file, or if its file is too old, is not what a node writes, or names
+        another node. Only regular files are read.
+      - A node is C(failed) if its last pull failed before the role ran.
+    type: path
+  reports_max_age:
+    description: After how many hours one of O(reports) says nothing about its node any more.
+    type: float
+    default: 3
   health:
     description:
       - The registered result of M(hpc.apptainer.apptainer_fleet_health). The report then says how the servers and logins are, in a section of its own and
@@ -127,7 +141,10 @@ notes:
     endpoint then no longer apply to anyone.
   - The file C(docs/report.schema.json) of the collection is a JSON Schema (draft 7) for the JSON report, which describes each of its keys. Where the
     collection is installed, it is in C(ansible_collections/hpc/apptainer/docs).
-  - The metrics are C(apptainer_fleet_hosts) by C(state), C(apptainer_fleet_host_state) by C(host) and C(state), with a series only for hosts
+  - With O(reports), nodes that change themselves are reported as changed, which is no problem. If some nodes only compare, those that have changed
+    themselves are in state.
+  - The metrics are C(apptainer_fleet_hosts) by C(state) (V(changed) in place of V(drifted) if hosts were changed),
+    C(apptainer_fleet_host_state) by C(host) and C(state), with a series only for hosts
     that are not in state, C(apptainer_fleet_unreadable_files), C(apptainer_fleet_drift_groups), C(apptainer_fleet_user_findings) by C(finding) and
     C(severity), C(apptainer_fleet_locked_out_users) by C(remote), and C(apptainer_fleet_report_timestamp_seconds), for an alert on a report that
     is too old.

@@ -12,7 +12,7 @@ import datetime
 from collections.abc import Iterable, Iterator, Mapping
 
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import IN_STATE, STATES
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import DRIFTED, IN_STATE, STATES
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import HEALTH, Report, summary_counts
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -27,9 +27,10 @@ def exposition(report: Report, timestamp: float) -> str:
 
 
 def _of_hosts(report: Report, timestamp: float) -> Iterator[str]:
-    yield _metric("apptainer_fleet_hosts", "Number of hosts in each state.", [({"state": state}, report.count(state)) for state in STATES])
+    words = {state: state for state in STATES} | {DRIFTED: report.differed.replace(" ", "_")}  # a node that has changed itself has not drifted
+    yield _metric("apptainer_fleet_hosts", "Number of hosts in each state.", [({"state": words[state]}, report.count(state)) for state in STATES])
     yield _metric("apptainer_fleet_host_state", "1 for each host that is not in state. Other hosts have no series.",
-                  [({"host": result.host, "state": result.state}, 1) for result in report.results if result.state != IN_STATE])
+                  [({"host": result.host, "state": words[result.state]}, 1) for result in report.results if result.state != IN_STATE])
     yield _metric("apptainer_fleet_unreadable_files", "Number of hosts with a global file that cannot be read, and so is ignored.",
                   [({}, summary_counts(report)["unreadable"])])
     yield _metric("apptainer_fleet_drift_groups", "Number of different kinds of drift.", [({}, len(report.groups))])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_report import Gathered
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, natural_key
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import DRIFT_PLAYBOOK, ROLLOUT, Origin, limit_pattern
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import (
@@ -46,6 +47,8 @@ _REFUSED = ("a rollout refuses this file, because nothing of it can be kept. Cor
             "apptainer_fleet_unreadable: replace, so that a rollout replaces it and keeps a copy")
 _OF_USERS = ("these files belong to their users, and a rollout leaves them alone. The table in the guide (docs/guide.md, At 2 a.m.) says what each finding "
              "means and what to do")
+_PULL = "these nodes pull again by themselves; to make one pull at once, run on it: systemctl start apptainer-fleet-pull.service"
+_COMPARED = "these nodes only compare, and change nothing (--check); let them pull without it, or run the playbook hpc.apptainer.rollout"
 _AGAIN = "correct what the reason says; then, to look at these hosts again: "
 
 _TITLE_SENTENCES = 3
@@ -122,6 +125,8 @@ class Report(NamedTuple):
     origin: Origin = Origin()
     findings_fail: str = "never"
     """One of FINDINGS_FAIL."""
+    gathered: Gathered | None = None
+    """Where the results come from, if not from this run, but from nodes that pull."""
 
     @property
     def kind(self) -> str:
@@ -138,7 +143,8 @@ class Report(NamedTuple):
     @property
     def labels(self) -> dict[str, str]:
         """The words for the states, the most important first."""
-        return {DRIFTED: self.differed, FAILED: "failed", UNREACHABLE: "unreachable", UNDECLARED: "undeclared", IN_STATE: "in state"}
+        lost = "unknown" if self.gathered else "unreachable"
+        return {DRIFTED: self.differed, FAILED: "failed", UNREACHABLE: lost, UNDECLARED: "undeclared", IN_STATE: "in state"}
 
     @property
     def problem_states(self) -> tuple[str, ...]:
@@ -269,6 +275,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "locked_out": [{"remote": locked_out.remote, "users": list(locked_out.users), **_hosts(locked_out.hosts)}
                        for locked_out in report.locked_out],
         "health": report.health.as_dict() if report.health else None,
+        "gathered": report.gathered.as_dict() if report.gathered else None,
         "hosts": [{"name": result.host, "state": result.state, "reason": result.reason, "groups": groups_of_host.get(result.host, [])}
                   for result in report.results],
     }
@@ -283,11 +290,15 @@ def _repair(report: Report, group: DifferenceGroup) -> dict[str, Any]:
     """The command that repairs a difference, or what to do instead."""
     if group.difference.refused:
         return {"repair": None, "instead": _REFUSED}
+    if report.gathered:
+        return {"repair": None, "instead": None if report.differed == CHANGE else _COMPARED}
     return {"repair": None if report.differed == CHANGE else report.origin.command(ROLLOUT, group.hosts), "instead": None}
 
 
 def _again(report: Report, group: ReasonGroup) -> dict[str, Any]:
     """What to do about hosts that nobody knows the state of."""
+    if report.gathered:
+        return {"repair": None, "instead": f"correct what the reason says; {_PULL}"}
     playbook = DRIFT_PLAYBOOK if report.differed == DRIFT else ROLLOUT
     return {"repair": None, "instead": f"{_AGAIN}{report.origin.command(playbook, group.hosts)}"}
 

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_report import Gathered
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, shortened
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import FAILED, UNDECLARED, UNREACHABLE, HostResult
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import DRIFT, HEALTH, FindingGroup, Report, printable
@@ -22,6 +23,7 @@ _LONGEST_LINE = 500
 _LONGEST_LIMIT = 5000  # some 500 hosts
 
 NO_HOST = "No host was checked: no host of the inventory matches the pattern and --limit; check them, and the inventory (-i)"
+NO_REPORT = "There is no report of any node: no file NAME.json is in the directory of the reports; check the directory, and what brings reports there"
 NOTHING_DECLARED = ("Nothing is declared for any host: set apptainer_fleet_remotes or apptainer_fleet_logins (with an s) in group_vars or host_vars, "
                     "beside the inventory that -i names")
 
@@ -47,7 +49,7 @@ class Progress(NamedTuple):
 def headline(report: Report) -> str:
     """How many hosts are in which state, in one sentence."""
     if not report.results:
-        return NO_HOST
+        return NO_REPORT if report.gathered else NO_HOST
     parts = [f"{report.count(state)} {label}" for state, label in report.labels.items() if report.count(state)]
     return f"{_plural(len(report.results), 'host')}: {', '.join(parts)}"
 
@@ -56,7 +58,7 @@ def drift_lines(report: Report) -> list[str]:
     """The lines for a play that compares, the most important first: a few of each kind, with shortened lists of hosts."""
     health = report.health.lines() if report.health else []
     hosts = [] if report.kind == HEALTH else [headline(report), *_group_lines(report), *_user_lines(report)]
-    return [*hosts, *(_one_line(line) for line in health), *_limit_lines(report)]
+    return [*hosts, *(_one_line(line) for line in health), *(_gathered_lines(report.gathered) if report.gathered else _limit_lines(report))]
 
 
 def rollout_lines(batch: Report, so_far: Report, progress: Progress) -> list[str]:
@@ -99,14 +101,25 @@ def _stop_lines(so_far: Report, progress: Progress) -> list[str]:
 
 def _group_lines(report: Report) -> list[str]:
     is_drift = report.differed == DRIFT
+    is_short = is_drift or report.gathered is not None  # a file has all of it
     undeclared = report.hosts(UNDECLARED)
     return [
-        *_lines("Drift" if is_drift else report.differed.capitalize(), is_drift,
+        *_lines("Drift" if is_drift else report.differed.capitalize(), is_short,
                 [(group.hosts, f"{group.difference.subject}: {group.title}") for group in report.groups]),
-        *_lines("Failed", is_drift, [(group.hosts, group.reason) for group in report.failures]),
-        *_lines("Unreachable", is_drift, [(group.hosts, group.reason) for group in report.unreachable]),
-        *_lines("Undeclared", is_drift, [(undeclared, "nothing is declared, so nothing was looked at")] if undeclared else []),
+        *_lines("Failed", is_short, [(group.hosts, group.reason) for group in report.failures]),
+        *_lines(report.labels[UNREACHABLE].capitalize(), is_short, [(group.hosts, group.reason) for group in report.unreachable]),
+        *_lines("Undeclared", is_short, [(undeclared, "nothing is declared, so nothing was looked at")] if undeclared else []),
     ]
+
+
+def _gathered_lines(gathered: Gathered) -> list[str]:
+    """On which commits the nodes are, if not all on the same, and which files say nothing."""
+    commits = gathered.commits()
+    lines = [f"Commit {commit[:12] or 'not known'} on {_plural(len(hosts), 'host')} ({shortened(hosts)})" for commit, hosts in commits]
+    strangers = len(gathered.strangers)
+    names = _one_line(shortened(gathered.strangers)) if strangers else ""
+    return [*(lines[:_MOST_LINES] if len(lines) > 1 else []),
+            *([f"Ignored {_plural(strangers, 'file')} with a name that no node has: {names}"] if strangers else [])]
 
 
 def locked_out_sentences(report: Report) -> list[str]:

@@ -13,9 +13,12 @@ import json
 import re
 import shlex
 import shutil
+import stat
+import uuid
 from pathlib import Path
 from typing import NamedTuple
 
+import jsonschema
 import pytest
 import yaml
 from support import envs, leaks, processes
@@ -24,6 +27,9 @@ PAGE = (envs.ROOT / "docs" / "pull.md").read_text()
 TOKEN = "pull-t0ken-" + "s3cretS3CRET" * 4
 VAULT_PASSWORD = "the-vault-pa55word"
 NODE = "node17"
+REPORT_SCHEMA = json.loads((envs.ROOT / "docs" / "report.schema.json").read_text())
+SCHEMA = jsonschema.Draft7Validator(REPORT_SCHEMA)
+NODE_SCHEMA = jsonschema.Draft7Validator({"$ref": "#/definitions/node", "definitions": REPORT_SCHEMA["definitions"]})
 UNITS = Path("etc/systemd/system")
 
 
@@ -87,8 +93,12 @@ def unit(tmp_path, kind):
 
 def setting(text, name):
     """The value of a setting of a unit, its lines joined as systemd.syntax(7) says."""
-    (value,) = re.findall(rf"^{name}=(.*)$", text.replace("\\\n", " "), re.MULTILINE)
+    (value,) = settings(text, name)
     return value
+
+
+def settings(text, name):
+    return re.findall(rf"^{name}=(.*)$", text.replace("\\\n", " "), re.MULTILINE)
 
 
 def words(line):
@@ -130,7 +140,8 @@ def test_what_the_units_say(install, tmp_path):
     assert setting(service, "OnFailure") == "tell@%n.service"
     assert setting(timer, "RandomizedDelaySec") == "60"
     assert r"'/etc/my keys/$$a%%b\'c'" in service
-    fixed = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}", "apptainer_fleet_verify": False}
+    fixed = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}", "apptainer_fleet_verify": False,
+             "__apptainer_fleet_node_files": {"state": "/var/lib/apptainer-fleet-report/state.json", "prometheus": ""}}
     assert words(setting(service, "ExecStart")) == [
         "/usr/bin/ansible-pull", "--url", "https://git.example.org/site.git", "--checkout", "main", "--clean", "--verify-commit",
         "--directory", "/var/lib/apptainer-fleet-pull/checkout", "--inventory", "inventory", "--limit", "n17",
@@ -238,23 +249,50 @@ def pull(install, core, tmp_path, site):
 
     def run(**variables):
         directory = str(tmp_path / "var" / "pull")
-        given = {"host": NODE, "url": f"file://{site.path}", "command": str(core / "bin" / "ansible-pull"), "directory": directory, **variables}
+        given = {"host": NODE, "url": f"file://{site.path}", "command": str(core / "bin" / "ansible-pull"), "directory": directory,
+                 "report_directory": str(tmp_path / "var" / "report"), "prometheus": str(tmp_path / "node.prom"), **variables}
         if installed != [given]:
             assert install(**given).rc == 0
             installed[:] = [given]
         service = unit(tmp_path, "service")
         env = {"HOME": str(site.home), "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
                **dict(word.split("=", 1) for word in words(setting(service, "Environment")))}
-        for name in ("ExecStartPre", "ExecStart"):
-            done = processes.run(*words(setting(service, name)), env=env, cwd=Path(setting(service, "WorkingDirectory")))
+        env["INVOCATION_ID"] = uuid.uuid4().hex
+        cwd = Path(setting(service, "WorkingDirectory"))
+        for line in [*settings(service, "ExecStartPre"), setting(service, "ExecStart")]:
+            done = processes.run(*words(line), env=env, cwd=cwd)
             if done.returncode:
                 break
+        env.update(SERVICE_RESULT="exit-code" if done.returncode else "success", EXIT_STATUS=str(done.returncode))
+        after = processes.run(*words(setting(service, "ExecStopPost")), env=env, cwd=cwd)
+        assert (after.returncode, after.stderr) == (0, "")
         return Done(done.returncode, done.stdout + done.stderr)
 
     return run
 
 
-def test_a_node_pulls_itself_into_state(pull, site, tmp_path):
+@pytest.fixture
+def reported(core, site, tmp_path):
+    """Gather the report of the node, and make the report of it with the inventory of the site. Returns the exit status, and the JSON."""
+    (tmp_path / "gathered").mkdir()
+
+    def run():
+        file = tmp_path / "var" / "report" / "report.json"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o640
+        shutil.copy(file, tmp_path / "gathered" / f"{NODE}.json")
+        given = {"apptainer_fleet_reports": str(tmp_path / "gathered"), "apptainer_fleet_report_json": str(tmp_path / "all.json"),
+                 "apptainer_fleet_report_html": "", "apptainer_fleet_hosts": NODE}
+        done = processes.run(core / "bin" / "ansible-playbook", "-i", f"{NODE},", "-e", json.dumps(given), "hpc.apptainer.report_from",
+                             env=processes.clean_env(site.home))
+        report = json.loads((tmp_path / "all.json").read_text())
+        SCHEMA.validate(report)
+        NODE_SCHEMA.validate(json.loads(file.read_text()))
+        return done.returncode, report
+
+    return run
+
+
+def test_a_node_pulls_itself_into_state(pull, reported, site, tmp_path):
     global_file = site.node / "etc" / "apptainer" / "remote.yaml"
     first = pull()
     assert first.rc == 0, first.output
@@ -262,8 +300,14 @@ def test_a_node_pulls_itself_into_state(pull, site, tmp_path):
     assert "library.example.org" in global_file.read_text()
     assert (tmp_path / "var" / "pull").stat().st_mode & 0o7777 == 0o700
     before = global_file.read_bytes(), global_file.stat().st_mtime_ns
+    status, report = reported()
+    assert (status, report["kind"], report["hosts"][0]["state"], len(report["groups"])) == (0, "rollout", "drifted", 1)
+    assert 'apptainer_fleet_hosts{state="changed"} 1\n' in (tmp_path / "node.prom").read_text()
     assert pull().changed == 0
     assert (global_file.read_bytes(), global_file.stat().st_mtime_ns) == before
+    status, report = reported()
+    (node,) = report["gathered"]["nodes"]
+    assert (status, report["hosts"][0]["state"], len(node["commit"])) == (0, "in_state", 40)
 
     site.commit(apptainer_fleet_remotes=[{"name": "site", "uri": "https://moved.example.org", "exclusive": True}])
     assert pull().changed == 1
@@ -279,10 +323,17 @@ def test_what_is_wrong_changes_nothing(pull, site, tmp_path):
     good = tree(site.node / "etc" / "apptainer")
     site.commit(apptainer_fleet_remotes=[{"name": "site", "uri": "https://moved.example.org", "exclusiv": True}])
     assert pull().rc != 0
+    status, report = reported()
+    assert (status, report["hosts"][0]["state"]) == (2, "failed")
+    assert "exclusiv" in report["hosts"][0]["reason"]
     site.write("inventory/group_vars/compute.yml", "apptainer_fleet_remotes: [\n")
     site.git("commit", "-qam", "broken")
     assert pull().rc != 0
     assert pull(url=f"file://{tmp_path}/nowhere").rc != 0
+    status, report = reported()
+    assert (status, report["hosts"][0]["state"]) == (2, "failed")
+    assert "the pull ended before the role ran (exit-code, " in report["hosts"][0]["reason"]
+    assert f"the role last succeeded on {report['gathered']['nodes'][0]['succeeded']})" in report["hosts"][0]["reason"]
     assert tree(site.node / "etc" / "apptainer") == good
 
 
@@ -310,4 +361,6 @@ def test_vaulted_variables_and_nothing_leaks(pull, site, core, tmp_path):
     assert [done.changed for done in runs] == [1, 0], runs
     assert "vaulted.example.org" in (site.node / "etc" / "apptainer" / "remote.yaml").read_text()
     wanted = leaks.forms("root", TOKEN) | leaks.forms("root", VAULT_PASSWORD)
-    assert leaks.leaked([unit(tmp_path, "service"), *(done.output for done in runs), *seen], wanted) == []
+    left = [path.read_text() for path in (tmp_path / "var" / "report").iterdir()]
+    assert len(left) == 2
+    assert leaks.leaked([unit(tmp_path, "service"), *left, *(done.output for done in runs), *seen], wanted) == []

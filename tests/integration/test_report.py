@@ -21,7 +21,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from ansible_collections.hpc.apptainer.plugins.action.apptainer_fleet_report import _write_file
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._writing import write_file
 from support import envs, leaks, processes
 
 SITE = {"name": "site", "uri": "https://library.example.org", "exclusive": True}
@@ -236,7 +236,7 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path, elsewhere):
     (tmp_path / "out" / "loop").symlink_to("loop")
     for name, reason in (("directory", "Is a directory"), ("nowhere/file", "No such file or directory"), ("../elsewhere/file", "Not a directory"),
                          ("a\0b", "not a valid file name"), ("x" * 300, "File name too long"), ("\ud800", "not a valid file name")):
-        said = _write_file(f"{tmp_path}/out/{name}", "text", 0o640)
+        said = write_file(f"{tmp_path}/out/{name}", "text", 0o640)
         assert f"({reason}): set a path" in said
         assert said.isprintable()
     assert sorted(os.listdir(tmp_path / "out")) == ["directory", "loop"]
@@ -246,11 +246,11 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path, elsewhere):
 def test_a_full_disk_keeps_the_old_report(tmp_path):
     """A file that must not grow is what can be had of a full disk everywhere."""
     file = tmp_path / "drift.html"
-    assert _write_file(str(file), "old", 0o640) == ""
+    assert write_file(str(file), "old", 0o640) == ""
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        said = _write_file(str(file), "x" * 100_000, 0o640)
+        said = write_file(str(file), "x" * 100_000, 0o640)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -264,7 +264,7 @@ def test_whose_links_are_followed(tmp_path, elsewhere, owner, followed):
     link = tmp_path / "drift.html"
     link.symlink_to(elsewhere)
     os.lchown(link, owner, owner)
-    said = _write_file(str(link), "report", 0o640)
+    said = write_file(str(link), "report", 0o640)
     assert ("(a symbolic link of another user)" in said) is not followed
     assert elsewhere.read_text() == ("report" if followed else "theirs")
     assert link.is_symlink()
