@@ -44,8 +44,8 @@ FINDINGS_FAIL = {"never": (), "error": ("error",), "warning": ("error", "warning
 
 _REFUSED = ("a rollout refuses this file, because nothing of it can be kept. Correct it on the hosts, or set apptainer_fleet_prune: true and "
             "apptainer_fleet_unreadable: replace, so that a rollout replaces it and keeps a copy")
-_OF_USERS = ("these files belong to their users, and a rollout leaves them alone. The table in the guide (docs/guide.md, At 2 a.m.) says what each finding "
-             "means and what to do")
+_OF_USERS = ("these files belong to their users, and a rollout leaves them alone. The guide docs/docsite/rst/guide_troubleshooting.rst "
+             "says what each finding means and what to do")
 _AGAIN = "correct what the reason says; then, to look at these hosts again: "
 
 _TITLE_SENTENCES = 3
