@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils import basic
-from support import envs, pages, processes, return_docs, role_readme
+from support import envs, golden, pages, processes, return_docs, role_readme
 
 
 def test_the_demo(tmp_path):
@@ -55,6 +55,13 @@ def test_the_evidence_for_each_hazard_exists():
             path = envs.ROOT / (file if "/" in file else f"tests/golden/{file}")
             assert path.is_file(), name
             assert not test or f"def {test}(" in path.read_text(), name
+
+
+def test_each_command_that_was_recorded_has_a_task():
+    recorded = {" ".join(step["argv"][:2]) for name in ("remote_ops", "keyserver_ops", "logins") for case in golden.cases(name) for step in case["steps"]}
+    commands = " ".join(row[0] for row in pages.table(pages.guide("guide_coming_from"), "command"))
+    assert len(recorded) > 15
+    assert [command for command in recorded if command not in commands] == []
 
 
 def test_every_guide_is_listed_once():

@@ -182,7 +182,7 @@ def test_molecule(unverified):
         f"- hosts: node1\n  gather_facts: false\n  tasks: [{{ansible.builtin.file: {{state: absent, path: "
         f"'{{{{ apptainer_fleet_config_root }}}}/etc/apptainer/remote.yaml'}}}}]\n{(site / 'molecule/default/verify.yml').read_text()}")
     with pytest.raises(AssertionError, match="Drift on 1 host"):
-        unverified.do(section("Molecule").rpartition("```yaml")[2].partition("```\n")[2], tool("molecule"))
+        unverified.do(section("Molecule").rpartition(".. code-block:: yaml")[2], tool("molecule"))
 
 
 def test_ansible_navigator(unverified, tmp_path):
