@@ -48,9 +48,10 @@ bench: programs venv ## What the collection costs, as tables: see docs/performan
 demo: venv ## Show the collection at work on this machine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run
 
-docs: venv ## Write the reference in the role's README, and the modules' shared return values
+docs: venv ## Write the role's README and the modules' shared return values, and make the docsite in .cache/docsite
 	$(BIN)/python tests/support/role_readme.py
 	$(BIN)/python tests/support/return_docs.py
+	$(BIN)/python tests/support/docsite.py
 
 build: venv ## Build the tarball for Galaxy in dist/
 	ANSIBLE_HOME=.cache/ansible $(BIN)/ansible-galaxy collection build --force --output-path dist

@@ -45,8 +45,8 @@ FINDINGS_FAIL = {"never": (), "error": ("error",), "warning": ("error", "warning
 
 _REFUSED = ("a rollout refuses this file, because nothing of it can be kept. Correct it on the hosts, or set apptainer_fleet_prune: true and "
             "apptainer_fleet_unreadable: replace, so that a rollout replaces it and keeps a copy")
-_OF_USERS = ("these files belong to their users, and a rollout leaves them alone. The table in the guide (docs/guide.md, At 2 a.m.) says what each finding "
-             "means and what to do")
+_OF_USERS = ("these files belong to their users, and a rollout leaves them alone. The guide docs/docsite/rst/guide_troubleshooting.rst "
+             "says what each finding means and what to do")
 _PULL = "these nodes pull again by themselves; to make one pull at once, run on it: systemctl start apptainer-fleet-pull.service"
 _COMPARED = "these nodes only compare, and change nothing (--check); let them pull without it, or run the playbook hpc.apptainer.rollout"
 _AGAIN = "correct what the reason says; then, to look at these hosts again: "

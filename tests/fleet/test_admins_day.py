@@ -2,16 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""docs/admins-day.md, from the first command to the last, on ssh hosts and with real servers: each output is what the page shows."""
+"""The guide "A day with the collection", from the first command to the last, on ssh hosts and with real servers: each output is what the page shows."""
 
 import re
 
 import pytest
 import yaml
-from support import envs, leaks, processes, transcripts
+from support import envs, leaks, pages, processes, transcripts
 from support.servers import daemons
 
-PAGE = envs.ROOT / "docs" / "admins-day.md"
+PAGE = pages.guide("guide_day")
 HOSTS = [f"node{number}" for number in range(1, 7)]
 USUAL = """\
 Active: site
@@ -100,7 +100,7 @@ def day(tmp_path, fleet, library, keyserver, registry_basic, collection_tarball)
 
 
 def test_the_whole_day(day, registry_basic):
-    todo = list(transcripts.steps(PAGE.read_text()))
+    todo = list(transcripts.steps(PAGE))
     outputs = []
     for step, following in zip(todo, [*todo[1:], None], strict=True):
         if step.file:

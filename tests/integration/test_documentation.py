@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the pages promise is there: the demo runs, and the guide knows every finding."""
+"""What the pages promise is there: the demo runs, the guides quote what the code says, and the evidence that they name exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils import basic
-from support import envs, processes, return_docs, role_readme
+from support import envs, golden, pages, processes, return_docs, role_readme
 
 
 def test_the_demo(tmp_path):
@@ -30,20 +30,43 @@ def test_the_demo(tmp_path):
 
 
 def test_the_guide_quotes_what_the_modules_say():
-    sources = [envs.ROOT / "plugins" / "module_utils", Path(basic.__file__).parent]
+    sources = [envs.ROOT / "plugins", Path(basic.__file__).parent]
     code = "".join(path.read_text() for source in sources for path in source.rglob("*.py"))
-    code = re.sub(r'"\s+"', "", code)
-    guide = (envs.ROOT / "docs" / "guide.md").read_text()
-    quoted = re.findall(r'"([^"]+)"', "".join(row.split("|")[1] for row in guide.partition("| message |")[2].partition("\n\n")[0].splitlines()[2:]))
-    assert len(quoted) > 12
-    assert [words for words in quoted if words not in code] == []
+    code = re.sub(r'"\s+f?"', "", code)
+    messages = [row[0] for row in pages.table(pages.guide("guide_troubleshooting"), "message")]
+    unknown = [words for message in messages for words in re.findall(r'"([^"]+)"', message) if words not in code]
+    assert len(messages) > 40
+    assert all('"' in message for message in messages)
+    assert unknown == []
 
 
 def test_the_guide_knows_every_finding():
     code = "".join(path.read_text() for path in (envs.ROOT / "plugins" / "module_utils" / "_inspection").glob("*.py"))
-    table = (envs.ROOT / "docs" / "guide.md").read_text().partition("| finding |")[2].partition("\n\n")[0]
-    explained = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z0-9.-]+)`", row.split("|")[1])}
-    assert explained == set(re.findall(r'Finding\("([a-z0-9.-]+)"', code))
+    explained = [name for row in pages.table(pages.guide("guide_troubleshooting"), "finding") for name in re.findall(r"``([a-z0-9.-]+)``", row[0])]
+    assert sorted(explained) == sorted(set(re.findall(r'Finding\("([a-z0-9.-]+)"', code)))
+
+
+def test_the_evidence_for_each_hazard_exists():
+    for hazard, _done, evidence in pages.table(pages.guide("guide_hazards"), "hazard"):
+        named = re.findall(r"``([^`]+)``", evidence)
+        assert named, hazard
+        for name in named:
+            file, _, test = name.partition(": ")
+            path = envs.ROOT / (file if "/" in file else f"tests/golden/{file}")
+            assert path.is_file(), name
+            assert not test or f"def {test}(" in path.read_text(), name
+
+
+def test_each_command_that_was_recorded_has_a_task():
+    recorded = {" ".join(step["argv"][:2]) for name in ("remote_ops", "keyserver_ops", "logins") for case in golden.cases(name) for step in case["steps"]}
+    commands = " ".join(row[0] for row in pages.table(pages.guide("guide_coming_from"), "command"))
+    assert len(recorded) > 15
+    assert [command for command in recorded if command not in commands] == []
+
+
+def test_every_guide_is_listed_once():
+    sections = yaml.safe_load((pages.GUIDES.parent / "extra-docs.yml").read_text())["sections"]
+    assert sorted(name for section in sections for name in section["toctree"]) == pages.names()
 
 
 def test_the_readme_of_the_role_is_that_of_its_argument_specs():

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Execution environments for AWX: what ansible-builder makes of the collection, and of the definition that docs/awx.md shows."""
+"""Execution environments for AWX: what ansible-builder makes of the collection, and of the definition that the guide of AWX shows."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import envs, processes
+from support import envs, pages, processes
 
 
 @pytest.fixture
@@ -35,9 +35,8 @@ def required(text):
 
 
 def page_file(name):
-    """A file as docs/awx.md shows it."""
-    (text,) = re.findall(rf"^```yaml\n# {re.escape(name)}\n(.*?)^```", (envs.ROOT / "docs" / "awx.md").read_text(), re.MULTILINE | re.DOTALL)
-    return text
+    """A file as the guide shows it."""
+    return pages.file(pages.guide("guide_awx"), name)
 
 
 # PyYAML comes with ansible-core, and ansible-builder leaves it out.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""docs/other-tools.md: each section runs as the page shows it, with the real tools, on hosts that are directories of this machine.
+"""The guide "With other tools": each section runs as the page shows it, with the real tools, on hosts that are directories of this machine.
 
 ansible-vault, Molecule, ansible-navigator, ara and the two lookup plugins are the real ones, from the package index; what cannot be installed is skipped.
 Two things behind the lookups are stand-ins: the program `sops`, which is in no package index, and the server that answers as Vault's KV store does.
@@ -21,9 +21,9 @@ import threading
 
 import pytest
 import yaml
-from support import envs, leaks, processes, transcripts
+from support import envs, leaks, pages, processes, transcripts
 
-PAGE = (envs.ROOT / "docs" / "other-tools.md").read_text()
+PAGE = pages.guide("guide_other_tools")
 VAULT_TOKEN = "vault-t0ken-s3cretS3CRET"
 SOPS = """\
 #!{python}
@@ -39,7 +39,7 @@ print(base64.b64decode(json.load(open(path))["registry_password"]).decode())
 
 def section(title):
     """One section of the page."""
-    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return pages.section(PAGE, title)
 
 
 class Site:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""docs/nightly.md: the line for cron and the units for systemd, run as cron and systemd run them, whatever goes wrong.
+"""The guide "Looking for drift every night": the line for cron and the units for systemd, run as cron and systemd run them, whatever goes wrong.
 
 Neither of the two runs here. So the words of both are taken from the page, and started in the directory and with the environment that cron and
 systemd give them. cron mails what a job prints; systemd starts the unit in OnFailure= if the status is not 0.
@@ -26,17 +26,16 @@ import yaml
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import build_report
-from support import envs, processes
+from support import envs, pages, processes
 
-PAGE = (envs.ROOT / "docs" / "nightly.md").read_text()
+PAGE = pages.guide("guide_nightly")
 GOOD = "Active: site\nRemotes:\n    site:\n        URI: library.example.org\n        System: true\n        Exclusive: true\n"
 PROGRAM = "/usr/bin/ansible-playbook"
 
 
 def page_file(name):
     """A file as the page shows it, with its path in the first line."""
-    (text,) = re.findall(rf"^```\w+\n# (?:/[\w./-]+/)?{re.escape(name)}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return text
+    return pages.file(PAGE, name)
 
 
 def unit(name):

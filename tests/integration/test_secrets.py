@@ -12,7 +12,7 @@ import secrets
 
 import pytest
 import yaml
-from support import envs, leaks, processes
+from support import leaks, pages, processes
 from support.servers.python import Answer, serve
 from support.servers.recorded import account
 
@@ -389,8 +389,7 @@ LOGIN_TASK = "hpc.apptainer.apptainer_registry_login"
 
 def guide_rows():
     """The rows of the guide's table, by what is in their first cell."""
-    table = (envs.ROOT / "docs" / "guide.md").read_text().partition("| where the secret is |")[2].partition("\n\n")[0]
-    return {row.split(" | ")[0].strip("| "): row for row in table.splitlines()[2:]}
+    return {row[0].replace("``", "`"): " ".join(row) for row in pages.table(pages.guide("guide_logins"), "where the secret is")}
 
 
 def plays(secret_of):

@@ -22,7 +22,7 @@ LINTERS = {
     "vermin": "vermin --target=3.6- --violations --no-tips --eval-annotations plugins/modules plugins/module_utils",
     "yamllint": "yamllint --strict .",
     "ansible-lint": "ansible-lint --offline --profile production",
-    "docs": "antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .",
+    "docs": "antsibull-docs lint-collection-docs --plugin-docs --check-extra-docs-refs --validate-collection-refs=all --disallow-unknown-collection-refs .",
     "changelog": "antsibull-changelog lint",
 }
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
+from support import pages
+
 LEFT_OUT = "..."
 
 
@@ -23,13 +23,13 @@ class Step(NamedTuple):
 
 def steps(page: str) -> Iterator[Step]:
     """What the text of a page has its reader do, in order: blocks that begin with a path in a comment are files, and those of `console` are commands."""
-    for kind, text in BLOCK.findall(page):
-        if kind == "console":
-            for entry in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+    for block in pages.blocks(page):
+        if block.language == "console":
+            for entry in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
                 command, _, shown = entry.partition("\n")
                 yield Step(None, command, shown or None)
-        elif named := FILE.match(text):
-            yield Step(named[1], None, text[named.end():])
+        elif block.file:
+            yield Step(block.file, None, block.text)
 
 
 def missing(shown: str, output: str) -> str | None:

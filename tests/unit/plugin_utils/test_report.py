@@ -149,7 +149,7 @@ def test_each_group_says_what_repairs_it():
     assert "apptainer_fleet_unreadable: replace" in unreadable["instead"]
     assert found["failures"][0]["instead"].endswith(f"again: {start}.drift --limit f")
     assert found["unreachable"][0]["instead"].endswith(f"again: {start}.drift --limit u")
-    assert "docs/guide.md" in found["findings"][0]["instead"]
+    assert "docs/docsite/rst/guide_troubleshooting.rst" in found["findings"][0]["instead"]
     text = page(report)
     assert f"<code>{start}.rollout --limit ns</code>" in text
     assert "<code>hpc.apptainer.drift</code> for the inventory <code>/srv/inventory</code>, with hpc.apptainer 0.1.0 and ansible-core 2.19" in text
