@@ -21,9 +21,9 @@ from typing import NamedTuple
 import jsonschema
 import pytest
 import yaml
-from support import envs, leaks, processes
+from support import envs, leaks, pages, processes
 
-PAGE = (envs.ROOT / "docs" / "pull.md").read_text()
+PAGE = pages.guide("guide_pull")
 TOKEN = "pull-t0ken-" + "s3cretS3CRET" * 4
 VAULT_PASSWORD = "the-vault-pa55word"
 NODE = "node17"
@@ -34,9 +34,8 @@ UNITS = Path("etc/systemd/system")
 
 
 def page_file(name):
-    """A file as docs/pull.md shows it."""
-    (text,) = re.findall(rf"^```yaml\n# {re.escape(name)}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return text
+    """A file as the guide shows it."""
+    return pages.file(PAGE, name)
 
 
 class Done(NamedTuple):
@@ -66,7 +65,7 @@ def core(request):
 
 @pytest.fixture
 def install(core, tmp_path, quick_python):
-    """Run docs/pull.md's play for a node that is a directory."""
+    """Run the guide's play for a node that is a directory."""
     hosts = {"compute": {"hosts": {NODE: {"ansible_connection": "local", "ansible_python_interpreter": str(quick_python(core))}}}}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
     (play,) = yaml.safe_load(page_file("install-pull.yml"))
@@ -201,7 +200,7 @@ def test_a_slip_is_refused(core, tmp_path):
 
 
 class Site:
-    """The site's repository, as docs/pull.md says, for a node that is a directory."""
+    """The site's repository, as the guide says, for a node that is a directory."""
 
     def __init__(self, tmp_path, collection):
         self.path, self.home, self.node = tmp_path / "site", tmp_path / "home", tmp_path / NODE
