@@ -51,6 +51,7 @@ demo: venv ## Show the collection at work on this machine
 docs: venv ## Write the role's README and the modules' shared return values, and make the docsite in .cache/docsite
 	$(BIN)/python tests/support/role_readme.py
 	$(BIN)/python tests/support/return_docs.py
+	$(BIN)/python tests/support/recorded_table.py
 	$(BIN)/python tests/support/docsite.py
 
 build: venv ## Build the tarball for Galaxy in dist/

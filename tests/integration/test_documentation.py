@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils import basic
-from support import envs, golden, pages, processes, return_docs, role_readme
+from support import envs, golden, pages, processes, recorded_table, return_docs, role_readme
 
 
 def test_the_demo(tmp_path):
@@ -85,6 +85,10 @@ def test_all_says_since_which_version_it_is_there():
     entries.update(yaml.safe_load((role_readme.ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"])
     assert len(entries) > 20
     assert [name for name, entry in entries.items() if not re.fullmatch(r"\d+\.\d+\.\d+", str(entry.get("version_added")))] == []
+
+
+def test_readme_counts_the_recorded_runs():
+    assert recorded_table.README.read_text(encoding="utf-8") == recorded_table.readme(), "make docs"
 
 
 @pytest.mark.parametrize("name", return_docs.SHARED)
