@@ -10,7 +10,7 @@ from textwrap import indent
 
 
 class ModuleDocFragment:
-    # The options of KEYSERVER_LOGIN_SPEC in module_utils/_module/logins.py
+    # The options of KEYSERVER_LOGIN_SPEC in module_utils/_module/login_specs.py
     KEYSERVER = r"""
 options:
   uri:

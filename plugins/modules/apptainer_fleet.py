@@ -216,12 +216,11 @@ users:
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import Module, run
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet import FLEET_SPEC, converge_node
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet_inspect import inspect_node
 
 
 def main():
     module = Module(argument_spec=FLEET_SPEC, supports_check_mode=True)
-    run(module, inspect_node if module.params["inspect"] else converge_node)
+    run(module, converge_node)
 
 
 if __name__ == "__main__":

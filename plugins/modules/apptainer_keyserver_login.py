@@ -117,11 +117,8 @@ from functools import partial
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, Module, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
-    KEYSERVER_LOGIN_REQUIRED,
-    KEYSERVER_LOGIN_SPEC,
-    converge_keyserver_login,
-)
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.login_specs import KEYSERVER_LOGIN_REQUIRED, KEYSERVER_LOGIN_SPEC
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import converge_keyserver_login
 
 
 def main():

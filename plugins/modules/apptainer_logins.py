@@ -168,7 +168,8 @@ from functools import partial
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, Module, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import AUTH_FILE_SPEC, LOGINS_SPEC, converge_account
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.login_specs import AUTH_FILE_SPEC, LOGINS_SPEC
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import converge_account
 
 
 def main():

@@ -122,12 +122,8 @@ from functools import partial
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.asking import ask_claims
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.common import FILE_SPEC, VERIFY_SPEC, Module, run
-from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import (
-    AUTH_FILE_SPEC,
-    REGISTRY_LOGIN_REQUIRED,
-    REGISTRY_LOGIN_SPEC,
-    converge_registry_login,
-)
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.login_specs import AUTH_FILE_SPEC, REGISTRY_LOGIN_REQUIRED, REGISTRY_LOGIN_SPEC
+from ansible_collections.hpc.apptainer.plugins.module_utils._module.logins import converge_registry_login
 
 
 def main():

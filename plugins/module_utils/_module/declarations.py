@@ -29,7 +29,7 @@ from .._values.remote_config import Remote, RemoteConfig
 from .._values.uri import DEFAULT_ENDPOINT_URI, hardcoded_keyserver, keyserver_identity, requested_url
 from .common import LOCATION_SPEC
 from .endpoints import REMOTE_SPEC
-from .logins import KINDS, LOGINS_SPEC
+from .login_specs import KINDS, LOGINS_SPEC
 from .verifier import NamedVerdict
 
 _DECLARATION: Dict[str, Any] = {

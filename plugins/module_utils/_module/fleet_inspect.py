@@ -17,9 +17,8 @@ from .._files.locations import global_file, user_file
 from .._inspection.inspect import inspect
 from .._inspection.users import Account, own_findings
 from .common import root_of
-from .fleet import account_of, with_paths
 from .processes import replies
-from .users import become
+from .users import account_of, become, with_paths
 
 _ACCOUNT_SECONDS = 60  # for the files of one account, which may be on a slow file server
 _CUT_SHORT = "what the process of this account answered makes no sense; run apptainer_remote_info as this account (become_user)"

@@ -17,7 +17,6 @@ from .._errors import ApptainerError, quoted
 from .._files.config_file import read, real_path
 from .._files.locations import DOCKER_CONFIG, docker_fallback
 from .._formats.docker_json import MAX_BYTES, decode, encode
-from .._options import ALIASES
 from .._redaction import redacted_docker_tree, without_login
 from .._rules.endpoints import unplaced_endpoints
 from .._rules.logins import Files, WantedKeyserverLogin, WantedToken, converge_logins
@@ -27,43 +26,11 @@ from .._values.claims import Claim, EndpointToken, KeyserverLogin, RegistryLogin
 from .._values.docker_config import DockerConfig, canonical_host, login_hosts
 from .._values.remote_config import RemoteConfig
 from .._values.results import login_result
-from .common import NAME, SECRET, read_token
+from .common import read_token
 from .files import Plan, Target, Update, update_files
+from .login_specs import KINDS
 from .scope import System, remote_yaml
 from .verifier import Ask, Verification, verify_declared
-
-KINDS = ("remotes", "keyservers", "registries")
-_STATE: Dict[str, Any] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
-KEYSERVER_LOGIN_SPEC: Dict[str, Any] = {
-    "uri": {"type": "str", "required": True, "aliases": ALIASES["uri"]},
-    "state": _STATE,
-    "username": {"type": NAME},
-    "password": {"type": SECRET, "no_log": True},
-}
-REGISTRY_LOGIN_SPEC: Dict[str, Any] = dict(
-    KEYSERVER_LOGIN_SPEC, uri=dict(KEYSERVER_LOGIN_SPEC["uri"], aliases=ALIASES["uri of a registry"]), insecure={"type": "bool"})
-_TOKEN_SPEC: Dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "state": _STATE,
-    "token": {"type": SECRET, "no_log": True},
-    "token_file": {"type": "path", "no_log": False, "aliases": ALIASES["token_file"]},
-}
-KEYSERVER_LOGIN_REQUIRED = [("state", "present", ("password",))]
-REGISTRY_LOGIN_REQUIRED = [("state", "present", ("username", "password"))]
-AUTH_FILE_SPEC: Dict[str, Any] = {"auth_file": {"type": "path", "aliases": ALIASES["auth_file"]}}
-LOGINS_SPEC: Dict[str, Any] = {
-    "remotes": {
-        "type": "list",
-        "elements": "dict",
-        "options": _TOKEN_SPEC,
-        "mutually_exclusive": [("token", "token_file")],
-        "required_if": [("state", "present", ("token", "token_file"), True)],
-    },
-    "keyservers": {"type": "list", "elements": "dict", "options": KEYSERVER_LOGIN_SPEC, "required_if": KEYSERVER_LOGIN_REQUIRED},
-    "registries": {"type": "list", "elements": "dict", "options": REGISTRY_LOGIN_SPEC, "required_if": REGISTRY_LOGIN_REQUIRED},
-    "prune": {"type": "bool", "default": False},
-    "keep_verified": {"type": "bool", "default": False},
-}
 
 _Wanted = Union[WantedToken, WantedKeyserverLogin, WantedRegistry]
 

@@ -16,7 +16,7 @@ import functools
 import os
 import resource
 import stat
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -47,6 +47,7 @@ USERS_SPEC: Dict[str, Any] = dict(
 
 _MAX_MEMORY = 1 << 30  # of one process, in bytes: no user's file makes root use up the node's
 _PR_SET_DUMPABLE = 4
+_PATHS = ("config_file", "auth_file", "token_file")
 
 
 def audit(module: AnsibleModule) -> Dict[str, Any]:
@@ -132,3 +133,15 @@ def _or_raise(reply: Reply) -> Any:
     if isinstance(reply, ApptainerError):
         raise reply
     return reply
+
+
+def account_of(name: str) -> Any:
+    """The Account of this name, or None."""
+    return next(iter(accounts([name], (), limits(""))[0]), None)
+
+
+def with_paths(entry: Mapping[str, Any]) -> Dict[str, Any]:
+    """The entry with its paths as the account means them."""
+    found = {name: os.path.expanduser(os.path.expandvars(value)) if name in _PATHS and value else value for name, value in entry.items()}
+    tokens = entry.get("remotes")
+    return dict(found, remotes=[with_paths(token) for token in tokens]) if tokens else found
