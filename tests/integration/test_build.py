@@ -11,7 +11,8 @@ from pathlib import Path
 
 ALLOWED = re.compile(
     r"""
-    (README\.md | LICENSE | CHANGELOG\.rst | requirements\.txt | MANIFEST\.json | FILES\.json)
+    ((README | SECURITY | CODE_OF_CONDUCT)\.md | LICENSE | REUSE\.toml | CHANGELOG\.rst | requirements\.txt | MANIFEST\.json | FILES\.json)
+    | LICENSES(/.+)?
     | changelogs(/changelog\.yaml | /config\.yaml | /fragments(/[^/]+)?)?
     | meta(/[a-z-]+\.yml | /requirements\.txt)?
     | plugins(/(action|callback|doc_fragments|modules|module_utils(/_[a-z]+)?|plugin_utils)(/[a-z0-9_]+\.py)?)?
