@@ -17,7 +17,7 @@ ALLOWED = re.compile(
     | meta(/[a-z-]+\.yml | /requirements\.txt)?
     | plugins(/(action|callback|doc_fragments|modules|module_utils(/_[a-z]+)?|plugin_utils)(/[a-z0-9_]+\.py)?)?
     | plugins/plugin_utils/(begun\.html|report\.(css|html|js))
-    | playbooks(/[a-z]+\.yml)?
+    | playbooks(/[a-z_]+\.yml)?
     | roles(/apptainer_fleet(/.+)?)?
     | docs(/.+)?
     """,
