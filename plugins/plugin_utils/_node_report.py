@@ -30,8 +30,10 @@ FILES = "__apptainer_fleet_node_files"
 
 _ADVANCE = datetime.timedelta(hours=1)  # of a clock that is not set yet
 _RUN: dict[str, type] = {"schema": int, "ended": str, "result": str, "exit_status": str, "invocation": str, "commit": str}
-_STATE: dict[str, type] = {**dict.fromkeys(("host", "invocation", "succeeded", "collection", "ansible_core", "state", "reason", "common_reason"), str),
-          "applied": bool, "differences": list, "findings": list}
+_STATE: dict[str, type] = {
+    **dict.fromkeys(("host", "invocation", "succeeded", "collection", "ansible_core", "state", "reason", "common_reason"), str),
+    "applied": bool, "differences": list, "findings": list,
+}
 _DIFFERENCE: dict[str, type] = {**dict.fromkeys(("subject", "path", "before", "after", "ignored"), str), "sentences": list, "refused": bool}
 _FINDING: dict[str, type] = dict.fromkeys(UserFinding._fields, str)
 _NO_STATE = {**{name: kind() for name, kind in _STATE.items()}, "state": FAILED, "applied": True}  # of a node on which the role has never run
