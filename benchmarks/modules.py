@@ -217,5 +217,3 @@ def _growth(options: Options, scratch: Path) -> Iterator[str]:
         rows.append([f"{number:,}", *itertools.chain.from_iterable(
             (f"{1000 * median(cost.cpu for cost in one):,.0f}", f"{median(cost.memory for cost in one):.0f}") for one in own)])
     yield from table("By the number of endpoints in the file", ["endpoints", *columns], rows)
-
-

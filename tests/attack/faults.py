@@ -139,7 +139,7 @@ class Attack:
         assert run.rc == 0 and run.result is not None, run.stdout + run.stderr
         after = trees.tree(base)
         trees.age(base)
-        again, _ = self._run(base, traced=False)
+        again, _calls = self._run(base, traced=False)
         assert again.result is not None and not again.result["changed"], again.stdout + again.stderr
         assert trees.tree(base) == after
         shutil.rmtree(base)
@@ -205,7 +205,7 @@ class Attack:
 
     def _wrong_after_next_run(self, base: Path) -> list[str]:
         trees.age(base)
-        run, _ = self._run(base, traced=False)
+        run, _calls = self._run(base, traced=False)
         if run.result is None or run.rc:
             said = run.stderr.strip()[-300:] if run.result is None else run.result["msg"]
             return [f"the next run fails: {said.replace(str(base), '')}"]

@@ -50,7 +50,7 @@ def _slowly(head: bytes, piece: bytes, pause: float) -> Callable[[socket.socket,
     def answer(connection: socket.socket, _request: bytes) -> None:
         connection.sendall(head)
         with contextlib.suppress(OSError):
-            for _ in range(1000000):
+            for _piece in range(1000000):
                 connection.sendall(piece)
                 time.sleep(pause)
 
@@ -207,7 +207,7 @@ class Server:
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection, _ = self._listener.accept()
+                connection, _address = self._listener.accept()
                 threading.Thread(target=self._one, args=(connection,), daemon=True).start()
 
     def _one(self, connection: socket.socket) -> None:
@@ -274,11 +274,11 @@ def _attack(place: Path) -> Count:
     cases += [(kind, name, answer) for kind in ("registry", "registry, insecure") for name, answer in {**REALMS, **REALMS_HERE}.items()]
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         seen = list(pool.map(lambda case: _run(*case, place), cases))
-    failures = [Failure(kind, name, what) for (kind, name, _), found in zip(cases, seen, strict=True) for what in found]
+    failures = [Failure(kind, name, what) for (kind, name, _answer), found in zip(cases, seen, strict=True) for what in found]
     for address, thief in thieves.items():
         stolen = leaks.leaked([request.decode("latin-1") for request in thief.requests], FORMS)
         failures += [Failure("all", address, f"was sent a secret: {text.splitlines()[0]}") for text in stolen]
-    return Count(len(cases), len({(name, *found) for (_, name, _), found in zip(cases, seen, strict=True)}), failures)
+    return Count(len(cases), len({(name, *found) for (_kind, name, _answer), found in zip(cases, seen, strict=True)}), failures)
 
 
 def hostile(place: Path) -> Count | str:

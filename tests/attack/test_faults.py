@@ -54,7 +54,7 @@ class TestTheInjector:
 
         def run(name=None, end="", what="", also=""):
             scenario.make(base)
-            _, calls = injector.run(scenario.module, scenario.given(base), home=base / "home", below=base)
+            _done, calls = injector.run(scenario.module, scenario.given(base), home=base / "home", below=base)
             fault = None
             if name:
                 base.rename(base.with_name("undisturbed"))
@@ -77,7 +77,7 @@ class TestTheInjector:
         assert tuple(name for name in found if name == "remote.yaml") == names
 
     def test_killed_inside(self, run, tmp_path):
-        done, _, (name,) = run("write", "", "inside")
+        done, _hit, (name,) = run("write", "", "inside")
         whole = (tmp_path / "undisturbed" / "etc" / "apptainer" / "remote.yaml").stat().st_size
         assert done.rc == -9
         assert (tmp_path / "base" / "etc" / "apptainer" / name).stat().st_size == (whole + 1) // 2
@@ -89,6 +89,6 @@ class TestTheInjector:
         assert names == []
 
     def test_an_error_that_lasts(self, run):
-        done, hit, _ = run("openat64", ".lock", "30", "cwm")
+        done, hit, _names = run("openat64", ".lock", "30", "cwm")
         assert [call.kind for call in hit[:2]] == ["c", "c"]  # without a lock file the directory is locked, but nothing can be made in it
         assert "Read-only file system" in done.result["msg"]

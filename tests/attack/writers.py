@@ -61,14 +61,14 @@ def beside_apptainer(injector: Injector, place: Path) -> Iterator[tuple[str, Cou
             jobs = [pool.submit(_beside_apptainer, injector, scenario, place / f"{part}-{number}-{left}", number, name, left)
                     for number in range(1, len(calls) + 1) for left in (0, half)]
             found = [job.result() for job in jobs]
-        failures = [Failure(scenario.name, f"{left} bytes written at call {number}", seen) for number, left, wrong, _ in found for seen in wrong]
-        yield scenario.name, Count(len(found), len({state for *_, state in found}), failures)
+        failures = [Failure(scenario.name, f"{left} bytes written at call {number}", seen) for number, left, wrong, _state in found for seen in wrong]
+        yield scenario.name, Count(len(found), len({state for *_place, state in found}), failures)
 
 
 def _beside_apptainer(injector: Injector, scenario: Scenario, base: Path, number: int, name: str, left: int) -> tuple[int, int, list[str], Any]:
     scenario.make(base)
     writer = _apptainer(base / name, _WRITTEN[name], left, 0.01)
-    run, _ = injector.run(scenario.module, scenario.given(base), home=base / "home", below=base, fault=Fault(number, "pause"), meanwhile=writer)
+    run, _calls = injector.run(scenario.module, scenario.given(base), home=base / "home", below=base, fault=Fault(number, "pause"), meanwhile=writer)
     text = (base / name).read_text()
     wrong = [f"{kept} is lost from {name}" for kept in _KEPT[name] if kept not in text]
     if run.result is None or "exception" in run.result:
@@ -123,7 +123,7 @@ def races(place: Path, rounds: int = 20) -> Iterator[tuple[str, Count]]:
 
 
 def _lost(run: processes.Run, racer: tuple[str, dict[str, Any], str, str], base: Path) -> Iterator[str]:
-    _, _, file, text = racer
+    _module, _args, file, text = racer
     if run.result is None:
         yield f"no result: {run.stderr[-300:]}"
     elif run.rc:

@@ -61,20 +61,20 @@ def fleet(_started: fleets.Fleet) -> fleets.Fleet:
 
 @pytest.fixture
 def play(fleet: fleets.Fleet, tmp_path: Path) -> Callable[..., Played]:
-    """`play(*arguments, plays=ROLE, node=None, env=None, **variables)`: run `ansible-playbook` on the hosts, from the checkout.
+    """`play(*arguments, plays=None, node=None, env=None, **variables)`: run `ansible-playbook` on the hosts, from the checkout.
 
     `plays` are plays or the file of a playbook, the role of the fleet if they aren't given; `node` is a `node_python`. Variables go
     through a file, as their secrets must not be in arguments. A failure is the caller's to judge.
     """
     playbook, variables_file, recorded = (tmp_path / name for name in ("play.yml", "variables.json", "recorded"))
 
-    def run(*arguments, plays=ROLE, node=None, env=None, **variables):
+    def run(*arguments, plays=None, node=None, env=None, **variables):
         core = node.core if node else envs.core("running")
         if isinstance(plays, Path):
             file = plays
         else:
             file = playbook
-            file.write_text(yaml.safe_dump(plays))
+            file.write_text(yaml.safe_dump(ROLE if plays is None else plays))
         variables_file.write_text(json.dumps({**variables, **({"ansible_python_interpreter": str(node.python)} if node else {})}))
         recorded.write_text("")
         settings = {

@@ -88,9 +88,9 @@ def day(tmp_path, fleet, library, keyserver, registry_basic, collection_tarball)
     made.write("inventory/group_vars/all/vault.yml", yaml.safe_dump({"vault_registry_password": registry_basic.account.password}))
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "ssh"
+    case = " ".join(f"root@{name}) host={host['ansible_host']};;" for name, host in hosts.items())
     program.write_text(SSH.format(ssh=daemons.program("ssh"), port=known["vars"]["ansible_port"], key=known["vars"]["ansible_ssh_private_key_file"],
-                                  options=known["vars"]["ansible_ssh_args"], case=" ".join(f"root@{name}) host={host['ansible_host']};;"
-                                                                                          for name, host in hosts.items())))
+                                  options=known["vars"]["ansible_ssh_args"], case=case))
     program.chmod(0o755)
     for name in HOSTS:
         fleet[name].write("/etc/apptainer/remote.yaml", made.here(ODD if name == HOSTS[-1] else USUAL))

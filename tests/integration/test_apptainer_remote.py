@@ -561,7 +561,7 @@ def test_a_file_that_is_not_understood_is_never_overwritten(run_module, etc, tex
     assert snapshot(etc) == state
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to(path)], ids=["a directory", "a pipe", "a circle of links"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink(path, path)], ids=["a directory", "a pipe", "a circle of links"])
 def test_what_is_no_file(run_module, etc, make):
     make(etc)
     done = run_module("apptainer_remote", {"scope": "global", "config_file": str(etc), "name": "b", "uri": "b.example.org"})

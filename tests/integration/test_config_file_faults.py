@@ -101,9 +101,9 @@ class TestKilled:
         """Every system call of the store, as its name and its how-manieth call of this name it is in the process."""
         assert run(*strace, "-o", log, *python(script, path)).returncode == 0
         calls = re.findall(r"^\d+ +(\w+)\((.*)", log.read_text(), re.MULTILINE)
-        begin = next(number for number, (_, arguments) in enumerate(calls) if MARK in arguments)
-        seen = collections.Counter(name for name, _ in calls[:begin])
-        for name, _ in calls[begin:]:
+        begin = [MARK in arguments for _name, arguments in calls].index(True)
+        seen = collections.Counter(name for name, _arguments in calls[:begin])
+        for name, _arguments in calls[begin:]:
             seen[name] += 1
             if name not in ("exit_group", "munmap", "rt_sigaction"):
                 yield name, seen[name]
@@ -124,7 +124,7 @@ class TestKilled:
 
     def test_at_any_instant_the_old_or_the_new_file_is_whole(self, strace, path):
         moments = list(self.moments(strace, path, path.with_name("log")))
-        assert {"flock", "openat", "write", "fsync"} <= {name for name, _ in moments}
+        assert {"flock", "openat", "write", "fsync"} <= {name for name, _when in moments}
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             outcomes = list(pool.map(functools.partial(self.killed_at, strace, path.parent), moments))
         killed = [data for returncode, data in outcomes if returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)]
@@ -151,7 +151,7 @@ class TestKilled:
     def test_at_any_instant_a_directory_is_right_or_not_there(self, strace, path):
         """mkdir, chown and chmod in three steps left one that no user can search, for ever: the next run found its file in state."""
         moments = list(self.moments(strace, path.parent / "first" / "apptainer", path.with_name("log"), MAKE))
-        assert {"mkdir", "fchmod"} <= {name.replace("mkdirat", "mkdir") for name, _ in moments}
+        assert {"mkdir", "fchmod"} <= {name.replace("mkdirat", "mkdir") for name, _when in moments}
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             outcomes = list(pool.map(functools.partial(self.made_at, strace, path.parent), moments))
         killed = [returncode for returncode in outcomes if returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)]
@@ -410,7 +410,7 @@ class TestManyAtOnce:
     def test_no_change_is_lost(self, path):
         """The command line of Apptainer 1.5.3 keeps 39 of 300 changes made like this, and ruins every second file."""
         path.write_bytes(b"0\n")
-        processes = [subprocess.Popen(python(COUNT, path, 10), stderr=subprocess.PIPE) for _ in range(30)]
+        processes = [subprocess.Popen(python(COUNT, path, 10), stderr=subprocess.PIPE) for _process in range(30)]
         errors = [process.communicate()[1] for process in processes]
         assert errors == [b""] * 30
         assert path.read_bytes() == b"300\n"

@@ -51,7 +51,7 @@ def test_the_evidence_for_each_hazard_exists():
         named = re.findall(r"``([^`]+)``", evidence)
         assert named, hazard
         for name in named:
-            file, _, test = name.partition(": ")
+            file, _colon, test = name.partition(": ")
             path = envs.ROOT / (file if "/" in file else f"tests/golden/{file}")
             assert path.is_file(), name
             assert not test or f"def {test}(" in path.read_text(), name

@@ -75,7 +75,7 @@ OFFERS = [  # scenario, services that are demanded, what the refusal names (or n
 
 
 def test_what_an_endpoint_lacks_is_told_apart_and_nothing_is_written(run, library, paths, verify_node):
-    remotes = [{"name": f"r{number}", "uri": library.url(scenario), "services": services} for number, (scenario, services, _) in enumerate(OFFERS)]
+    remotes = [{"name": f"r{number}", "uri": library.url(scenario), "services": services} for number, (scenario, services, _named) in enumerate(OFFERS)]
     args = {"remotes": remotes}
     foreseen = run(args, "apptainer_remotes", check=True, python=verify_node)
     library.seen.clear()  # else 502-once would be over

@@ -87,7 +87,7 @@ def probe(node_python, tmp_path):
         command = [node_python.python, "-c", processes.LAUNCHER, modlib, "probe"]
         answers = [processes.run(*command, env=env, cwd=tmp_path, stdin="given\n")]
         ended = [(tmp_path / "ended").exists()]
-        for _ in range(2):
+        for _run in range(2):
             (tmp_path / "ended").unlink(missing_ok=True)
             answers.append(forked.run(node_python.python, modlib, "probe", env=env, cwd=tmp_path, stdin="given\n"))
             ended.append((tmp_path / "ended").exists())
@@ -120,7 +120,7 @@ def test_it_takes_turns(node_python, tmp_path):
     """Two runs after each other have different hashes, as those of two interpreters: what depends on them is not the same by chance."""
     (tmp_path / "probe.py").write_text("print(hash('a text'))\n")
     env, modlib = processes.clean_env(tmp_path), node_python.core / "modlib"
-    seen = [forked.run(node_python.python, modlib, "probe", env=env, cwd=tmp_path, stdin="").stdout for _ in range(4)]
+    seen = [forked.run(node_python.python, modlib, "probe", env=env, cwd=tmp_path, stdin="").stdout for _run in range(4)]
     assert len(set(seen)) == 2
     assert all(one != other for one, other in zip(seen, seen[1:], strict=False))
 

@@ -78,7 +78,7 @@ def beside(run_module, tmp_path):
             next(steps)
             done = pool.submit(run_module, module, dict(args, sysconfdir=str(tmp_path / "etc")), **options)
             os.read(fd, 1 << 16)
-            for _ in steps:
+            for _step in steps:
                 pass
             return done.result()
 

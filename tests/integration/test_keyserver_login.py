@@ -196,7 +196,7 @@ def test_logging_out_removes_the_login_in_any_spelling_and_asks_nobody(run, keys
     foreseen, done, again = run(args, check=True, diff=True), run(args, diff=True), run(args)
     assert foreseen == done
     assert (done["changed"], done["login"], done["verification"], again["changed"]) == (True, None, [], False)
-    assert [uri for uri, *_ in stored(user)] == [uri for uri, _auth in others]
+    assert [uri for uri, *_login in stored(user)] == [uri for uri, _auth in others]
     assert keyserver.requests() == []
 
 

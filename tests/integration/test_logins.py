@@ -52,7 +52,7 @@ def four_times(logins, home):
 
     def run(rc=0, **options):
         answers = []
-        for _ in range(2):
+        for _run in range(2):
             before = snapshot(home)
             foreseen = logins(check=True, **options)
             assert snapshot(home) == before
@@ -189,7 +189,7 @@ def test_one_wrong_credential_and_nothing_is_written(logins, declared, home, kin
 
 
 def test_all_failures_are_in_one_message_and_the_old_logins_stay(four_times, logins, declared, servers, home):
-    _library, keyserver, _, registry_token = servers
+    _library, keyserver, _registry_basic, registry_token = servers
     assert logins(**declared).rc == 0
     result = four_times(rc=1, **with_wrong(declared, "remotes", "keyservers", "registries"))
     for name in ('endpoint "site"', f"keyserver {keyserver.bearer}", f"registry {registry_token.host}"):

@@ -353,7 +353,7 @@ def test_a_certificate_error_never_falls_back_to_plain_http(refused, library, in
     def forward(front):
         while True:
             try:
-                client, _ = front.accept()
+                client, _address = front.accept()
             except OSError:
                 return
             with client, socket.create_connection(("127.0.0.1", library.ports["expired"])) as server, contextlib.suppress(OSError):
@@ -432,7 +432,7 @@ def test_old_and_new_nodes_log_in(log_in, docker_config, registry_basic, registr
         assert log_in(registry, password=WRONG, python=verify_node).rc != 0
     logins = [(registry.host, entry(registry)) for registry in (registry_basic, registry_token)]
     assert docker_config.read_text() == (
-        '{\n\t"auths": {\n' + ",\n".join(text[len('{\n\t"auths": {\n'):-len("\n\t}\n}")] for _, text in sorted(logins)) + "\n\t}\n}")
+        '{\n\t"auths": {\n' + ",\n".join(text[len('{\n\t"auths": {\n'):-len("\n\t}\n}")] for _host, text in sorted(logins)) + "\n\t}\n}")
 
 
 def test_a_node_without_requests_needs_it_for_proofs_only(log_in, home, registry_basic, node_python):

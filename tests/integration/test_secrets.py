@@ -282,7 +282,7 @@ def repeating(certificates):
     ports = {}
 
     def answer(asked):
-        way, _, by_token = asked.site.partition("+")
+        way, _plus, by_token = asked.site.partition("+")
         url = f"https://localhost:{ports[asked.site]}"
         if not asked.authorization:
             return demand(f'Bearer realm="{url}/token",service="s"' if by_token else "Basic")

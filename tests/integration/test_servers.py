@@ -53,7 +53,7 @@ def test_registry_with_a_password(kind, request):
     registry = request.getfixturevalue(f"registry_{kind}")
     url = f"{'https' if kind == 'basic' else 'http'}://{registry.host}/v2/"
     assert registry.host.startswith("localhost:" if kind == "basic" else "127.0.0.1:")
-    status, headers, _ = get(url, registry.ca)
+    status, headers, _body = get(url, registry.ca)
     assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="registry"')
     assert get(url, registry.ca, basic("alice", "wrong"))[0] == 401
     assert get(url, registry.ca, registry.account.basic)[0] == 200
@@ -72,7 +72,7 @@ def test_open_registry(registry_open):
 def test_registry_with_tokens(registry_token):
     registry, ca = registry_token, registry_token.ca
     url = f"https://{registry.host}/v2/"
-    status, headers, _ = get(url, ca)
+    status, headers, _body = get(url, ca)
     realm, service = re.fullmatch('Bearer realm="(.*)",service="(.*)"', headers["WWW-Authenticate"]).groups()
     asked = f"{realm}?service={service}"
     assert status == 401
@@ -109,7 +109,7 @@ def test_keyserver(keyserver):
         schemes = ("", "Basic", "Basic", "Bearer")
         assert seen == [(path, *pair) for path, row in zip((STATS, "/"), expected, strict=True) for pair in zip(row, schemes, strict=True)]
         assert [asked.right for asked in keyserver.requests(name)] == [False, False, True, True] * 2
-    status, _, body = get(f"{keyserver.open}/pks/lookup?op=get&search=0x{FINGERPRINT}", ca)
+    status, _headers, body = get(f"{keyserver.open}/pks/lookup?op=get&search=0x{FINGERPRINT}", ca)
     assert status == 200 and b"BEGIN PGP PUBLIC KEY BLOCK" in body
     assert b"statistics" in get(keyserver.open + STATS, ca)[2].lower()  # in other words from three o'clock on, when it has counted its keys
 
@@ -132,12 +132,12 @@ def test_certificates(certificates, registry_basic, keyserver, library):
     assert get(library.url("good").replace("localhost", "127.0.0.1"), certificates.ca)[0] == 200
     for url, user in ((f"https://{registry_basic.client_host}/v2/", registry_basic.account), (keyserver.client + STATS, keyserver.account)):
         asked = [get(url, certificates.ca, user.basic, client) for client in (None, certificates.client)]
-        assert [status for status, *_ in asked] == [400, 200]
+        assert [status for status, *_more in asked] == [400, 200]
 
 
 def test_good_library(library):
     def tokens(authorization):
-        status, _, body = get(library.url("good", TOKEN_STATUS), library.ca, authorization)
+        status, _headers, body = get(library.url("good", TOKEN_STATUS), library.ca, authorization)
         return status, json.loads(body)
 
     status, headers, body = get(library.url("good") + libraries.DISCOVERY, library.ca)
@@ -155,7 +155,7 @@ def test_good_library(library):
     status, answer = tokens(library.account.token)
     assert status == 406 and library.account.token in answer["message"]
     assert get(library.url("good", "keystore" + STATS), library.ca)[0] == 200
-    status, headers, _ = get(library.url("good", "token/v1/unknown", "http"))
+    status, headers, _body = get(library.url("good", "token/v1/unknown", "http"))
     assert (status, headers.get_content_type()) == (200, "text/html")
     asked = library.of("good")
     assert [request.site for request in asked] == ["https"] * 9 + ["http"]
@@ -177,7 +177,7 @@ def test_broken_services(library):
     for status in (404, 406, 429, 500, 503):
         answer = fault(status)
         assert answer[0] == status and library.account.token.encode() in answer[2]
-    assert [fault("502-once")[0] for _ in range(3)] == [502, 200, 200]
+    assert [fault("502-once")[0] for _request in range(3)] == [502, 200, 200]
     assert fault("reason")[0] == 403
     assert len(fault("huge")[2]) > 64 << 20
     packed = fault("packed")
@@ -199,7 +199,7 @@ def test_broken_services(library):
         "redirect-http": library.url("good", TOKEN_STATUS, "http"),
         "redirect-loop": library.url("token-redirect-loop", TOKEN_STATUS),
     }.items():
-        status, headers, _ = fault(name)
+        status, headers, _body = fault(name)
         assert (status, headers["Location"]) == (302, target)
     with pytest.raises(OSError):
         fault("close")
@@ -281,7 +281,7 @@ def test_forms_of_a_secret(form):
 
 
 def test_watched_processes(tmp_path):
-    shown, exported, hidden = (account().password for _ in range(3))
+    shown, exported, hidden = (account().password for _account in range(3))
     with leaks.watched_processes() as seen:
         env = processes.clean_env(tmp_path, {"PLANTED": exported})
         subprocess.run(

@@ -384,7 +384,8 @@ class TestProcesses:
             assert list(watcher.pids()) == []
         assert found(result) == {"alice": [], "bob": ["mode"]}
         assert (result["checked"], result["users"][0]["error"][:36]) == (1, "there was no reply within 2 seconds.")
-        (seen,) = watcher.seen.values()
+        assert len(watcher.seen) == 1
+        seen = next(iter(watcher.seen.values()))
         assert [seen["fds"].pop(fd) for fd in "012"] == ["/dev/null"] * 3
         others = [link for link in seen["fds"].values() if link != "/" and not link.startswith(("/mnt", "/proc/"))]  # what it opens itself
         assert [link.partition(":")[0] for link in others] == ["pipe"]

@@ -168,7 +168,7 @@ def test_what_nobody_checks(verify, registry_open, keyserver):
 # What fails
 
 def test_all_problems_are_in_one_message(verify, declared, servers):
-    library, keyserver, registry_basic, _ = servers
+    library, keyserver, registry_basic, _registry_token = servers
     wrong = copy.deepcopy(declared)
     wrong["logins"]["remotes"][0]["token"] = WRONG_TOKEN
     wrong["logins"]["keyservers"][0]["password"] = WRONG

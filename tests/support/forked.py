@@ -175,7 +175,7 @@ def _read(*pipes: IO[bytes], timeout: float | None) -> list[str]:
             ready = selector.select(timeout)
             if not ready:
                 raise TimeoutError
-            for key, _ in ready:
+            for key, _events in ready:
                 data = key.fileobj.read(1 << 16)
                 found[key.fileobj] += data
                 if not data:

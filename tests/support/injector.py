@@ -114,7 +114,7 @@ def _beside(wait: Path, meanwhile: Iterator[None]) -> Iterator[None]:
                 return
         next(meanwhile, None)
         wait.unlink()
-        for _ in meanwhile:
+        for _step in meanwhile:
             pass
 
     thread = threading.Thread(target=steps)

@@ -35,7 +35,7 @@ def forms(username: str, secret: str) -> set[str]:
         raise ValueError("so short a secret is found everywhere")
     found = {secret, repr(secret)[1:-1], shlex.quote(secret)[1:-1], html.escape(secret)}
     found |= {urllib.parse.quote(secret, safe=""), urllib.parse.quote(secret), urllib.parse.quote_plus(secret)}
-    for text in {secret, f"{username}:{secret}"}:
+    for text in (secret, f"{username}:{secret}"):
         for encoding in ("utf-8", "latin-1"):
             with contextlib.suppress(UnicodeEncodeError):
                 found |= _base64(text.encode(encoding))

@@ -76,7 +76,7 @@ def outcomes(core: Path, nodes: Mapping[str, Path], servers: Mapping[str, str], 
 
 def _said(outcome: Path) -> str:
     """The task that failed on a node, and the end of why."""
-    task, _, why = outcome.read_text().partition("\n") if outcome.exists() else ("", "", "")
+    task, _newline, why = outcome.read_text().partition("\n") if outcome.exists() else ("", "", "")
     return f"{task}: {_end(why)}" if task else ""
 
 

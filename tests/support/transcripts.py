@@ -26,7 +26,7 @@ def steps(page: str) -> Iterator[Step]:
     for block in pages.blocks(page):
         if block.language == "console":
             for entry in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-                command, _, shown = entry.partition("\n")
+                command, _newline, shown = entry.partition("\n")
                 yield Step(None, command, shown or None)
         elif block.file:
             yield Step(block.file, None, block.text)

@@ -75,7 +75,7 @@ def _sks(home: Path) -> Iterator[str]:
     dump = home / "var/lib/sks/dump/dump.pgp"
     dump.write_bytes(KEY)
     run("sks", "build", "-basedir", home, dump, "-n", 10, "-cache", 10)
-    host = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
+    host = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _part in range(3))])
     command = ["sks", "db", "-basedir", home, "-hkp_address", host, "-hkp_port", 11371, "-stdoutlog"]
     with running(command, home, lambda: listens((host, 11371))):
         yield f"{host}:11371"

@@ -76,10 +76,10 @@ class Library(Server):
         self.seen.append(Request(asked.site, asked.method, asked.path, status, asked.scheme, right))
 
     def answer(self, asked: Asked) -> Answer | None:
-        _, scenario, service, *rest = (asked.path.partition("?")[0] + "/").split("/")[:-1] + [""] * 2
+        _root, scenario, service, *rest = (asked.path.partition("?")[0] + "/").split("/")[:-1] + [""] * 2
         path = "/" + "/".join(part for part in (service, *rest) if part)
         good = self._good(asked, scenario, path)
-        faulty, _, fault = scenario.partition("-")
+        faulty, _hyphen, fault = scenario.partition("-")
         wanted = "discovery" if path == DISCOVERY else service
         if faulty != wanted or not fault:
             return good
@@ -134,8 +134,8 @@ def _status(status: int, asked: Asked) -> Answer:
 
 
 def _redirect(site: str, scenario: str = "good") -> Callable[[Library, Asked, Answer], Answer]:
-    def answer(library: Library, asked: Asked, _: Answer) -> Answer:
-        own, _, rest = asked.path[1:].partition("/")
+    def answer(library: Library, asked: Asked, _good: Answer) -> Answer:
+        own, _slash, rest = asked.path[1:].partition("/")
         return Answer(302, b"", {"Location": library.url(scenario or own, rest, site)})
 
     return answer

@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     @property
     def scheme(self) -> str:
         """The scheme of the credential, `""` without one, and `"?"` where there is only a credential."""
-        first, space, _ = self.authorization.partition(" ")
+        first, space, _secret = self.authorization.partition(" ")
         return first if space else "?" * bool(first)
 
 

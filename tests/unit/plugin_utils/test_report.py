@@ -194,7 +194,7 @@ def test_the_schema_describes_every_key():
     for node in found:
         assert node["additionalProperties"] is False
         assert node["required"] == list(node["properties"])
-    for text in ({"schema": 2}, {**begun_dict("a", "2026-11-23T18:00:00Z", ORIGIN), "more": 1}, as_dict(report_on())| {"status": 3}):
+    for text in ({"schema": 2}, {**begun_dict("a", "2026-11-23T18:00:00Z", ORIGIN), "more": 1}, as_dict(report_on()) | {"status": 3}):
         assert not REPORT_SCHEMA.is_valid(text)
     assert REPORT_SCHEMA.is_valid(as_dict(report_on()))
 

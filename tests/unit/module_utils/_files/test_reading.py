@@ -115,7 +115,6 @@ class TestRead:
         store.make_directory(str(tmp_path / "a/b"), 0o700)
         assert os.listdir("/proc/self/fd") == before
 
-
     @pytest.mark.parametrize("new", [WHOLE * 2, b"", WHOLE[:5]], ids=["longer", "nothing yet", "half"])
     def test_what_is_written_while_it_is_read_is_not_taken_for_old(self, tmp_path, monkeypatch, new):
         """Two pieces may be read, one of the old and one of the new text."""

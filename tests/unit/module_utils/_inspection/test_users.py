@@ -119,7 +119,7 @@ def test_whatever_comes_back_is_findings_or_an_error(data):
             answer = rule(users.decode_reply(data))
         except ApptainerError:
             continue
-        assert type(answer) is list
+        assert isinstance(answer, list)
         if rule is users.own_findings:
             assert all(set(finding) == set(FINDING) for finding in answer)
 

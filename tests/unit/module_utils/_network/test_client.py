@@ -612,7 +612,7 @@ def test_a_server_that_says_the_credential_everywhere(status):
 def test_clients_that_share_what_they_know_ask_once():
     with serve(lambda request: Reply(401 if request.authorization else 200)) as server:
         known = KnownResponses()
-        for _ in range(2):
+        for _attempt in range(2):
             with Client(HttpOptions(), known=known) as client:
                 assert client.get(server.url).status == 200
                 assert client.get(server.url, same_server=True).status == 200
@@ -629,7 +629,7 @@ def test_what_redirects_elsewhere_is_not_the_same_for_who_may_not_follow():
     with serve(lambda request: Reply(200)) as other, serve(lambda request: Reply(302, headers=[("Location", other.url)])) as server:
         with Client(HttpOptions(), known=KnownResponses()) as client:
             assert client.get(server.url).status == 200
-            for _ in range(2):
+            for _attempt in range(2):
                 with pytest.raises(ElsewhereError):
                     client.get(server.url, same_server=True)
         assert (len(server.asked), len(other.asked)) == (2, 1)
@@ -647,7 +647,7 @@ def test_clients_that_ask_the_same_at_the_same_time_ask_once():
             with Client(HttpOptions(), known=known) as client:
                 found.append(client.get(server.url).status)
 
-        threads = [threading.Thread(target=ask) for _ in range(5)]
+        threads = [threading.Thread(target=ask) for _thread in range(5)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -665,7 +665,7 @@ def test_who_waits_for_another_one_waits_no_longer_than_the_time():
 
 def test_a_server_that_is_not_there_is_not_tried_again():
     url, known = f"http://localhost:{web.free_port()}", KnownResponses()
-    for _ in range(2):
+    for _attempt in range(2):
         with Client(HttpOptions(), known=known) as client:
             with pytest.raises(NotTlsError, match="refuses the connection"):
                 client.get(url)

@@ -412,11 +412,14 @@ def test_no_plain_http_after_a_certificate_error(authority):
 
 
 def test_plain_http_only_where_allowed():
+    def refuse(url, **_options):
+        raise NotTlsError(f"{url} refuses")
+
     port = web.free_port()
     assert verdict(RegistryLogin(f"localhost:{port}", "alice", PASSWORD)) == (
         False, f"https://localhost:{port} {REFUSES}")
     with Client(HttpOptions()) as client:
-        client.get = lambda url, **options: (_ for _ in ()).throw(NotTlsError(f"{url} refuses"))
+        client.get = refuse
         assert verify_claim(RegistryLogin("r.example", "alice", PASSWORD), client) == (
             False, "https://r.example/v2/ refuses (plain http is only tried for local addresses, or with insecure: true)")
         assert verify_claim(RegistryLogin("r.example", "alice", PASSWORD, True), client) == (False, "https://r.example/v2/ refuses")

@@ -18,7 +18,7 @@ from support import web
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory):
     """Three certificates of authorities."""
-    return [Path(web.Authority(tmp_path_factory.mktemp("ca")).ca).read_text().strip() for _ in range(3)]
+    return [Path(web.Authority(tmp_path_factory.mktemp("ca")).ca).read_text().strip() for _authority in range(3)]
 
 
 def test_a_file_and_all_files_in_directories(tmp_path, pems):

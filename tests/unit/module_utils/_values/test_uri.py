@@ -254,8 +254,8 @@ def test_keyserver_identity(uri, identity):
 
 @pytest.mark.parametrize(("one", "other", "same"), by_text(SAME_KEYSERVER))
 def test_same_keyserver(one, other, same):
-    assert same_keyserver(one, other) is same
-    assert same_keyserver(other, one) is same
+    for first, second in ((one, other), (other, one)):
+        assert same_keyserver(first, second) is same
 
 
 # for all texts

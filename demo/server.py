@@ -1,11 +1,10 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, the hpc.apptainer contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """A library endpoint, a keyserver and an OCI registry, with just enough of each to be verified, on a free port of 127.0.0.1.
 
-Usage: server DIRECTORY. Writes its certificate and its port there. The registry accepts alice with her password.
+Usage: python3 server.py DIRECTORY. Writes its certificate and its port there. The registry accepts alice with her password.
 """
 
 import base64
@@ -56,7 +55,7 @@ def certificate(path):
     """Write a self-signed certificate for 127.0.0.1 and its key to one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "demo")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     signed = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=15))
