@@ -90,6 +90,7 @@ def test_galaxy_importer(collection_tarball: Path, tmp_path: Path) -> None:
     options = {"check_required_tags": True, "require_v1_or_greater": True, "run_ansible_lint": False}
     env = processes.clean_env(tmp_path / "home", {f"GALAXY_IMPORTER_{name.upper()}": str(value).lower() for name, value in options.items()})
     env["PATH"] = f"{environment / 'bin'}:{env['PATH']}"
+    del env["ANSIBLE_CONFIG"]  # the checkout's, which leads Ansible to the checkout
     done = processes.run(environment / "bin" / "python", "-m", "galaxy_importer.main", collection_tarball, env=env, cwd=tmp_path)
     succeed(done)
     assert "Importer processing completed successfully" in done.stdout
