@@ -55,10 +55,14 @@ def notes(source: Path, version: str) -> str:
 def use(tarball: Path, scratch: Path) -> None:
     """Install a tarball where nothing but ansible-core is, and use a module and the role there; each run changes what it must, and no second one does."""
     programs = envs.only_core() / "bin"
-    env = processes.clean_env(scratch / "home", {"ANSIBLE_CONFIG": "/dev/null", "ANSIBLE_COLLECTIONS_PATH": scratch, "ANSIBLE_LOCALHOST_WARNING": "false"})
+    config = scratch / "ansible.cfg"
+    config.write_text("[defaults]\nlocalhost_warning = false\n")
+    env = processes.clean_env(scratch / "home", {"ANSIBLE_CONFIG": config, "ANSIBLE_COLLECTIONS_PATH": scratch})
     _run(programs / "ansible-galaxy", "collection", "install", "--offline", "-p", scratch, tarball, env=env, cwd=scratch)
-    if "Manage all Apptainer remote endpoints" not in _run(programs / "ansible-doc", "hpc.apptainer.apptainer_remotes", env=env, cwd=scratch):
-        raise ReleaseError("ansible-doc does not show apptainer_remotes")
+    shown = json.loads(_run(programs / "ansible-doc", "--json", "hpc.apptainer.apptainer_remotes", env=env, cwd=scratch))
+    source = shown["hpc.apptainer.apptainer_remotes"]["doc"]["filename"]
+    if not Path(source).is_relative_to(scratch):
+        raise ReleaseError(f"ansible-doc shows {source} instead of what was installed")
 
     file = scratch / "remote.yaml"
     arguments = json.dumps({"scope": "global", "config_file": str(file), "verify": "never", "remotes": REMOTES})
