@@ -13,7 +13,7 @@ SIZES ?= 1 10 100 1000 10000
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
 .DEFAULT_GOAL := help
-.PHONY: help test full lint unit integration fleet attack matrix bench demo docs build clean programs venv
+.PHONY: help test full lint unit integration fleet attack matrix bench demo docs build release clean programs venv
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,7 +55,10 @@ docs: venv ## Write the role's README and the modules' shared return values, and
 	$(BIN)/python tests/support/docsite.py
 
 build: venv ## Build the tarball for Galaxy in dist/
-	ANSIBLE_HOME=.cache/ansible $(BIN)/ansible-galaxy collection build --force --output-path dist
+	@PYTHONPATH=tests:.collections $(BIN)/python -m support.release build
+
+release: venv ## The same of what is committed, used where nothing but ansible-core is; and the notes for the tag
+	@PYTHONPATH=tests:.collections $(BIN)/python -m support.release release
 
 clean: ## Remove all that these targets made
 	rm -rf .ansible .cache .collections/ansible_collections/hpc/apptainer .venv dist tests/output

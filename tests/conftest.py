@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from hypothesis import configuration, settings
-from support import envs, forked, leaks, processes
+from support import envs, forked, leaks, processes, release
 from support.servers import certificates as authority
 from support.servers import daemons, registry
 from support.servers import keyserver as keys
@@ -131,13 +131,8 @@ def quick_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
 @pytest.fixture(scope="session")
 def collection_tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The collection as `ansible-galaxy collection build` makes it from this checkout."""
-    directory = tmp_path_factory.mktemp("build")
-    galaxy = envs.core("running") / "bin" / "ansible-galaxy"
-    built = processes.run(galaxy, "collection", "build", envs.ROOT, "--output-path", directory, env=processes.clean_env(directory / "home"))
-    assert built.returncode == 0, built.stdout + built.stderr
-    (tarball,) = directory.glob("hpc-apptainer-*.tar.gz")
-    return tarball
+    """The tarball as `make build` makes it from this checkout."""
+    return release.build(envs.ROOT, tmp_path_factory.mktemp("build"))
 
 
 @pytest.fixture(scope="session")

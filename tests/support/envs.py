@@ -43,7 +43,13 @@ SYSTEMS = {
 }
 FOREIGN_REGISTRY = ["zuul-registry==1.3.0"]
 # Programs of others that run the collection, each with an ansible-core of its own; `lookups` has the collections of the package `ansible`.
-TOOLS = {"ansible-navigator": ["ansible-navigator"], "ara": ["ara[server]"], "lookups": ["hvac"], "molecule": ["molecule"]}
+TOOLS = {
+    "ansible-navigator": ["ansible-navigator"],
+    "ara": ["ara[server]"],
+    "galaxy-importer": ["galaxy-importer==0.4.44"],
+    "lookups": ["hvac"],
+    "molecule": ["molecule"],
+}
 
 # The programs that tests start, and Debian's packages of them; and the services that those would start.
 PROGRAMS = {
@@ -119,6 +125,11 @@ def core(kind: str) -> Path:
     if kind == "running" or newest is None:
         return _with_modlib(Path(sys.prefix))
     return _with_modlib(_ensure("core-newest", first_python((newest,), "the newest ansible-core"), ["ansible-core"]))
+
+
+def only_core() -> Path:
+    """An environment with nothing but the newest ansible-core for the running Python, as a user would make it."""
+    return _ensure("core-only", Path(sys._base_executable), ["ansible-core"])
 
 
 def node(kind: str, verify: bool = False) -> Node:
