@@ -9,20 +9,28 @@ import re
 import tarfile
 from pathlib import Path
 
+from support import envs, processes
+
 ALLOWED = re.compile(
     r"""
-    (README\.md | LICENSE | CHANGELOG\.rst | requirements\.txt | MANIFEST\.json | FILES\.json)
+    (README\.md | SECURITY\.md | LICENSE | LICENSES(/GPL-3\.0-or-later\.txt)? | REUSE\.toml | CHANGELOG\.rst | requirements\.txt | MANIFEST\.json | FILES\.json)
     | changelogs(/changelog\.yaml | /config\.yaml | /fragments(/[^/]+)?)?
     | meta(/[a-z-]+\.yml | /requirements\.txt)?
     | plugins(/(action|callback|doc_fragments|modules|module_utils(/_[a-z]+)?|plugin_utils)(/[a-z0-9_]+\.py)?)?
     | plugins/plugin_utils/(begun\.html|report\.(css|html|js))
-    | playbooks(/[a-z]+\.yml)?
+    | playbooks(/[a-z_]+\.yml)?
     | roles(/apptainer_fleet(/.+)?)?
     | docs(/.+)?
     """,
     re.VERBOSE,
 )
 UNWANTED = re.compile(r"(^|/)(\.|__pycache__|tests?(/|$))|\.(pyc|retry|orig|rej|tar\.gz)$")
+# What ade, ansible-test, antsibull-nox, molecule, pytest-ansible, tox-ansible and virtual environments leave in a checkout.
+LEFT = [
+    ".ansible/roles/x", ".cache/molecule/x", ".coverage", ".coverage.node.1", ".mypy_cache/x", ".nox/x", ".pytest_cache/x", ".ruff_cache/x", ".tox/x",
+    ".venv/x", "apptainer.egg-info/x", "collections/ansible_collections/x", "coverage.xml", "dist/x", "hpc-apptainer-1.0.0.tar.gz", "htmlcov/x",
+    "plugins/.pytest_cache/x", "plugins/modules/__pycache__/x.pyc", "rollout.retry", "roles/apptainer_fleet/.ansible/x", "tests/output/x", "venv/x",
+]
 
 
 def test_tarball_holds_only_what_users_need(collection_tarball: Path) -> None:
@@ -36,3 +44,22 @@ def test_tarball_installs(installed_collection: Path) -> None:
     manifest = json.loads((installed_collection / "MANIFEST.json").read_text())["collection_info"]
     assert (manifest["namespace"], manifest["name"], manifest["license"]) == ("hpc", "apptainer", ["GPL-3.0-or-later"])
     assert (installed_collection / "plugins" / "module_utils" / "_errors.py").is_file()
+
+
+def test_what_tools_leave_is_neither_committed_nor_in_the_tarball(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    kept = {".gitignore", "galaxy.yml", "README.md"}
+    for name in [*LEFT, *kept]:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_bytes((envs.ROOT / name).read_bytes() if name in kept else b"")
+    env = processes.clean_env(tmp_path / "home")
+    processes.run("git", "init", "-q", cwd=checkout, env=env)
+    seen = processes.run("git", "ls-files", "--others", "--exclude-standard", cwd=checkout, env=env)
+    assert set(seen.stdout.split()) == kept
+    galaxy = envs.core("running") / "bin" / "ansible-galaxy"
+    built = processes.run(galaxy, "collection", "build", checkout, "--output-path", tmp_path, env=env)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (file,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(file) as tarball:
+        found = {member.name for member in tarball.getmembers() if member.isfile()}
+    assert found == {"README.md", "MANIFEST.json", "FILES.json"}
