@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One node that pulls, as docs/pull.md has it: what it costs the git server, and the node."""
+"""One node that pulls, as docs/docsite/rst/guide_pull.rst has it: what it costs the git server, and the node."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support import envs, release
+from support import envs, processes, release
 
 ALLOWED = re.compile(
     r"""
@@ -28,6 +28,12 @@ ALLOWED = re.compile(
     re.VERBOSE,
 )
 UNWANTED = re.compile(r"(^|/)(\.|__pycache__|tests?(/|$))|\.(pyc|retry|orig|rej|tar\.gz)$")
+# What ade, ansible-test, antsibull-nox, molecule, pytest-ansible, tox-ansible and virtual environments leave in a checkout.
+LEFT = [
+    ".ansible/roles/x", ".cache/molecule/x", ".coverage", ".coverage.node.1", ".mypy_cache/x", ".nox/x", ".pytest_cache/x", ".ruff_cache/x", ".tox/x",
+    ".venv/x", "apptainer.egg-info/x", "collections/ansible_collections/x", "coverage.xml", "dist/x", "hpc-apptainer-1.0.0.tar.gz", "htmlcov/x",
+    "plugins/.pytest_cache/x", "plugins/modules/__pycache__/x.pyc", "rollout.retry", "roles/apptainer_fleet/.ansible/x", "tests/output/x", "venv/x",
+]
 
 
 def test_tarball_holds_only_what_users_need(collection_tarball: Path) -> None:
@@ -64,10 +70,9 @@ def test_order_is_that_of_the_names(collection_tarball: Path) -> None:
 
 
 def test_notes_are_the_changelogs_of_one_version() -> None:
-    notes = release.notes(envs.ROOT, "0.1.0")
-    assert notes.startswith("v0.1.0\n======\n")
+    notes = release.notes(envs.ROOT, "1.0.0")
+    assert notes.startswith("v1.0.0\n======\n")
     assert "The first release." in notes
-    assert "v1.0.0" not in notes
     with pytest.raises(release.ReleaseError, match=r"nothing about version 0\.1:"):
         release.notes(envs.ROOT, "0.1")
 
@@ -77,3 +82,22 @@ def _listed(tarball: Path, *types: str) -> list[str]:
     with tarfile.open(tarball) as archive:
         files = json.load(archive.extractfile("FILES.json"))["files"]
     return [entry["name"] for entry in files if entry["ftype"] in types]
+
+
+def test_what_tools_leave_is_neither_committed_nor_in_the_tarball(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    kept = {".gitignore", "galaxy.yml", "README.md"}
+    for name in [*LEFT, *kept]:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_bytes((envs.ROOT / name).read_bytes() if name in kept else b"")
+    env = processes.clean_env(tmp_path / "home")
+    processes.run("git", "init", "-q", cwd=checkout, env=env)
+    seen = processes.run("git", "ls-files", "--others", "--exclude-standard", cwd=checkout, env=env)
+    assert set(seen.stdout.split()) == kept
+    galaxy = envs.core("running") / "bin" / "ansible-galaxy"
+    built = processes.run(galaxy, "collection", "build", checkout, "--output-path", tmp_path, env=env)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (file,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(file) as tarball:
+        found = {member.name for member in tarball.getmembers() if member.isfile()}
+    assert found == {"README.md", "MANIFEST.json", "FILES.json"}

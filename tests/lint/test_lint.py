@@ -24,7 +24,7 @@ LINTERS = {
     "ansible-lint": "ansible-lint --offline --profile production",
     "docs": "antsibull-docs lint-collection-docs --plugin-docs --check-extra-docs-refs --validate-collection-refs=all --disallow-unknown-collection-refs .",
     "changelog": "antsibull-changelog lint",
-    "reuse": "reuse lint",
+    "reuse": "reuse lint --lines",
 }
 
 
