@@ -181,7 +181,7 @@ def _loaded(data: bytes) -> Any:
 
 def _checked(value: Any, fields: Mapping[str, type]) -> dict[str, Any]:
     """A dictionary in which each of these fields has exactly its type."""
-    if not isinstance(value, dict) or any(type(value.get(name)) is not kind for name, kind in fields.items()):
+    if not isinstance(value, dict) or {name: type(value.get(name)) for name in fields} != fields:
         raise NotTrusted(_FOREIGN)
     return value
 
