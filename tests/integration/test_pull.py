@@ -317,7 +317,7 @@ def test_a_node_pulls_itself_into_state(pull, reported, site, tmp_path):
 
 
 @pytest.mark.newest
-def test_what_is_wrong_changes_nothing(pull, site, tmp_path):
+def test_what_is_wrong_changes_nothing(pull, reported, site, tmp_path):
     assert pull().rc == 0
     good = tree(site.node / "etc" / "apptainer")
     site.commit(apptainer_fleet_remotes=[{"name": "site", "uri": "https://moved.example.org", "exclusiv": True}])
