@@ -9,8 +9,8 @@ import json
 import os
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_files import gather
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_report import LARGEST, node_state, time_text
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_files import gather, leave
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_report import FILES, LARGEST, node_state, time_text
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import Difference, HostResult
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
@@ -127,3 +127,49 @@ def test_ten_thousand_nodes(tmp_path):
     text = page(report)
     assert "There is no report of these nodes that is fresh" in text
     assert "node09999" in text
+
+
+@pytest.mark.parametrize("metrics", ["", "apptainer.prom"])
+def test_a_node_that_pulls_leaves_its_state(tmp_path, monkeypatch, metrics):
+    monkeypatch.setenv("INVOCATION_ID", "a1")
+    files = {"state": str(tmp_path / "state.json"), "prometheus": metrics and str(tmp_path / metrics)}
+    result = {"changed": False, "declared": True, "parts": [], "failures": []}
+    succeeded = []
+    for failures in ([], [{"subject": "global", "msg": "no space left", "unreadable": ""}]):
+        leave({**result, "failures": failures, "failed": bool(failures)}, {FILES: files, "inventory_hostname": "n1"}, applied=True)
+        state = json.loads((tmp_path / "state.json").read_text())
+        succeeded.append(state["succeeded"])
+        assert (state["host"], state["invocation"], state["state"]) == ("n1", "a1", "failed" if failures else "in_state")
+    assert succeeded[0] == succeeded[1] != ""
+    assert sorted(os.listdir(tmp_path)) == sorted(filter(None, ["state.json", metrics]))
+
+
+def test_a_state_that_cannot_be_written_is_a_warning(tmp_path, capfd):
+    files = {"state": str(tmp_path / "missing" / "state.json"), "prometheus": ""}
+    leave({"changed": False, "declared": True, "parts": [], "failures": []}, {FILES: files, "inventory_hostname": "n1"}, applied=True)
+    assert "could not be written" in "".join(capfd.readouterr())
+
+
+def test_a_host_that_does_not_pull_leaves_nothing(tmp_path):
+    leave({}, {"inventory_hostname": "n1"}, applied=True)
+    assert os.listdir(tmp_path) == []
+
+
+def test_beside_nodes_that_only_compare_one_that_changed_itself_is_in_state(tmp_path):
+    write(tmp_path, "n1", report_of("n1", "drifted", differences=(MODE,)))
+    write(tmp_path, "n2", report_of("n2", "drifted", differences=(MODE,), applied=False))
+    gathered = gather(str(tmp_path), None, NOW, 3)
+    assert {result.host: result.state for result in gathered.results} == {"n1": "in_state", "n2": "drifted"}
+
+
+def test_a_report_that_cannot_be_read_is_not_believed(tmp_path, monkeypatch):
+    """As on a file server that has lost it: root can read everything on a local disk."""
+    def refuse(path, *arguments, really=os.open, **named):
+        if str(path).endswith(".json"):
+            raise PermissionError(13, "Permission denied")
+        return really(path, *arguments, **named)
+
+    write(tmp_path, "n1", GOOD)
+    monkeypatch.setattr(os, "open", refuse)
+    (result,) = gather(str(tmp_path), None, NOW, 3).results
+    assert (result.state, result.reason) == ("unreachable", "its report cannot be read (Permission denied)")
