@@ -57,6 +57,15 @@ def test_the_evidence_for_each_hazard_exists():
             assert not test or f"def {test}(" in path.read_text(), name
 
 
+def test_the_evidence_of_the_checklists_exists():
+    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*(?:::\w+)?)`", (envs.ROOT / "docs" / "checklists.md").read_text())
+    assert len(named) > 15
+    for name in named:
+        file, _colons, test = name.partition("::")
+        assert (envs.ROOT / file).exists(), name
+        assert not test or f"def {test}(" in (envs.ROOT / file).read_text(), name
+
+
 def test_each_command_that_was_recorded_has_a_task():
     recorded = {" ".join(step["argv"][:2]) for name in ("remote_ops", "keyserver_ops", "logins") for case in golden.cases(name) for step in case["steps"]}
     commands = " ".join(row[0] for row in pages.table(pages.guide("guide_coming_from"), "command"))
