@@ -13,7 +13,7 @@ SIZES ?= 1 10 100 1000 10000
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
 .DEFAULT_GOAL := help
-.PHONY: help test full lint unit integration fleet attack matrix bench demo docs build release clean programs venv
+.PHONY: help test full lint unit integration fleet attack matrix sanity bench demo docs build release clean programs venv
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +41,9 @@ attack: programs venv ## Kills, errors, races, fuzzing and hostile servers (SECO
 
 matrix: programs venv ## Every ansible-core by every Python of nodes that is here, into docs/compatibility.md
 	PYTHONPATH=tests:.collections $(BIN)/python -m support.matrix
+
+sanity: venv ## ansible-test sanity on a clone, with every ansible-core and every Python that is here, into docs/compatibility.md
+	PYTHONPATH=tests:.collections $(BIN)/python -m support.sanity
 
 bench: programs venv ## What the collection costs, as tables: see docs/performance.md (ROUNDS=3 HOSTS="100 400" SIZES="10 1000" PARTS="modules local")
 	PYTHONPATH=.:tests:.collections $(BIN)/python -m benchmarks --rounds $(ROUNDS) --hosts "$(HOSTS)" --sizes "$(SIZES)" $(PARTS)

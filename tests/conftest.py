@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The fixtures of all tests. Plugins are imported as `ansible_collections.hpc.apptainer...`: pyproject.toml puts .collections on the path."""
+"""The fixtures of all tests. Plugins are imported as `ansible_collections.hpc.apptainer...`: pyproject.toml puts .collections on the path.
+
+ansible-test and tox-ansible run the unit tests too, without pyproject.toml: what these want of the path and of the markers is said here.
+"""
 
 import contextlib
 import os
@@ -14,6 +17,9 @@ from typing import Any
 
 import pytest
 from hypothesis import configuration, settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
 from support import envs, forked, leaks, processes, release
 from support.servers import certificates as authority
 from support.servers import daemons, registry
@@ -29,6 +35,7 @@ settings.load_profile("ci")
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker more than there are processors: many tests wait for a server, or for a file to be at rest."""
     return len(os.sched_getaffinity(0)) + 1
@@ -36,6 +43,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also run what is marked as full, and what is marked as newest with the oldest ansible-core")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full: the same at its full size; only with --full")
+    config.addinivalue_line("markers", "newest: shown by other tests for both ends of the range; with the oldest ansible-core only with --full")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

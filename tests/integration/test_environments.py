@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import clones, envs, matrix, processes
+from support import clones, envs, generated, matrix, processes, sanity
 from support.servers import library as libraries
 from support.servers import registry
 
@@ -42,6 +42,16 @@ def test_checkout_is_the_collection(name: str, tmp_path: Path) -> None:
     shown = processes.run(binaries / "ansible-doc", name, env=env, cwd=checkout)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert subprocess.check_output(["git", "ls-files", "--others", "--exclude-standard"], cwd=checkout, text=True) == ""
+
+
+def test_unit_tests_run_as_others_run_them(tmp_path: Path) -> None:
+    """ansible-test and tox-ansible have a configuration of their own for pytest, and find the collection where it is."""
+    clone = clones.clone(tmp_path / "ansible_collections" / "hpc" / "apptainer")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    env = processes.clean_env(tmp_path / "home", {"PYTHONPATH": tmp_path})
+    command = [sys.executable, "-m", "pytest", "-c", tmp_path / "pytest.ini", f"--rootdir={clone}", "--strict-markers", "-n", 0, "-q"]
+    done = processes.run(*command, "tests/unit/module_utils/_values", env=env, cwd=clone)
+    assert re.search(r"^\d\d+ passed", done.stdout, re.MULTILINE), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("kind", [envs.OLD_CORE, "newest"])
@@ -75,6 +85,26 @@ Run on 2026-01-02.
 
 1. Write it: no
 """
+
+
+def test_table_of_sanity() -> None:
+    cells = {13: {"2.20": "all tests"}, 6: {"2.16": "compile, import"}}
+    made = sanity.table({"2.16": "2.16.19 on 3.12.1", "2.20": "2.20.1 on 3.13.0"}, cells, datetime.date(2026, 1, 2))
+    assert made == """\
+Run on 2026-01-02.
+
+| Python | 2.16.19 on 3.12.1 | 2.20.1 on 3.13.0 |
+| --- | --- | --- |
+| 3.6 | compile, import | \u2013 |
+| 3.13 | \u2013 | all tests |"""
+
+
+def test_generated_part_of_a_document(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("Before.\n\n<!-- Written by make it. -->\n\nOld.\n\n<!-- End of what make it writes. -->\n\nAfter.\n")
+    assert generated.renewed(document, "it", "New.\n") == document.read_text().replace("Old.", "New.")
+    with pytest.raises(RuntimeError, match=r"page\.md doesn't have the comments"):
+        generated.renewed(document, "that", "New.\n")
 
 
 def test_what_is_supported_was_run() -> None:

@@ -19,11 +19,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support import envs, processes
+from support import envs, generated, processes
 from support.servers import certificates, daemons, library, registry
 
 DOCUMENT = envs.ROOT / "docs" / "compatibility.md"
-BEGIN, END = "<!-- Written by make matrix. -->\n", "<!-- End of what make matrix writes. -->\n"
 SCENARIO = Path(__file__).with_name("matrix.yml")
 SITE = {"name": "site", "uri": "https://library.example.org", "exclusive": True, "keyservers": [{"uri": "https://keys.example.org"}]}
 DRIFT = "endpoint site: exclusive is false, should be true"
@@ -97,16 +96,9 @@ def table(cores: Mapping[str, str], rows: list[Row], date: datetime.date) -> str
         return f"failed ({reasons.index(outcome) + 1})"
 
     heads = ["Python", "with", *cores.values()]
-    lines = [heads, ["---"] * len(heads), *([row.python, row.libraries, *(cell(row.cells[core]) for core in cores)] for row in rows)]
+    made = generated.table(heads, *([row.python, row.libraries, *(cell(row.cells[core]) for core in cores)] for row in rows))
     notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
-    shown = [f"Run on {date.isoformat()}.", "", *(f"| {' | '.join(line)} |" for line in lines), *([""] if notes else []), *notes, ""]
-    return "\n".join(shown)
-
-
-def document(made: str) -> str:
-    """The document with another table."""
-    before, _begin, rest = DOCUMENT.read_text().partition(BEGIN)
-    return "".join([before, BEGIN, "\n", made, "\n", END, rest.partition(END)[2]])
+    return "\n".join([f"Run on {date.isoformat()}.", "", made, *([""] if notes else []), *notes, ""])
 
 
 @contextlib.contextmanager
@@ -150,14 +142,16 @@ def main() -> int:
             failed = [f"    {name}: {why}" for name, why in found.items() if why]
             print(f"ansible-core {core}: {len(found)} nodes, {len(failed)} failed", *failed, sep="\n", flush=True)
     rows = [_row(*kind, nodes[kind])._replace(cells={core: cells[kind].get(core) for core in made}) for kind in kinds]
-    heads = {kind: "{} on {}".format(*_core_versions(core)) for kind, core in made.items()}
-    DOCUMENT.write_text(document(table(heads, rows, datetime.datetime.now(datetime.UTC).date())))
+    heads = {kind: core_and_python(core) for kind, core in made.items()}
+    shown = table(heads, rows, datetime.datetime.now(datetime.UTC).date())
+    DOCUMENT.write_text(generated.renewed(DOCUMENT, "matrix", shown))
     return 1 if any(why and why != ABSENT for row in rows for why in row.cells.values()) else 0
 
 
-def _core_versions(core: Path) -> tuple[str, str]:
+def core_and_python(core: Path) -> str:
+    """The head of a column: the versions of an ansible-core and of the Python that runs it."""
     python, installed = _versions(core / "bin" / "python")
-    return installed["ansible-core"], python
+    return f"{installed['ansible-core']} on {python}"
 
 
 if __name__ == "__main__":

@@ -2,18 +2,26 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""`ansible-test sanity` without containers, and with no download but from the package index that pip is configured for.
+"""`ansible-test sanity` on a clone, without containers, and with no download but from the package index that pip is configured for.
+
+As a program (`make sanity`), it runs everything with each ansible-core and all Pythons that are here, and writes the table of what came of it.
 
 ansible-test keeps its environments in the home directory, fetches a script to bootstrap pip from its makers' server, and hides the variables
 that configure pip. So it gets a home of its own below .venv, holding a bootstrap that uses the pip Python comes with, and pip's configuration.
 """
 
 import ast
+import datetime
 import os
 import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from support.envs import VENVS, find_python
+from support import envs, generated
+from support.clones import clone
+from support.matrix import ABSENT, DOCUMENT, UNMANAGED, core_and_python
 from support.processes import clean_env, run
 
 # Stands in for get-pip.py, which is given the versions of pip and its helpers to install; those that come with a Python do, unless they are ancient.
@@ -46,21 +54,25 @@ print(own, *["get_pip_{}.py".format(pip.replace(".", "_")) for pip in pips])
 """
 
 
-def sanity(core: Path, collection: Path, *options: str, minor: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the sanity tests of `core` on an installed collection, for the controller's Python or for an older 3.minor of nodes."""
-    older = [] if minor is None else [f"3.{minor}"]
-    own, *scripts = subprocess.check_output([core / "bin" / "python", "-c", ASK_CORE, *older], text=True).split()
-    version = older[0] if older else own
-    home = VENVS / "sanity" / f"{core.name}-{version}"
+def pythons(core: Path) -> list[int]:
+    """The 3.minor of those nodes that an ansible-core manages, as far as there is one here, the oldest first."""
+    return [minor for minor in sorted(envs.managed_minors(core)[1]) if envs.find_python(minor)]
+
+
+def sanity(core: Path, place: Path, *options: str, minors: Iterable[int] = ()) -> subprocess.CompletedProcess[str]:
+    """Run the sanity tests of an ansible-core on a clone below `place`: for the core's own Python, or for the 3.minor of nodes that are given."""
+    nodes = {f"3.{minor}": python for minor in minors if (python := envs.find_python(minor))}
+    own, *scripts = subprocess.check_output([core / "bin" / "python", "-c", ASK_CORE, *nodes], text=True).split()
+    home = envs.VENVS / "sanity" / f"{core.name}-{'-'.join(nodes) or own}"
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     for script in scripts:
         (cache / script).write_text(GET_PIP)
     _configure_pip(core / "bin" / "python", home)
-    path = [str(core / "bin"), "/usr/local/bin", "/usr/bin", "/bin"]
-    if minor is not None:
-        path.insert(0, str(find_python(minor).parent))
-    command = [core / "bin" / "ansible-test", "sanity", "--local", "--python", version, "--color", "no", *options]
+    targets = [word for version, python in nodes.items() for word in ("--target-python", f"{version}@{python}")]
+    path = [str(core / "bin"), *(str(python.parent) for python in nodes.values()), "/usr/local/bin", "/usr/bin", "/bin"]
+    command = [core / "bin" / "ansible-test", "sanity", "--controller", f"origin:python={own}", *targets, "--color", "no", *options]
+    collection = clone(place / "ansible_collections" / "hpc" / "apptainer")
     return run(*command, cwd=collection, env=clean_env(home, {"PATH": ":".join(path)}))
 
 
@@ -80,3 +92,39 @@ def _configure_pip(python: Path, home: Path) -> None:
     config.parent.mkdir(parents=True, exist_ok=True)
     config.touch(mode=0o600)  # an index's address may hold a password
     config.write_text(text)
+
+
+def table(heads: Mapping[str, str], cells: Mapping[int, Mapping[str, str]], date: datetime.date) -> str:
+    """The part of the document that is made: `heads` are the columns, one for each ansible-core, and `cells` the rows, one for each 3.minor."""
+    rows = ([f"3.{minor}", *(cells[minor].get(core, UNMANAGED) for core in heads)] for minor in sorted(cells))
+    return f"Run on {date.isoformat()}.\n\n{generated.table(['Python', *heads.values()], *rows)}"
+
+
+def main() -> int:
+    """Run everything, and write the table."""
+    heads: dict[str, str] = {}
+    cells: dict[int, dict[str, str]] = {}
+    failed = False
+    for core, environment in ((core, envs.core(core)) for core in envs.cores()):
+        controllers, managed = envs.managed_minors(environment)
+        here = pythons(environment)
+        with tempfile.TemporaryDirectory() as place:
+            done = sanity(environment, Path(place), minors=here)
+        heads[core] = core_and_python(environment)
+        own = int(heads[core].rpartition(" on 3.")[2].partition(".")[0])
+        print(f"ansible-core {heads[core]}: {'failed' if done.returncode else 'ok'}", flush=True)
+        if done.returncode:
+            print(done.stdout, done.stderr, flush=True)
+            failed = True
+        for minor in managed | controllers:
+            outcome = "failed" if done.returncode else "all tests" if minor == own else "compile, import"
+            cells.setdefault(minor, {})[core] = outcome if minor in here else ABSENT
+    DOCUMENT.write_text(generated.renewed(DOCUMENT, "sanity", table(heads, cells, datetime.datetime.now(datetime.UTC).date())))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (envs.MissingInterpreterError, RuntimeError) as exc:
+        sys.exit(f"make sanity: {exc}")
