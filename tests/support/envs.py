@@ -240,7 +240,7 @@ def ensure_main() -> None:
     python = find_python(sys.version_info.minor)
     if python is None:
         raise MissingInterpreterError(f"{sys.executable} can't make virtual environments (on Debian: apt-get install python3-venv)")
-    _ensure(MAIN.name, python, ["-r", str(ROOT / "tests" / "requirements.txt")])
+    _ensure(MAIN.name, python, ["-r", str(ROOT / "test-requirements.txt")])
 
 
 def _ensure(name: str, python: Path, *installs: list[str]) -> Path:
