@@ -225,22 +225,21 @@ def features(short: bool) -> str:
     return markdown(rows)
 
 
-def ansible_cores() -> str:
-    """Of the table of `make matrix`: each ansible-core, the Python that ran it, and the Pythons of the nodes that it managed."""
-    lines = [[part.strip() for part in line.strip("|").split("|")] for line in matrix_table().splitlines() if line.startswith("|")]
+def ansible_cores(matrix_table: str) -> str:
+    """Of the table of `make matrix`: each ansible-core, the Python that ran it, and the Pythons of the nodes that it managed without a failure."""
+    lines = [[part.strip() for part in line.strip("|").split("|")] for line in matrix_table.splitlines() if line.startswith("|")]
     (_python, _with, *cores), rows = lines[0], lines[2:]
-    shown = [["ansible-core", *(core.split(" on ")[0] for core in cores)], ["---"] * (len(cores) + 1),
-             ["its own Python", *(core.split(" on ")[1] for core in cores)]]
-    managed: list[list[str]] = [[] for _core in cores]
-    for python, _libraries, *outcomes in rows:
-        for found, outcome in zip(managed, outcomes, strict=True):
-            found += [] if outcome != "ok" or _series(python) in found else [_series(python)]
-    return markdown([*shown, ["Pythons of nodes", *(f"{found[0]} to {found[-1]}" for found in managed)]])
+    outcomes = {_series(row[0]): [other[2:] for other in rows if _series(other[0]) == _series(row[0])] for row in rows}
+    managed = [[python for python, found in outcomes.items() if {row[number] for row in found} == {"ok"}] for number in range(len(cores))]
+    return markdown([["ansible-core", *(core.split(" on ")[0] for core in cores)], ["---"] * (len(cores) + 1),
+                     ["its own Python", *(core.split(" on ")[1] for core in cores)],
+                     ["Python of nodes", *(_span(found, list(outcomes)) for found in managed)]])
 
 
-def matrix_table() -> str:
-    """What `make matrix` wrote."""
-    return DOCUMENT.read_text(encoding="utf-8").partition(matrix.BEGIN)[2].partition(matrix.END)[0]
+def _span(some: list[str], of: list[str]) -> str:
+    """The first and the last, if no other is between them."""
+    begin = of.index(some[0])
+    return f"{some[0]} to {some[-1]}" if of[begin:begin + len(some)] == some else ", ".join(some)
 
 
 def markdown(rows: list[list[str]]) -> str:
@@ -257,7 +256,8 @@ def page(path: Path, *tables: str) -> str:
 
 def pages() -> dict[Path, str]:
     """All pages with a table, and their text as it should be."""
-    return {DOCUMENT: page(DOCUMENT, features(short=False)), README: page(README, features(short=True), ansible_cores())}
+    run = DOCUMENT.read_text(encoding="utf-8").partition(matrix.BEGIN)[2].partition(matrix.END)[0]
+    return {DOCUMENT: page(DOCUMENT, features(short=False)), README: page(README, features(short=True), ansible_cores(run))}
 
 
 if __name__ == "__main__":

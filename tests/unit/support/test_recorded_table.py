@@ -6,7 +6,7 @@
 
 import pytest
 from support.golden import all_cases
-from support.recorded_table import COLUMNS, FEATURES, RECORDINGS, Feature, Step, _series, cell, done, first, said, succeeds, unrecorded
+from support.recorded_table import COLUMNS, FEATURES, RECORDINGS, Feature, Step, _series, ansible_cores, cell, done, first, said, succeeds, unrecorded
 
 ADDED = Step("one", 0, ["remote", "add", "--global", "x", "uri"], 0, "", {}, {})
 FAILED = ADDED._replace(case="two", exit=255)
@@ -45,3 +45,18 @@ def test_a_cell_needs_one_source(documented):
 def test_what_was_not_recorded_has_a_mark():
     assert cell(Feature("feature", (), unrecorded, {"1.5": "no"}), "1.5") == "no\\*"
     assert [cell(FEATURES[0], column) for column in COLUMNS] == ["yes"] * len(COLUMNS)
+
+
+def test_pythons_that_failed_are_not_in_the_short_table_of_ansible_core():
+    made = """
+| Python | with | 2.16.1 on 3.12.1 | 2.20.0 on 3.13.2 |
+| --- | --- | --- | --- |
+| 3.8.1 | old | ok | \u2013 |
+| 3.8.1 | new | ok | \u2013 |
+| 3.9.2 | new | ok | ok |
+| 3.10.3 | old | ok | failed (1) |
+| 3.10.3 | new | ok | ok |
+| 3.11.4 | new | \u2013 | ok |
+| 3.12 | new | \u2013 | not run |
+"""
+    assert ansible_cores(made).splitlines()[2:] == ["| its own Python | 3.12.1 | 3.13.2 |", "| Python of nodes | 3.8 to 3.10 | 3.9, 3.11 |"]
