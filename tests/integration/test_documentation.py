@@ -66,6 +66,19 @@ def test_the_evidence_of_the_checklists_exists():
         assert not test or f"def {test}(" in (envs.ROOT / file).read_text(), name
 
 
+def test_links_lead_to_files():
+    """Those into the repository. README and SECURITY are shown elsewhere, too, so they have whole addresses only."""
+    address = "https://github.com/hpc-apptainer/ansible-collection-apptainer/"
+    texts = {path: path.read_text() for suffix in ("md", "rst") for folder in ("", "docs/**/", "roles/**/", ".github/")
+             for path in envs.ROOT.glob(f"{folder}*.{suffix}")}
+    whole = [(path, name) for path, text in texts.items() for name in re.findall(rf"{address}(?:blob|tree)/main/([^\s)>#`]+)", text)]
+    relative = [(path, name) for path, text in texts.items() if path.suffix == ".md" for name in re.findall(r"\]\((?!https:|#)([^)#]+)", text)]
+    assert len(whole) > 30
+    assert [(str(path), name) for path, name in whole if not (envs.ROOT / name).exists()] == []
+    assert [(str(path), name) for path, name in relative if not (path.parent / name).exists()] == []
+    assert [str(path) for path, _name in relative if path.name in {"README.md", "SECURITY.md"}] == []
+
+
 def test_each_command_that_was_recorded_has_a_task():
     recorded = {" ".join(step["argv"][:2]) for name in ("remote_ops", "keyserver_ops", "logins") for case in golden.cases(name) for step in case["steps"]}
     commands = " ".join(row[0] for row in pages.table(pages.guide("guide_coming_from"), "command"))
