@@ -66,6 +66,19 @@ def test_the_evidence_of_the_checklists_exists():
         assert not test or f"def {test}(" in (envs.ROOT / file).read_text(), name
 
 
+def test_links_lead_to_files():
+    """Those into the repository. README and SECURITY are shown elsewhere, too, so they have whole addresses only."""
+    address = "https://github.com/hpc-apptainer/ansible-collection-apptainer/"
+    texts = {path: path.read_text() for suffix in ("md", "rst") for folder in ("", "docs/**/", "roles/**/", ".github/")
+             for path in envs.ROOT.glob(f"{folder}*.{suffix}")}
+    whole = [(path, name) for path, text in texts.items() for name in re.findall(rf"{address}(?:blob|tree)/main/([^\s)>#`]+)", text)]
+    relative = [(path, name) for path, text in texts.items() if path.suffix == ".md" for name in re.findall(r"\]\((?!https:|#)([^)#]+)", text)]
+    assert len(whole) > 30
+    assert [(str(path), name) for path, name in whole if not (envs.ROOT / name).exists()] == []
+    assert [(str(path), name) for path, name in relative if not (path.parent / name).exists()] == []
+    assert [str(path) for path, _name in relative if path.name in {"README.md", "SECURITY.md"}] == []
+
+
 def test_each_command_that_was_recorded_has_a_task():
     recorded = {" ".join(step["argv"][:2]) for name in ("remote_ops", "keyserver_ops", "logins") for case in golden.cases(name) for step in case["steps"]}
     commands = " ".join(row[0] for row in pages.table(pages.guide("guide_coming_from"), "command"))
@@ -96,8 +109,9 @@ def test_all_says_since_which_version_it_is_there():
     assert [name for name, entry in entries.items() if not re.fullmatch(r"\d+\.\d+\.\d+", str(entry.get("version_added")))] == []
 
 
-def test_readme_counts_the_recorded_runs():
-    assert recorded_table.README.read_text(encoding="utf-8") == recorded_table.readme(), "make docs"
+def test_the_tables_of_compatibility_are_those_of_the_recordings():
+    for path, text in recorded_table.pages().items():
+        assert path.read_text(encoding="utf-8") == text, "make docs"
 
 
 @pytest.mark.parametrize("name", return_docs.SHARED)

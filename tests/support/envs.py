@@ -59,6 +59,7 @@ PROGRAMS = {
     "htpasswd": "apache2-utils",
     "nginx": "nginx",
     "openssl": "openssl",
+    "rsync": "rsync",
     "setpriv": "util-linux",
     "sks": "sks",
     "ssh": "openssh-client",
