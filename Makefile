@@ -51,11 +51,11 @@ bench: programs venv ## What the collection costs, as tables: see docs/performan
 demo: venv ## Show the collection at work on this machine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run
 
-docs: venv ## Write the role's README and the modules' shared return values, and make the docsite in .cache/docsite
-	$(BIN)/python tests/support/role_readme.py
-	$(BIN)/python tests/support/return_docs.py
-	$(BIN)/python tests/support/recorded_table.py
-	$(BIN)/python tests/support/docsite.py
+docs: venv ## Write the role's README, the modules' shared return values and the tables of versions, and make the docsite in .cache/docsite
+	PYTHONPATH=tests:.collections $(BIN)/python -m support.role_readme
+	PYTHONPATH=tests:.collections $(BIN)/python -m support.return_docs
+	PYTHONPATH=tests:.collections $(BIN)/python -m support.recorded_table
+	PYTHONPATH=tests:.collections $(BIN)/python -m support.docsite
 
 build: venv ## Build the tarball for Galaxy in dist/
 	@PYTHONPATH=tests:.collections $(BIN)/python -m support.release build

@@ -99,11 +99,14 @@ Run on 2026-01-02.
 | 3.13 | \u2013 | all tests |"""
 
 
-def test_generated_part_of_a_document(tmp_path: Path) -> None:
+def test_generated_parts_of_a_document(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
-    document.write_text("Before.\n\n<!-- Written by make it. -->\n\nOld.\n\n<!-- End of what make it writes. -->\n\nAfter.\n")
-    assert generated.renewed(document, "it", "New.\n") == document.read_text().replace("Old.", "New.")
-    with pytest.raises(RuntimeError, match=r"page\.md doesn't have the comments"):
+    part = "<!-- Written by make it. -->\n\n{}\n\n<!-- End of what make it writes. -->\n"
+    document.write_text(f"Before.\n\n{part.format('Old.')}\nBetween.\n\n{part.format('Older.')}\nAfter.\n")
+    wanted = document.read_text().replace("Old.", "New.").replace("Older.", "Newer.")
+    assert generated.renewed(document, "it", "New.\n", "Newer.") == wanted
+    assert generated.written(document, "it").strip() == "Old."
+    with pytest.raises(RuntimeError, match=r"page\.md needs 1 times the comments"):
         generated.renewed(document, "that", "New.\n")
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What each version of Apptainer and SingularityCE has, by feature, in the words of an admin. As a script (`make docs`), it writes the tables.
+"""What each version of Apptainer and SingularityCE has, by feature, in the words of an admin. As a program (`make docs`), it writes the tables.
 
 A cell is what the recorded runs of these versions say (tests/golden). Where none says anything, it is what Apptainer's sources and documentation
 say, with a mark; a cell that a recording has come to fill is an error, and so is a feature about which the runs of one column disagree.
@@ -10,18 +10,14 @@ The table of ansible-core in README is a short form of the one that `make matrix
 """
 
 import functools
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from support import golden, matrix
+from support import generated, golden, matrix
 from support.envs import ROOT
 
-README, DOCUMENT = ROOT / "README.md", ROOT / "docs" / "compatibility.md"
-BEGIN, END = "<!-- Written by make docs. -->\n", "<!-- End of what make docs writes. -->\n"
+README = ROOT / "README.md"
 OWN, DOCKERS = "own", "Docker's"
 RECORDINGS = ("accept", "format", "remote_ops", "keyserver_ops", "merge", "logins")
 MARK = "\\*"
@@ -216,13 +212,13 @@ def cell(feature: Feature, column: str) -> str:
 def features(short: bool) -> str:
     """The table of all features, or of those for README."""
     shown = [feature for feature in FEATURES if feature.in_readme or not short]
-    rows = [["Apptainer", *(HEADS.get(column, column) for column in COLUMNS)], ["---"] * (len(COLUMNS) + 1),
+    rows = [["Apptainer", *(HEADS.get(column, column) for column in COLUMNS)],
             *([feature.title, *(cell(feature, column) for column in COLUMNS)] for feature in shown)]
     if not short:
         cases = [case for recording in RECORDINGS for case in golden.all_cases(recording)]
-        rows[2:2] = [["recorded versions", *(", ".join(versions(column)) for column in COLUMNS)],
+        rows[1:1] = [["recorded versions", *(", ".join(versions(column)) for column in COLUMNS)],
                      ["recorded cases", *(str(sum(_series(case["version"]) == column for case in cases)) for column in COLUMNS)]]
-    return markdown(rows)
+    return generated.table(*rows)
 
 
 def ansible_cores(matrix_table: str) -> str:
@@ -231,9 +227,9 @@ def ansible_cores(matrix_table: str) -> str:
     (_python, _with, *cores), rows = lines[0], lines[2:]
     outcomes = {_series(row[0]): [other[2:] for other in rows if _series(other[0]) == _series(row[0])] for row in rows}
     managed = [[python for python, found in outcomes.items() if {row[number] for row in found} == {"ok"}] for number in range(len(cores))]
-    return markdown([["ansible-core", *(core.split(" on ")[0] for core in cores)], ["---"] * (len(cores) + 1),
-                     ["its own Python", *(core.split(" on ")[1] for core in cores)],
-                     ["Python of nodes", *(_span(found, list(outcomes)) for found in managed)]])
+    return generated.table(["ansible-core", *(core.split(" on ")[0] for core in cores)],
+                           ["its own Python", *(core.split(" on ")[1] for core in cores)],
+                           ["Python of nodes", *(_span(found, list(outcomes)) for found in managed)])
 
 
 def _span(some: list[str], of: list[str]) -> str:
@@ -242,22 +238,11 @@ def _span(some: list[str], of: list[str]) -> str:
     return f"{some[0]} to {some[-1]}" if of[begin:begin + len(some)] == some else ", ".join(some)
 
 
-def markdown(rows: list[list[str]]) -> str:
-    """A table."""
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def page(path: Path, *tables: str) -> str:
-    """The text of a page as it should be, with its tables in their order."""
-    before, *rest = path.read_text(encoding="utf-8").split(BEGIN)
-    assert len(rest) == len(tables)
-    return before + "".join(f"{BEGIN}\n{table}\n{END}{after.partition(END)[2]}" for table, after in zip(tables, rest, strict=True))
-
-
 def pages() -> dict[Path, str]:
     """All pages with a table, and their text as it should be."""
-    run = DOCUMENT.read_text(encoding="utf-8").partition(matrix.BEGIN)[2].partition(matrix.END)[0]
-    return {DOCUMENT: page(DOCUMENT, features(short=False)), README: page(README, features(short=True), ansible_cores(run))}
+    cores = ansible_cores(generated.written(matrix.DOCUMENT, "matrix"))
+    return {matrix.DOCUMENT: generated.renewed(matrix.DOCUMENT, "docs", features(short=False)),
+            README: generated.renewed(README, "docs", features(short=True), cores)}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The reference part of the role's README, made from its argument_specs. Run as a script (`make docs` does), it writes it.
+"""The reference part of the role's README, made from its argument_specs. As a program (`make docs`), it writes it.
 
 Entry points and lists that share their options (by an anchor in the YAML) get one table; a general tool would repeat it.
 """
@@ -14,17 +14,16 @@ from typing import Any
 
 import yaml
 
+from support import generated
+
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "apptainer_fleet"
-BEGIN, END = "<!-- Made from meta/argument_specs.yml by make docs. -->\n", "<!-- End of what make docs writes. -->\n"
 
 
 def readme() -> str:
     """The README as it should be: its hand-written part, and the reference."""
     entries = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    before, _begin, rest = (ROLE / "README.md").read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    return "".join([before, BEGIN, *_reference(entries, defaults), END, after])
+    return generated.renewed(ROLE / "README.md", "docs", "".join(_reference(entries, defaults)))
 
 
 def _reference(entries: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
