@@ -141,7 +141,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
                               health=health, origin=_origin(variables), findings_fail=options["findings_fail"])
         errors = [health.headline] if health and health.status else []
         if applied:
-            hosts = tuple(host for host in results if host in hosts or host in before.get("untouched", ()))
+            of_batch = {*hosts, *before.get("untouched", ())}
+            hosts = tuple(host for host in results if host in of_batch)
             progress = Progress(all_hosts, untouched, max_unreachable)
             batch = build_report("", "", [results[host] for host in hosts], differed)
             summary, stop = rollout_lines(batch, report, progress), progress.stops(report)

@@ -75,9 +75,11 @@ def rollout_lines(batch: Report, so_far: Report, progress: Progress) -> list[str
 def problem(result: HostResult, report: Report) -> str:
     """Why a host is to blame, in one line."""
     texts = [result.reason] if result.reason else [f"{difference.subject}: {'; '.join(difference.sentences)}" for difference in result.differences]
-    for group in report.failing_findings:
-        users = dict.fromkeys(finding.user for host, finding in group.places if host == result.host)
-        texts += [f"users' files: {_finding(group, list(users))}"] if users else []
+    users: dict[tuple[str, str], dict[str, None]] = {}
+    for finding in result.findings:
+        users.setdefault((finding.id, finding.severity), {})[finding.user] = None
+    texts += [f"users' files: {_finding(group, list(users[group.id, group.severity]))}"
+              for group in report.failing_findings if (group.id, group.severity) in users]
     return _one_line("; ".join(texts))
 
 
