@@ -18,15 +18,23 @@ from ansible import constants, context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
-from ansible.utils.display import Display
 from ansible_collections.hpc.apptainer.plugins.module_utils._version import VERSION
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._actions import print_lines
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health, Limits, health_of
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of, inventory_sources
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_files import gather
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_report import time_text
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, blamed, host_result
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import (
+    PROGRESS,
+    UNREACHABLE,
+    VARIABLE,
+    HostResult,
+    addresses_of,
+    blamed,
+    host_result,
+)
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
@@ -36,6 +44,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
     HEALTH,
     PREDICTION,
     STATUS_FAILED,
+    STATUS_IN_STATE,
     STATUS_UNREACHABLE,
     Report,
     as_dict,
@@ -76,7 +85,7 @@ ARGUMENTS = {
 }
 # The page and the JSON show the weaknesses of hosts, so they are for the admins only. The collector, which reads the metrics, is another user.
 MODES = {"json": 0o640, "html": 0o640, "prometheus": 0o644}
-COLORS = {STATUS_FAILED: constants.COLOR_ERROR, STATUS_UNREACHABLE: constants.COLOR_UNREACHABLE}
+COLORS = {STATUS_IN_STATE: constants.COLOR_OK, STATUS_FAILED: constants.COLOR_ERROR, STATUS_UNREACHABLE: constants.COLOR_UNREACHABLE}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
@@ -118,7 +127,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             answer, texts = self._finished({**options, "hosts": []} if has_begun else options, now, files, variables, progress)
         answer["errors"] += filter(None, (write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += [error for error in answer["errors"] if error not in answer["summary"]]
-        _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
+        print_lines(answer["summary"], COLORS[answer.get("status") or (STATUS_FAILED if answer["errors"] else STATUS_IN_STATE)])
         known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "untouched", "errors") if name in answer}
         if options["reports"] and not has_begun:  # no host has taken part, so only the controller can be to blame
             known.update(problems=[], unreachable=answer["status"] == STATUS_UNREACHABLE)
@@ -259,17 +268,8 @@ def _results(hosts: Iterable[str], all_hosts: Iterable[str], hostvars: Any, diff
         if not result and host not in wanted:
             untouched.append(host)
             continue
-        address = variables.get("ansible_host")
-        addresses = [address] if isinstance(address, str) else []
-        results[host] = host_result(host, result, addresses, applied=differed != DRIFT, changed=differed == CHANGE)
+        results[host] = host_result(host, result, addresses_of(variables), applied=differed != DRIFT, changed=differed == CHANGE)
     return results, tuple(untouched)
-
-
-def _display(lines: Iterable[str], status: int) -> None:
-    """Print the report as it is, whatever the callbacks make of results. Where they make JSON of all output, it is in there anyway."""
-    if "json" not in constants.DEFAULT_STDOUT_CALLBACK:
-        for line in lines:
-            Display().display(line, color=COLORS.get(status, constants.COLOR_OK))
 
 
 def _content(kind: str, report: Report, timestamp: float) -> str:
