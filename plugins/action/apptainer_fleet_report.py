@@ -18,15 +18,24 @@ from ansible import constants, context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
-from ansible.utils.display import Display
 from ansible_collections.hpc.apptainer.plugins.module_utils._version import VERSION
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._actions import print_lines
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._checked import Checker
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import PREFIX, SPECS, DeclarationError
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Health, Limits, health_of
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of, inventory_sources
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import hosts_of, inventory_sources, playbook_variables
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_files import gather
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_report import time_text
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, UNREACHABLE, VARIABLE, HostResult, blamed, host_result
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import (
+    PROGRESS,
+    UNREACHABLE,
+    VARIABLE,
+    HostResult,
+    addresses_of,
+    blamed,
+    host_result,
+)
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
@@ -36,6 +45,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import (
     HEALTH,
     PREDICTION,
     STATUS_FAILED,
+    STATUS_IN_STATE,
     STATUS_UNREACHABLE,
     Report,
     as_dict,
@@ -54,12 +64,16 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import (
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._writing import write_file
 
 MAX_UNREACHABLE = "10%"
+BATCHES = ["10%", "100%"]
 MAX_HOURS = 100_000
+ENTRY_POINTS = ("rollout", "drift", "health", "report_from")
 ARGUMENTS = {
+    "entry_point": {"type": "str", "choices": list(ENTRY_POINTS)},
     "state": {"type": "str", "choices": ["begun", "finished"], "default": "finished"},
     "hosts": {"type": "list", "elements": "str"},
     "pattern": {"type": "str"},
     "canaries": {"type": "raw"},  # Ansible takes JSON that is text for names
+    "batches": {"type": "list", "elements": "str", "default": BATCHES},
     "applied": {"type": "bool", "default": False},
     "max_unreachable": {"type": "str", "default": MAX_UNREACHABLE},
     "max_age": {"type": "float", "default": 26},
@@ -74,9 +88,12 @@ ARGUMENTS = {
     "html": {"type": "path"},
     "prometheus": {"type": "path"},
 }
+# With `entry_point`, these are in the variables of that name, or with report_ or health_ before it.
+IN_VARIABLES = ("title", "json", "html", "prometheus", "findings_fail", "certificate_warning_days", "certificate_error_days", "reports",
+                "reports_max_age", "canaries", "batches", "max_unreachable")
 # The page and the JSON show the weaknesses of hosts, so they are for the admins only. The collector, which reads the metrics, is another user.
 MODES = {"json": 0o640, "html": 0o640, "prometheus": 0o644}
-COLORS = {STATUS_FAILED: constants.COLOR_ERROR, STATUS_UNREACHABLE: constants.COLOR_UNREACHABLE}
+COLORS = {STATUS_IN_STATE: constants.COLOR_OK, STATUS_FAILED: constants.COLOR_ERROR, STATUS_UNREACHABLE: constants.COLOR_UNREACHABLE}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
@@ -90,12 +107,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            return {**result, **self._answer(task_vars or {})}
+            return {**result, **self._answer(self._options(task_vars or {}), task_vars or {})}
         except AnsibleActionFail as error:  # raised, ansible-core 2.16 would show an exception too
             return {**result, "failed": True, "msg": str(error)}
 
-    def _answer(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+    def _options(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of the task; those that are not set may be in the variables of the playbook."""
+        if self._task.args.get("entry_point") in ENTRY_POINTS:
+            self._task.args = {**self._in_variables(self._task.args["entry_point"], variables), **self._task.args}
+        options: dict[str, Any] = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         if not math.isfinite(options["max_age"]) or options["max_age"] < 0:
             raise AnsibleActionFail("max_age: give a number of hours, or 0 for a report that never becomes stale")
         for name in ("certificate_warning_days", "certificate_error_days"):
@@ -103,6 +123,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
                 raise AnsibleActionFail(f"{name}: give a number of days")
         if not 0 < options["reports_max_age"] < MAX_HOURS:
             raise AnsibleActionFail(f"reports_max_age: give a number of hours between 0 and {MAX_HOURS}")
+        if options["entry_point"] == "report_from" and not options["reports"]:
+            raise AnsibleActionFail("apptainer_fleet_reports is not set; set it to the directory in which the reports of the nodes are")
+        return options
+
+    def _in_variables(self, entry_point: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        names = {f"{PREFIX}{kind}{option}": option for option in IN_VARIABLES for kind in ("", "report_", "health_")}
+        known = [name for name in names if name in SPECS[entry_point]]
+        try:
+            values = playbook_variables(entry_point, known, variables, self._templar, self._task, self._loader)
+        except DeclarationError as error:
+            raise AnsibleActionFail(str(error)) from None
+        return {names[name]: value for name, value in values.items() if value is not None}
+
+    def _answer(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         files = {kind: os.path.abspath(options[kind]) for kind in MODES if options[kind]}
         now = datetime.datetime.now(datetime.timezone.utc)
         has_begun = options["state"] == "begun"
@@ -118,7 +152,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             answer, texts = self._finished({**options, "hosts": []} if has_begun else options, now, files, variables, progress)
         answer["errors"] += filter(None, (write_file(files[kind], text, MODES[kind]) for kind, text in texts.items()))
         answer["summary"] += [error for error in answer["errors"] if error not in answer["summary"]]
-        _display(answer["summary"], answer.get("status", 0) or (STATUS_FAILED if answer["errors"] else 0))
+        print_lines(answer["summary"], COLORS[answer.get("status") or (STATUS_FAILED if answer["errors"] else STATUS_IN_STATE)])
         known: dict[str, Any] = {name: answer[name] for name in ("problems", "reasons", "stop", "untouched", "errors") if name in answer}
         if options["reports"] and not has_begun:  # no host has taken part, so only the controller can be to blame
             known.update(problems=[], unreachable=answer["status"] == STATUS_UNREACHABLE)
@@ -141,7 +175,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
                               health=health, origin=_origin(variables), findings_fail=options["findings_fail"])
         errors = [health.headline] if health and health.status else []
         if applied:
-            hosts = tuple(host for host in results if host in hosts or host in before.get("untouched", ()))
+            of_batch = {*hosts, *before.get("untouched", ())}
+            hosts = tuple(host for host in results if host in of_batch)
             progress = Progress(all_hosts, untouched, max_unreachable)
             batch = build_report("", "", [results[host] for host in hosts], differed)
             summary, stop = rollout_lines(batch, report, progress), progress.stops(report)
@@ -154,7 +189,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             summary.clear()  # it says nothing else
         elif report.is_empty and not untouched:
             errors.append(NOTHING_DECLARED)
-        answer = {**_answer(report, summary, errors), "reached": sum(results[host].state != UNREACHABLE for host in hosts), "stop": stop,
+        answer = {**_facts(report, summary, errors), "reached": sum(results[host].state != UNREACHABLE for host in hosts), "stop": stop,
                   "untouched": list(untouched)}
         if health:
             answer["health"] = {"state": health.state, "status": health.status}
@@ -176,11 +211,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
                               origin=_origin(variables), findings_fail=options["findings_fail"], gathered=gathered)
         summary = drift_lines(report)
         errors = [NOTHING_DECLARED] if report.results and report.is_empty else [summary[0]] if report.status else []
-        answer = {**_answer(report, summary, errors), "reached": len(report.results) - report.count(UNREACHABLE), "stop": False, "untouched": []}
+        answer = {**_facts(report, summary, errors), "reached": len(report.results) - report.count(UNREACHABLE), "stop": False, "untouched": []}
         return answer, {kind: _content(kind, report, now.timestamp()) for kind in files}
 
 
-def _answer(report: Report, summary: list[str], errors: list[str]) -> dict[str, Any]:
+def _facts(report: Report, summary: list[str], errors: list[str]) -> dict[str, Any]:
     """What the action answers in any case."""
     results = {result.host: result for result in report.results}
     problems = report.problem_hosts
@@ -194,7 +229,10 @@ def _due(options: Mapping[str, Any], now: datetime.datetime) -> str:
 
 def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars: Any) -> dict[str, Any]:
     """What later tasks of this run have to know, as a fact of the controller. Until there is a report, there must be no further batch."""
-    progress: dict[str, Any] = {"began": now.timestamp(), "problems": [], "reasons": {}, "stop": True, "untouched": [], "errors": []}
+    batches = options["batches"] or BATCHES
+    if not all(re.fullmatch("[1-9][0-9]*%?", batch) for batch in batches):
+        raise AnsibleActionFail(f"apptainer_fleet_batches is {','.join(batches)}, but must be a list of numbers of hosts or percentages, such as 10%,100%")
+    progress: dict[str, Any] = {"began": now.timestamp(), "batches": batches, "problems": [], "reasons": {}, "stop": True, "untouched": [], "errors": []}
     if options["pattern"] is None:
         return progress
     all_hosts = hosts_of(options["pattern"], hostvars)
@@ -204,7 +242,7 @@ def _first_progress(options: Mapping[str, Any], now: datetime.datetime, hostvars
         raise AnsibleActionFail(". ".join(problems))
     if canaries and not hosts_of(canaries, hostvars, ignore_limit=True):
         raise AnsibleActionFail(f"apptainer_fleet_canaries is {', '.join(canaries)}, but no host of the inventory matches it; correct it")
-    progress["canaries"] = [host for host in hosts_of(canaries, hostvars) if host in all_hosts]
+    progress["canaries"] = list(filter(set(all_hosts).__contains__, hosts_of(canaries, hostvars)))
     max_unreachable = _max_unreachable(options["max_unreachable"], len(all_hosts))
     return {**progress, "all_hosts": all_hosts, "untouched": all_hosts, "max_unreachable": max_unreachable}
 
@@ -258,17 +296,8 @@ def _results(hosts: Iterable[str], all_hosts: Iterable[str], hostvars: Any, diff
         if not result and host not in wanted:
             untouched.append(host)
             continue
-        address = variables.get("ansible_host")
-        addresses = [address] if isinstance(address, str) else []
-        results[host] = host_result(host, result, addresses, applied=differed != DRIFT, changed=differed == CHANGE)
+        results[host] = host_result(host, result, addresses_of(variables), applied=differed != DRIFT, changed=differed == CHANGE)
     return results, tuple(untouched)
-
-
-def _display(lines: Iterable[str], status: int) -> None:
-    """Print the report as it is, whatever the callbacks make of results. Where they make JSON of all output, it is in there anyway."""
-    if "json" not in constants.DEFAULT_STDOUT_CALLBACK:
-        for line in lines:
-            Display().display(line, color=COLORS.get(status, constants.COLOR_OK))
 
 
 def _content(kind: str, report: Report, timestamp: float) -> str:

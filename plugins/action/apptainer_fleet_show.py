@@ -14,11 +14,12 @@ from typing import Any
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._actions import print_lines
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._adopted_files import adoption
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._inspected import NO_HOST, Inspected, inspected, names_of, show_lines
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._inspected import Inspected, inspected, names_of, show_lines
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import PROGRESS, blamed
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NO_HOST
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import printable
 
 ARGUMENTS = {
     "hosts": {"type": "list", "elements": "str", "required": True},
@@ -46,23 +47,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
         errors = [] if hosts else [NO_HOST]
         files: dict[str, str] = {}
         if options["adopt"] and hosts:
-            made, files = self._adopted(hosts, hostvars, options["directory"])
-            lines, errors = made[0], made[1]
+            lines, errors, files = self._adopted(hosts, hostvars, options["directory"])
         else:
             lines = show_lines(hosts)
-        _display([*lines, *(error for error in errors if error not in lines)])
+        print_lines([*lines, *(error for error in errors if error not in lines)])
         reasons = {item.host: item.result.reason for item in hosts if item.found is None}
         progress: dict[str, Any] = {"problems": list(reasons), "reasons": reasons, "errors": errors}
         return {**result, "changed": bool(files) and not errors, "lines": lines, "files": sorted(files),
                 "ansible_facts": {PROGRESS: {**progress, "blamed": blamed(progress, variables)}}, **progress, "msg": ". ".join([*lines[:1], *errors])}
 
-    def _adopted(self, hosts: Sequence[Inspected], hostvars: Any, directory: str) -> tuple[tuple[list[str], list[str]], dict[str, str]]:
-        """The lines and errors, and the files that were written, or would be in a real run."""
+    def _adopted(self, hosts: Sequence[Inspected], hostvars: Any, directory: str) -> tuple[list[str], list[str], dict[str, str]]:
+        """The lines, the errors, and the files that were written, or would be in a real run."""
         declared = [item.host for item in hosts if item.is_declared]
         if declared:
-            return ([], [f"{NOTHING_WRITTEN}: endpoints are declared already for {names_of(declared)}. Leave these hosts out (apptainer_fleet_hosts, or "
-                         "--limit), or remove apptainer_fleet_remotes, _group_remotes and _host_remotes where they are set for them, and adopt them "
-                         "anew"]), {}
+            return [], [f"{NOTHING_WRITTEN}: endpoints are declared already for {names_of(declared)}. Leave these hosts out (apptainer_fleet_hosts, or "
+                        "--limit), or remove apptainer_fleet_remotes, _group_remotes and _host_remotes where they are set for them, and adopt them "
+                        "anew"], {}
         inventory = hostvars._inventory  # there is no public way, in any ansible-core
         groups = {str(name): [str(host.name) for host in group.get_hosts()] for name, group in inventory.groups.items() if name not in ("all", "ungrouped")}
         made = adoption(hosts, groups, datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -76,7 +76,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             errors = _write(files)
         written = {} if errors else files
         others = {str(host.name) for host in inventory.get_hosts("all", ignore_limits=True, ignore_restrictions=True)} - {item.host for item in hosts}
-        return ([*made.summary, *_closing(written, directory, self._task.check_mode, sorted(others))], errors), written
+        return [*made.summary, *_closing(written, directory, self._task.check_mode, sorted(others))], errors, written
 
 
 def _closing(files: Mapping[str, str], directory: str, check_mode: bool, others: Sequence[str]) -> list[str]:
@@ -120,10 +120,3 @@ def _write(files: Mapping[str, str]) -> list[str]:
         return [f"{NOTHING_WRITTEN}: {printable(path)} cannot be written ({getattr(error, 'strerror', None) or 'not a valid file name'}): set "
                 "apptainer_fleet_adopt_directory to a directory that is writable"]
     return []
-
-
-def _display(lines: Iterable[str]) -> None:
-    """Print the lines as they are, whatever the callbacks make of results. Where they make JSON of all output, they are in there anyway."""
-    if "json" not in constants.DEFAULT_STDOUT_CALLBACK:
-        for line in lines:
-            Display().display(line)

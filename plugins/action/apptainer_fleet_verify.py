@@ -15,33 +15,24 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._actions import AskingAction
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import Declaration, DeclarationError, distinct_claims
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._host_variables import all_declared, hosts_of
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_files import leave
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NO_HOST
 
 MODULE = "hpc.apptainer.apptainer_verify"
 _MOST_PROBLEMS = 10
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
+class ActionModule(AskingAction):
     """The action. Its documentation is in the module of the same name."""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        hostvars = variables["hostvars"]
-        pattern = self.validate_argument_spec(argument_spec={"hosts": {"type": "str"}})[1]["hosts"]
-        hosts = variables["ansible_play_batch"] if pattern is None else hosts_of(pattern, hostvars)
         try:
-            declared, problems = all_declared(hosts, self._task, self._loader, hostvars)
-            if problems or not hosts:
-                raise DeclarationError(_sentences(problems) or NO_HOST)
+            declared, problems = self.declared(variables, "ansible_play_batch")
+            if problems:
+                raise DeclarationError(_sentences(problems))
             result.update(changed=False, verified=None, verification=[])
             result.setdefault("warnings", []).extend(_warnings(declared))
             to_verify = [item for item in declared if item.options["verify"]]
@@ -52,9 +43,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             leave(failed, variables, not self._task.check_mode)  # the task that would is not reached
             return failed
         except AnsibleConnectionFailure as error:  # of a host that is none of those that Ansible would blame
-            place = self._task.delegate_to or variables["inventory_hostname"]
-            return {**result, "failed": True, "msg": f"{place}, from which to verify, cannot be reached: {error}. Nothing was verified; wait for it, or "
-                                                     "set apptainer_fleet_verify_from to another host"}
+            return {**result, "failed": True, "msg": f"{self.place(variables)}, from which to verify, cannot be reached: {error}. Nothing was verified; "
+                                                     "wait for it, or set apptainer_fleet_verify_from to another host"}
         return result
 
     def _verified(self, declared: Sequence[Declaration], variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,13 +54,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible has no types
             new = [item for item in claims if _digest(item, network) not in memory.digests]
             if not new:
                 return {}
-            answer: dict[str, Any] = self._execute_module(module_name=MODULE, module_args={"declarations": new, **network}, task_vars=variables)
-            answer.pop("invocation", None)
+            answer = self.asked(MODULE, new, network, variables)
             if not answer.get("failed") and not answer.get("unreachable"):
                 memory.digests.update(_digest(item, network) for item in new)
         if answer.get("missing_libraries"):
-            answer["msg"] += (". To verify from another host, set apptainer_fleet_verify_from to one whose Python has them. To verify nothing, set "
-                              "apptainer_fleet_verify to false")
+            answer["msg"] += ". To verify nothing, set apptainer_fleet_verify to false"
         return answer
 
 

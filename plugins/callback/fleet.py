@@ -54,9 +54,10 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._console import (
     failure_text,
     message_lines,
     one_line,
-    plural,
     recap_lines,
 )
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import addresses_of
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import plural
 
 IGNORED = " (ignored)"
 COLORS = {FAILED: constants.COLOR_ERROR, UNREACHABLE: constants.COLOR_UNREACHABLE, CHANGED: constants.COLOR_CHANGED, OUTPUT: constants.COLOR_OK}
@@ -100,7 +101,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible has no types
         batch = batch_label(self._batch, len(every), play.serial)
         self._progress.start_play(batch, hosts)
         self._hosts.update(hosts)
-        size = ", ".join(filter(None, [batch, plural(len(hosts)) if hosts else ""]))  # a play on the implicit localhost has none
+        size = ", ".join(filter(None, [batch, plural(len(hosts), 'host') if hosts else ""]))  # a play on the implicit localhost has none
         self._banner(f"PLAY [{play.get_name().strip()}]{f' ({size})' if size else ''}", play)
 
     @quiet
@@ -241,7 +242,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible has no types
 
     @staticmethod
     def _one_line(text: str, host: Any) -> tuple[str, str]:
-        return one_line(text, host.get_name(), [address for address in [host.vars.get("ansible_host")] if isinstance(address, str)])
+        return one_line(text, host.get_name(), addresses_of(host.vars))
 
     def _show_messages(self) -> None:
         self._clear()

@@ -31,6 +31,13 @@ attributes:
     description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: none
 options:
+  entry_point:
+    description:
+      - Takes options that are not set here from the variables of this entry point of the role P(hpc.apptainer.apptainer_fleet#role), as the playbook of
+        the same name does. With V(drift), for example, O(json) is C(apptainer_fleet_report_json).
+      - A variable counts as this task sees it. If it is not set there, that of the first host of C(apptainer_fleet_hosts) counts.
+    type: str
+    choices: [rollout, drift, health, report_from]
   state:
     description:
       - V(finished) makes the report.
@@ -60,6 +67,12 @@ options:
     type: list
     elements: str
     default: []
+  batches:
+    description:
+      - With O(pattern), the batches of hosts after the canaries, as for C(serial).
+    type: list
+    elements: str
+    default: ["10%", "100%"]
   applied:
     description:
       - Whether the play changed the hosts, as the playbook C(hpc.apptainer.rollout) does, and did not only compare them.

@@ -60,12 +60,13 @@ EXAMPLES = r"""
         collect: true
       register: apptainer_fleet_result
 
+- name: Show what they said
+  hosts: localhost
+  gather_facts: false
+  tasks:
     - name: Show it
       hpc.apptainer.apptainer_fleet_show:
-        hosts: "{{ ansible_play_hosts_all }}"
-      run_once: true
-      delegate_to: localhost
-      delegate_facts: true
+        hosts: "{{ groups['all'] }}"
 """
 
 RETURN = r"""

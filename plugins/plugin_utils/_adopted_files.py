@@ -19,7 +19,7 @@ import yaml
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._adoption import Layers, adopted
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._inspected import Inspected, heading, names_of, unread_lines
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import without_names
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import printable
 
 FILE = "apptainer_fleet.yml"
 NOTHING = "No host has a global file with endpoints, so there is nothing to declare, and no file was written"

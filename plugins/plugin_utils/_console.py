@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ansible.utils.helpers import pct_to_int
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, shortened
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import cleaned, without_names
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import plural, printable
 
 # What a line is about, and its first word
 FAILED, UNREACHABLE, CHANGED, OUTPUT, DIFFERENCE, WARNING = "Failed", "Unreachable", "Changed", "Output", "Difference", "Warning"
@@ -99,10 +99,6 @@ def counted(hosts: Sequence[str], noun: str = "host") -> str:
     return f"{plural(len(hosts), noun)} ({printable(shortened(hosts, _LONGEST_HOSTS))})"
 
 
-def plural(number: int, noun: str = "host") -> str:
-    return f"{number} {noun if number == 1 else f'{noun}s'}"
-
-
 def recap_lines(summaries: Mapping[str, Mapping[str, int]], complete: bool) -> list[tuple[str, str]]:
     """What the run did, from Ansible's statistics of each host: the counts, then the hosts with failures and changes. With the kind of each line.
 
@@ -113,7 +109,7 @@ def recap_lines(summaries: Mapping[str, Mapping[str, int]], complete: bool) -> l
     fine = len(summaries) - len({*failed, *unreachable})
     parts = [f"{fine} ok", *(f"{len(hosts)} {label}" for label, hosts in (
         ("failed", failed), ("unreachable", unreachable), ("changed", changed), ("with ignored errors", ignored)) if hosts)]
-    lines = [("", f"{plural(len(summaries))}: {', '.join(parts)}")]
+    lines = [("", f"{plural(len(summaries), 'host')}: {', '.join(parts)}")]
     for kind, hosts, width in ((FAILED, failed, _LONGEST_RECAP), (UNREACHABLE, unreachable, _LONGEST_RECAP), (CHANGED, changed, _LONGEST_HOSTS)):
         if hosts:
             lines.append((kind, f"{kind}: {printable(folded(hosts) if complete else shortened(hosts, width))}"))
@@ -205,7 +201,7 @@ class Progress:
         counts = [f"{lost.count(kind)} {kind.lower()}" for kind in (FAILED, UNREACHABLE) if kind in lost]
         awaited = self._awaited()
         waiting = [f"waiting for {folded(awaited)}"] if 0 < len(awaited) <= _FEW else []
-        progress = ", ".join([f"{len(self._done)} of {plural(total)} done", *counts, *waiting])
+        progress = ", ".join([f"{len(self._done)} of {plural(total, 'host')} done", *counts, *waiting])
         return printable(": ".join(filter(None, [self._label, self._task, progress])))
 
     def _awaited(self) -> set[str]:

@@ -146,8 +146,25 @@ def declaration(host: str, values: Mapping[str, Any], names: Iterable[str] = ())
     logins = [] if options["config_root"] else _merged("logins", values, problems)
     problems.extend(_incomplete_logins(logins))
     if problems:
-        raise DeclarationError(" ".join(problem if problem.endswith("?") else f"{problem}." for problem in problems))
+        raise DeclarationError(_sentences(problems))
     return Declaration(host, remotes, logins, options)
+
+
+def playbook_options(entry: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of an entry point of the role as their types say, with the defaults of those that are not set, among `values`.
+
+    An empty path stays so: it means no file. Raises DeclarationError that lists all that is wrong.
+    """
+    problems: list[str] = []
+    options = {name: "" if value == "" and SPECS[entry][name]["type"] == "path" else _option(name, SPECS[entry][name], value, problems)
+               for name, value in values.items()}
+    if problems:
+        raise DeclarationError(_sentences(problems))
+    return options
+
+
+def _sentences(problems: Iterable[str]) -> str:
+    return " ".join(problem if problem.endswith("?") else f"{problem}." for problem in problems)
 
 
 def _unknown_variables(names: Iterable[str]) -> Iterator[str]:

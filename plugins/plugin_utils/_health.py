@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.services import USED_SERVICES
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import plural
 
 OK, UNKNOWN, WARNING, ERROR = HEALTH_STATES = ("ok", "unknown", "warning", "error")
 
@@ -107,10 +108,6 @@ def certificate_text(row: Row) -> str:
     return "; ".join(filter(None, [when, row["reason"]]))
 
 
-def plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _service(row: Row) -> dict[str, Any]:
     is_used = not row["service"] or row["service"] in USED_SERVICES
     found = {name: row[name] for name in ("kind", "name", "uri", "service", "version", "up")}
@@ -144,7 +141,7 @@ def _sorted(rows: Iterable[dict[str, Any]]) -> tuple[Row, ...]:
 def _counted(noun: str, rows: Sequence[Row], key: str, words: Sequence[str]) -> str:
     counts = [(sum(row[key] is value for row in rows), word) for value, word in zip((True, False, None), words, strict=True)]
     present = [(count, word) for count, word in counts if count]
-    return ", ".join(f"{plural(count, noun) if number == 0 else f'{count:,}'} {word}" for number, (count, word) in enumerate(present))
+    return ", ".join(f"{plural(count, noun) if number == 0 else str(count)} {word}" for number, (count, word) in enumerate(present))
 
 
 def _lines(rows: Sequence[Row], text: Callable[[Row], str]) -> list[str]:

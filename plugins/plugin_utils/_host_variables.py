@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible import errors
 from ansible.template import Templar
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import VARIABLES, Declaration, DeclarationError, declaration
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import VARIABLES, Declaration, DeclarationError, declaration, playbook_options
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded
 
 _OMITTED: Any = getattr(errors, "AnsibleValueOmittedError", ())
@@ -23,6 +23,20 @@ def declared_for(host: str, available: Mapping[str, Any], templar: Any) -> Decla
     """What the variables of the host declare. Raises DeclarationError."""
     values = {name: _templated(name, available[name], templar) for name in VARIABLES if name in available}
     return declaration(host, values, available)
+
+
+def playbook_variables(entry: str, names: Sequence[str], available: Mapping[str, Any], templar: Any, task: Any, loader: Any) -> dict[str, Any]:
+    """These variables of an entry point of the role, which are the same for all hosts: those of the task, or else of the first host.
+
+    Raises DeclarationError.
+    """
+    hostvars = available["hostvars"]
+    pattern = _templated("apptainer_fleet_hosts", available.get("apptainer_fleet_hosts"), templar) or "all"
+    first = hosts_of(pattern, hostvars)[:1] or ["localhost"]
+    values: dict[str, Any] = dict.fromkeys(names)
+    for host_variables, host_templar in [*((found, own) for _host, found, own in variables_of(first, task, loader, hostvars)), (available, templar)]:
+        values.update({name: _templated(name, host_variables[name], host_templar) for name in names if name in host_variables})
+    return playbook_options(entry, values)
 
 
 def all_declared(hosts: Sequence[str], task: Any, loader: Any, hostvars: Any) -> tuple[list[Declaration], list[str]]:

@@ -13,10 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, natural_key, shortened
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import FAILED, UNREACHABLE, VARIABLE, HostResult, host_result, without_names
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import printable
-
-NO_HOST = "No host was looked at: no host of the inventory matches the pattern and --limit; check them, and the inventory (-i)"
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import (
+    FAILED,
+    UNREACHABLE,
+    VARIABLE,
+    HostResult,
+    addresses_of,
+    host_result,
+    without_names,
+)
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NO_HOST
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import printable
 
 _SOURCES = {"built-in": "no global file that Apptainer uses, so its built-in endpoint"}
 _KEYS = {"path", "source", "table", "findings", "accounts", "declared", "undeclared"}
@@ -41,8 +48,7 @@ def inspected(hosts: Iterable[str], hostvars: Any) -> list[Inspected]:
     found = []
     for host in sorted(hosts, key=natural_key):
         variables = hostvars.raw_get(host)
-        result, address = variables.get(VARIABLE), variables.get("ansible_host")
-        addresses = (address,) if isinstance(address, str) else ()
+        result, addresses = variables.get(VARIABLE), addresses_of(variables)
         state = host_result(host, result, addresses)
         is_read = state.state not in (FAILED, UNREACHABLE) and isinstance(result, Mapping) and set(result.get("inspected") or ()) >= _KEYS
         if not is_read and not state.reason:
@@ -64,7 +70,7 @@ def show_lines(hosts: Sequence[Inspected]) -> list[str]:
     for text, items in sorted(groups.items(), key=lambda group: -len(group[1])):
         shown = text if len(items) > 1 else map(printable, _host_lines(items[0].found or {}))
         lines += [heading([item.host for item in items]), *(f"  {line}".rstrip() for line in shown), ""]
-    return [*lines, *unread_lines(hosts)] if unread_lines(hosts) else lines[:-1]
+    return [*lines, *unread_lines(hosts)] if any(item.found is None for item in hosts) else lines[:-1]
 
 
 def unread_lines(hosts: Iterable[Inspected]) -> list[str]:

@@ -44,14 +44,17 @@ class Origin(NamedTuple):
     def pattern(self, hosts: Sequence[str]) -> str:
         """These hosts for `--limit`: nothing for all hosts, a group if it has the same hosts or a few more, or all of their names."""
         wanted = set(hosts)
-        if wanted == set(self.groups.get("all", ())):
-            return ""
+        most = min(_MOST_EXCEPTIONS, len(wanted) - 1)
         found = []
         for name, members in self.groups.items():
-            more = sorted(set(members) - wanted)
-            if wanted <= set(members) and len(more) <= min(_MOST_EXCEPTIONS, len(wanted) - 1) and all(map(_PLAIN.fullmatch, [name, *more])):
-                found.append((len(more), len(members), name, more))
-        if found and len(wanted) > 1:
+            # The sizes first: a report may have as many differences as hosts, and each is compared with each group.
+            if 0 <= len(members) - len(wanted) <= most and wanted.issubset(members):
+                more = sorted(wanted.symmetric_difference(members))
+                if name == "all" and not more:
+                    return ""
+                if len(wanted) > 1 and all(map(_PLAIN.fullmatch, [name, *more])):
+                    found.append((len(more), len(members), name, more))
+        if found:
             _count, _size, name, more = min(found)
             return ",".join([name, *(f"!{host}" for host in more)])
         return limit_pattern(hosts)

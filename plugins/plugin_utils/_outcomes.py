@@ -46,6 +46,12 @@ _NO_RESULT = "there are no results: the role did not run on this host"
 _FOREIGN = "the results from this host are not those of this collection's modules; check what runs there in their place"
 
 
+def addresses_of(variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """What messages may call a host besides its name. `variables` are raw: what is no text is a template."""
+    address = variables.get("ansible_host")
+    return (address,) if isinstance(address, str) else ()
+
+
 def blamed(progress: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
     """The hosts that must fail at the end of a playbook, of which the task with these `variables` has made this `progress`, as patterns for a play.
 

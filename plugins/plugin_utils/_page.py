@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import ERROR, OK, UNKNOWN, WARNING, Health, Row, certificate_text, plural
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import ERROR, OK, UNKNOWN, WARNING, Health, Row, certificate_text
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, shortened
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import DRIFTED, FAILED, IN_STATE, UNDECLARED, UNREACHABLE
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import HEALTH, Report, as_dict, printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import HEALTH, Report, as_dict
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NOTHING_DECLARED, headline, locked_out_sentences
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import plural, printable
 from markupsafe import Markup
 
 _HERE = Path(__file__).parent
@@ -147,7 +148,7 @@ def _verdict(report: Report) -> tuple[str, str]:
         some = f"All hosts that have something declared are in state ({total - undeclared:,} of {total:,})"
         all_well = some if undeclared else "All hosts are in state"
         failing = len(report.problem_hosts)
-        return ("users", f"{all_well}, but users' files on {plural(failing, 'host')} have findings that count") if failing else (IN_STATE, all_well)
+        return ("users", f"{all_well}, but users' files on {plural(failing, 'host', form=',')} have findings that count") if failing else (IN_STATE, all_well)
     state = FAILED if report.failures else UNREACHABLE
     if drifted:
         return state, f"{_part_of(drifted, total)} {report.differed}, {unknown:,} could not be checked"

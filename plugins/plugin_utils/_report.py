@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -53,9 +52,6 @@ _AGAIN = "correct what the reason says; then, to look at these hosts again: "
 
 _TITLE_SENTENCES = 3
 _SEVERITIES = ("error", "warning", "info")  # and then all others
-
-# Control characters except tab and line feed, line separators, marks of direction, and halves of surrogate pairs.
-_ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _Item = TypeVar("_Item")
 
@@ -305,8 +301,3 @@ def _again(report: Report, group: ReasonGroup) -> dict[str, Any]:
 
 def _hosts(hosts: tuple[str, ...]) -> dict[str, Any]:
     return {"count": len(hosts), "nodes": folded(hosts), "hosts": list(hosts)}
-
-
-def printable(text: str) -> str:
-    """Text for a terminal or a page: active characters (escapes, changes of direction, half characters) become harmless text, as `\\u001b`."""
-    return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

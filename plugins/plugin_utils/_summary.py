@@ -15,7 +15,8 @@ from typing import NamedTuple
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._node_report import Gathered
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded, shortened
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import FAILED, UNDECLARED, UNREACHABLE, HostResult
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import DRIFT, HEALTH, FindingGroup, Report, printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import DRIFT, HEALTH, FindingGroup, Report
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import plural, printable
 
 _MOST_LINES = 5  # of a kind, in a mail
 _MOST_USERS = 20  # that a line names
@@ -51,7 +52,7 @@ def headline(report: Report) -> str:
     if not report.results:
         return NO_REPORT if report.gathered else NO_HOST
     parts = [f"{report.count(state)} {label}" for state, label in report.labels.items() if report.count(state)]
-    return f"{_plural(len(report.results), 'host')}: {', '.join(parts)}"
+    return f"{plural(len(report.results), 'host')}: {', '.join(parts)}"
 
 
 def drift_lines(report: Report) -> list[str]:
@@ -75,9 +76,11 @@ def rollout_lines(batch: Report, so_far: Report, progress: Progress) -> list[str
 def problem(result: HostResult, report: Report) -> str:
     """Why a host is to blame, in one line."""
     texts = [result.reason] if result.reason else [f"{difference.subject}: {'; '.join(difference.sentences)}" for difference in result.differences]
-    for group in report.failing_findings:
-        users = dict.fromkeys(finding.user for host, finding in group.places if host == result.host)
-        texts += [f"users' files: {_finding(group, list(users))}"] if users else []
+    users: dict[tuple[str, str], dict[str, None]] = {}
+    for finding in result.findings:
+        users.setdefault((finding.id, finding.severity), {})[finding.user] = None
+    texts += [f"users' files: {_finding(group, list(users[group.id, group.severity]))}"
+              for group in report.failing_findings if (group.id, group.severity) in users]
     return _one_line("; ".join(texts))
 
 
@@ -93,9 +96,9 @@ def _stop_lines(so_far: Report, progress: Progress) -> list[str]:
     if not progress.stops(so_far) or not progress.untouched:
         return []
     unreachable, allowed = so_far.count(UNREACHABLE), progress.max_unreachable
-    because = (f", because {_plural(unreachable, 'host is', 'hosts are')} unreachable and apptainer_fleet_max_unreachable allows {allowed or 'none'}"
+    because = (f", because {plural(unreachable, 'host is', 'hosts are')} unreachable and apptainer_fleet_max_unreachable allows {allowed or 'none'}"
                if progress.too_many(so_far) else "")
-    untouched = f"{_plural(len(progress.untouched), 'host was', 'hosts were')} not touched: {printable(folded(progress.untouched))}"
+    untouched = f"{plural(len(progress.untouched), 'host was', 'hosts were')} not touched: {printable(folded(progress.untouched))}"
     return [f"The rollout stops here{because}. {untouched}"]
 
 
@@ -115,11 +118,11 @@ def _group_lines(report: Report) -> list[str]:
 def _gathered_lines(gathered: Gathered) -> list[str]:
     """On which commits the nodes are, if not all on the same, and which files say nothing."""
     commits = gathered.commits()
-    lines = [f"Commit {commit[:12] or 'not known'} on {_plural(len(hosts), 'host')} ({shortened(hosts)})" for commit, hosts in commits]
+    lines = [f"Commit {commit[:12] or 'not known'} on {plural(len(hosts), 'host')} ({shortened(hosts)})" for commit, hosts in commits]
     strangers = len(gathered.strangers)
     names = _one_line(shortened(gathered.strangers)) if strangers else ""
     return [*(lines[:_MOST_LINES] if len(lines) > 1 else []),
-            *([f"Ignored {_plural(strangers, 'file')} with a name that no node has: {names}"] if strangers else [])]
+            *([f"Ignored {plural(strangers, 'file')} with a name that no node has: {names}"] if strangers else [])]
 
 
 def locked_out_sentences(report: Report) -> list[str]:
@@ -127,7 +130,7 @@ def locked_out_sentences(report: Report) -> list[str]:
     found = []
     for remote, users, _hosts in report.locked_out:
         endpoint = f"the endpoint {remote}" if remote else "the endpoint"
-        found.append(printable(f"{_plural(len(users), 'user')} would be locked out if {endpoint} were removed now: {_user_names(users)}"))
+        found.append(printable(f"{plural(len(users), 'user')} would be locked out if {endpoint} were removed now: {_user_names(users)}"))
     return found
 
 
@@ -151,14 +154,10 @@ def _limit_lines(report: Report) -> list[str]:
 def _lines(kind: str, short: bool, groups: Sequence[tuple[tuple[str, ...], str]]) -> list[str]:
     most = _MOST_LINES if short else len(groups)
     names = shortened if short else folded
-    lines = [f"{kind} on {_plural(len(hosts), 'host')} ({printable(names(hosts))}): {_one_line(text)}" for hosts, text in groups[:most]]
+    lines = [f"{kind} on {plural(len(hosts), 'host')} ({printable(names(hosts))}): {_one_line(text)}" for hosts, text in groups[:most]]
     return lines + ([f"{kind}: {len(groups) - most} more"] if len(groups) > most else [])
 
 
 def _one_line(text: str) -> str:
     text = printable(" ".join(text.split()))
     return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]} ..."
-
-
-def _plural(number: int, singular: str, plural: str = "") -> str:
-    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"

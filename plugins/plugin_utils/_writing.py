@@ -12,7 +12,7 @@ import contextlib
 import os
 import tempfile
 
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import printable
 
 
 def write_file(path: str, text: str, mode: int) -> str:

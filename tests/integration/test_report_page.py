@@ -14,7 +14,8 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._health import Limit
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import IGNORED, Difference, HostResult, UserFinding
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import HEALTH, build_report, printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import HEALTH, build_report
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import printable
 
 webdriver = pytest.importorskip("selenium.webdriver")
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}

@@ -13,7 +13,15 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._module.common impor
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.endpoints import REMOTE_SPEC
 from ansible_collections.hpc.apptainer.plugins.module_utils._module.fleet import FLEET_SPEC
 from ansible_collections.hpc.apptainer.plugins.plugin_utils import _declaration as rules
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import PREFIX, SPECS, VARIABLES, DeclarationError, declaration, distinct_claims
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._declaration import (
+    PREFIX,
+    SPECS,
+    VARIABLES,
+    DeclarationError,
+    declaration,
+    distinct_claims,
+    playbook_options,
+)
 from support.tables import table
 
 SECRET = "s3cretS3CRET"
@@ -75,6 +83,29 @@ def test_an_empty_root_is_not_the_host_itself():
     """As of a template that gives nothing: the builder's own files would be written."""
     assert refusal(config_root="") == (
         "apptainer_fleet_config_root is empty, but must be an absolute path; leave it undefined if the files of the host itself are meant.")
+
+
+PLAYBOOK_VALUES = table([
+    ("not set", "drift", "report_json", None, "apptainer-drift.json"),
+    ("empty text is no file", "drift", "report_json", "", ""),
+    ("empty text is not set", "drift", "report_title", "", "Apptainer drift"),
+    ("another entry point", "report_from", "report_title", None, "Apptainer on nodes that pull"),
+    ("a number as text", "drift", "certificate_error_days", "2.5", 2.5),
+    ("a text as list", "rollout", "batches", "1,50%", ["1", "50%"]),
+    ("a number as list", "rollout", "batches", 5, ["5"]),
+])
+
+
+@pytest.mark.parametrize(("entry", "name", "value", "expected"), PLAYBOOK_VALUES)
+def test_a_variable_of_a_playbook(entry, name, value, expected):
+    assert playbook_options(entry, {PREFIX + name: value}) == {PREFIX + name: expected}
+
+
+def test_all_that_is_wrong_with_the_variables_of_a_playbook():
+    with pytest.raises(DeclarationError) as caught:
+        playbook_options("drift", {f"{PREFIX}findings_fail": "always", f"{PREFIX}certificate_error_days": "soon"})
+    assert str(caught.value) == ("apptainer_fleet_findings_fail is 'always', but must be one of never, error, warning. "
+                                 "apptainer_fleet_certificate_error_days is 'soon', but must be a number.")
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 import yaml
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._adopted_files import NOTHING, adoption
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._inspected import NO_HOST, inspected, show_lines
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._inspected import inspected, show_lines
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NO_HOST
 from support.tables import table
 
 PATH = "/etc/apptainer/remote.yaml"

@@ -12,6 +12,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origin, limit_pattern
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.growth import assert_linear
 
 GROUPS = {"all": ["a1", "a2", "a3", "b1", "b2"], "ungrouped": [], "as": ["a1", "a2", "a3"], "ones": ["a1", "b1"], "no name": ["a1", "a2"]}
 ORIGIN = Origin(("site.yml",), ("/srv/in ventory", "h1,h2,"), "0.1.0", "2.19", GROUPS)
@@ -54,3 +55,11 @@ def test_ansible_selects_exactly_these_hosts(chosen):
         assert sorted(host.name for host in inventory.get_hosts("all")) == hosts, pattern
         inventory.remove_restriction()
         inventory.subset(None)
+
+
+def test_the_time_for_a_difference_on_each_host_grows_with_the_hosts():
+    def origin(size):
+        hosts = [f"n{number}" for number in range(4 * size)]
+        return Origin(groups={"all": hosts, "compute": hosts[10:], "login": hosts[:10]})
+
+    assert_linear(lambda origin: [origin.pattern([host]) for host in origin.groups["all"]], origin)

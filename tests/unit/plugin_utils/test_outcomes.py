@@ -9,6 +9,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import (
     IGNORED,
     Difference,
     UserFinding,
+    addresses_of,
     blamed,
     cleaned,
     host_result,
@@ -140,6 +141,13 @@ def test_a_result_of_no_module_is_a_failure_of_that_host(result):
     found = host_result("n1", result)
     assert (found.state, found.differences, found.findings) == ("failed", (), ())
     assert found.reason.startswith("the results from this host are not those of this collection's modules")
+
+
+@pytest.mark.parametrize(("variables", "addresses"), [
+    ({}, ()), ({"ansible_host": "10.0.0.7"}, ("10.0.0.7",)), ({"ansible_host": {"__ansible_vault": "..."}}, ()),
+], ids=["none", "an address", "what is no text"])
+def test_addresses(variables, addresses):
+    assert addresses_of(variables) == addresses
 
 
 # (message, addresses, the message without names)

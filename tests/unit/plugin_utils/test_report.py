@@ -11,7 +11,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origi
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import STATES, Difference, HostResult, UserFinding, host_result
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._page import begun_page, page
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._prometheus import exposition
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import as_dict, begun_dict, build_report, printable, summary_counts
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import as_dict, begun_dict, build_report, summary_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
@@ -197,16 +197,6 @@ def test_the_schema_describes_every_key():
     for text in ({"schema": 2}, {**begun_dict("a", "2026-11-23T18:00:00Z", ORIGIN), "more": 1}, as_dict(report_on()) | {"status": 3}):
         assert not REPORT_SCHEMA.is_valid(text)
     assert REPORT_SCHEMA.is_valid(as_dict(report_on()))
-
-
-@pytest.mark.parametrize(("text", "expected"), [
-    ("a\tb\nc \u00e9 \u05d0 \U0001f600", "a\tb\nc \u00e9 \u05d0 \U0001f600"),
-    ("\x1b[2J\x00\r\x7f\x9b", "\\u001b[2J\\u0000\\u000d\\u007f\\u009b"),
-    ("\u202etxt.exe\u2066\u2028", "\\u202etxt.exe\\u2066\\u2028"),
-    ("\ud800", "\\ud800"),
-], ids=["harmless", "control characters", "direction and line marks", "half a character"])
-def test_printable(text, expected):
-    assert printable(text) == expected
 
 
 @pytest.mark.parametrize(("on_two_hosts", "on_one_host", "visible"), [(0, 9, 9), (0, 30, 10), (15, 30, 15), (40, 0, 25)],

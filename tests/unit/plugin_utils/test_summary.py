@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import Difference, HostResult, UserFinding
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import build_report
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import Progress, drift_lines, headline, problem, rollout_lines
+from support.growth import assert_linear
 
 MODE = Difference("global: remote.yaml", "/etc/apptainer/remote.yaml", ("mode is 0600, should be 0644",), "mode: 0600", "mode: 0644")
 STALE = UserFinding("stale-copy", "warning", "bob", "m", "/home/bob/r")
@@ -156,3 +157,10 @@ def test_a_host_is_to_blame_for_findings_that_count():
     assert problem(report.results[2], report) == "why; users' files: stale-copy (error): eve, bob"
     many = tuple(STALE._replace(user=f"u{number}") for number in range(30))
     assert drift_lines(report_on(HostResult("n1", "in_state", "", (), many)))[1].endswith("u18, u19 and 10 more")
+
+
+def test_the_time_for_all_hosts_with_findings_grows_with_the_hosts():
+    def report(size):
+        return build_report("", "", [HostResult(f"n{number}", "in_state", "", (), (STALE, COPY)) for number in range(4 * size)], findings_fail="warning")
+
+    assert_linear(lambda report: [problem(result, report) for result in report.results], report)
