@@ -9,10 +9,11 @@
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import NetworkError
-from .._network.client import Client, HttpOptions
+from .._network.client import Client
 from .._network.discovery import own_keyserver
 from .._network.endpoints import services_of_endpoint
 from .._network.errors import shown_url
+from .._network.http_options import HttpOptions
 from .._network.keyservers import keyserver_problem
 from .._network.parallel import ServerMemory, account_of, ask_all, verify_and_remember
 from .._redaction import without_login
@@ -79,7 +80,7 @@ def _login_question(login: Secret) -> _Question:
 
     def ask(client: Client) -> _Entry:
         verdict = verify_and_remember(login, client)
-        return dict(verdict._asdict(), rejected=verdict.verified is False and client.refused)
+        return {"verified": verdict.verified, "reason": verdict.reason, "rejected": verdict.verified is False and client.refused}
 
     return _Question(login_result(login), ask, lambda error: {"verified": False, "reason": str(error), "rejected": False}, account_of(login))
 

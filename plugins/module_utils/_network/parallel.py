@@ -20,8 +20,9 @@ from .._values.claims import (
     basic,
 )
 from .._values.uri import keyserver_identity, parse, requested_url
-from .client import Client, HttpOptions, KnownResponses
+from .client import Client, KnownResponses
 from .errors import DeadlineError, timed_out
+from .http_options import HttpOptions
 from .threads import run_all
 from .verdict import Verdict
 from .verification import verify_claim

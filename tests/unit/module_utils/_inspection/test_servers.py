@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.servers import ask_servers
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import parallel
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointToken, KeyserverLogin, RegistryLogin, basic
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, Remote, RemoteConfig
 from support import web

@@ -23,8 +23,9 @@ import urllib3
 import yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import client as _client
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, KnownResponses, Response
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, KnownResponses, Response
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import ElsewhereError, NotTlsError
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import basic
 from support import web
 from support.asking import ENCODED, LATE, LOGIN, PASSWORD, REFUSES, get, get_error

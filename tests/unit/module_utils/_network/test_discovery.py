@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import discovery as _discovery
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, Response
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import (
     DOCUMENT,
     Services,
@@ -21,6 +21,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery i
     read_json,
     service_uri,
 )
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tables import table
