@@ -12,12 +12,13 @@ them with the recorded runs of accept. What 1.0 to 1.2 (yaml v2) or 1.6 (yaml v4
 the same code and the same libraries in other versions, of which the newest reads a little more.
 """
 
-import binascii
+import contextlib
 import gc
 import re
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar
 
 from .._errors import FormatError
+from .._values.base64_text import decode_base64
 from .._values.flavors import FLAVORS, refusing_versions
 from .._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from . import yaml_nodes
@@ -42,8 +43,6 @@ _CREDENTIAL_KEYS = ("URI", "Auth", "Insecure")
 _TAG_PREFIX = "tag:yaml.org,2002:"
 # An explicit tag, and what `resolve` must say of the text (the deferred function in resolve.go).
 _FITTING = {"bool": ("true", "false"), "int": ("int", "uint"), "float": ("float", "int"), "null": ("null",), "timestamp": ("timestamp",)}
-_BASE_64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
-_NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 _ONLY_FROM_1_5 = re.compile(r"\x7f|[^\n]{1024}")
 _SHOWN = re.compile(r"[\w.:<~-]{0,32}\Z")  # a word that may be shown in a message; longer ones could be a misplaced secret
 _MOST_REPEATED = 1 << 20  # bytes that all aliases of a file may stand for: ten thousand endpoints
@@ -372,11 +371,10 @@ class _Reader:
         if not tag:
             return ("str" if node.style else WORDS.get(text, "str")), text
         if tag == "binary":
-            try:
-                if _BASE_64.match(text.translate(_NO_BREAKS)):
-                    return "str", binascii.a2b_base64(text).decode("utf-8")
-            except UnicodeDecodeError:
-                pass
+            data = decode_base64(text)
+            with contextlib.suppress(UnicodeDecodeError):
+                if data is not None:
+                    return "str", data.decode("utf-8")
         elif tag not in _FITTING:
             return "str", text
         else:

@@ -14,13 +14,13 @@ from typing import Any, Callable, Collection, Dict, Optional, Sequence
 from .._apptainer.effective import effective, exclusives, sync, tears_table
 from .._errors import ApptainerError
 from .._files.config_file import link_at, mode_of, of_root_in_a_home, owner_of, read, real_path
-from .._files.locations import DOCKER_CONFIG, cached_discoveries, docker_fallback
+from .._files.locations import cached_discoveries, docker_fallback
 from .._formats.docker_json import decode as decode_docker_config
 from .._formats.remote_yaml_reader import decode
 from .._redaction import without_login
 from .._rules.stored_secrets import stored_secrets
 from .._values.claims import EndpointToken, Secret
-from .._values.docker_config import DockerConfig, login_hosts
+from .._values.docker_config import DOCKER_CONFIG, DockerConfig, login_hosts
 from .._values.flavors import FLAVORS, in_words_of
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
@@ -164,9 +164,9 @@ def _global_uid(path: str, root: str) -> int:
 
 
 def _auth_path(user_path: str, flavor: str, root: str) -> str:
-    """The file in which Apptainer 1.4 and newer look for logins (`pkg/syfs/syfs.go` SearchDockerConf); SingularityCE has no fallback."""
-    usual, fallback = os.path.join(os.path.dirname(user_path), DOCKER_CONFIG), docker_fallback(user_path)
-    return fallback if flavor == "apptainer" and not _exists(usual, root) and _exists(fallback, root) else usual
+    """The file in which the program looks for logins to registries."""
+    usual, fallback = os.path.join(os.path.dirname(user_path), DOCKER_CONFIG), docker_fallback(user_path, flavor)
+    return fallback if fallback and not _exists(usual, root) and _exists(fallback, root) else usual
 
 
 def _exists(path: str, root: str) -> bool:
