@@ -10,10 +10,11 @@ import json
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .._errors import RuleError, quoted
-from .._rules.endpoints import WantedKeyserver, WantedRemote, converge
+from .._rules.endpoints import converge
 from .._rules.logins import Files, WantedKeyserverLogin, WantedToken, converge_logins
 from .._rules.registries import WantedRegistry
 from .._rules.stored_secrets import stored_secrets
+from .._rules.wanted import WantedKeyserver, WantedRemote
 from .._values.claims import (
     Claim,
     EndpointKeyserver,

@@ -19,8 +19,9 @@ from .._errors import RuleError, quoted
 from .._redaction import without_login
 from .._values.remote_config import Keyserver, Remote, RemoteConfig, with_remote
 from .._values.uri import hardcoded_keyserver, parse, same_keyserver
-from .endpoints import Desired, endpoint_subject
+from .endpoints import Desired
 from .uris import checked_keyserver_uri
+from .wanted import endpoint_subject
 
 
 class PlacedKeyserver(NamedTuple):
