@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.hpc.apptainer.plugins.doc_fragments._declarations import suboptions
 from ansible_collections.hpc.apptainer.plugins.doc_fragments._logins import ModuleDocFragment as Logins
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._suboptions import suboptions
 
 
 class ModuleDocFragment:

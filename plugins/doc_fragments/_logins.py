@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from textwrap import indent
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._suboptions import suboptions
 
 
 class ModuleDocFragment:
@@ -76,7 +76,7 @@ options:
     type: bool
 """
 
-    # The rest of LOGIN_SPEC there
+    # AUTH_FILE_SPEC there, and config_file
     FILES = r"""
 options:
   auth_file:
@@ -95,7 +95,5 @@ notes:
 """
 
     # Both, for the elements of lists. Annotated, because ansible-test takes only literals in plain assignments.
-    LISTS: str = "options:\n" + "".join(
-        "  %s:\n    suboptions:\n%s" % (name, indent(text.partition("options:\n")[2].replace("O(state", "O(%s[].state" % name), "    "))
-        for name, text in (("keyservers", KEYSERVER), ("registries", REGISTRY))
-    )
+    LISTS: str = ("options:\n  keyservers:\n    suboptions:\n" + suboptions(KEYSERVER, 4, "keyservers")
+                  + "  registries:\n    suboptions:\n" + suboptions(REGISTRY, 4, "registries"))

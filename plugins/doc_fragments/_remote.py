@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from textwrap import indent
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._suboptions import suboptions
 
 
 class ModuleDocFragment:
@@ -112,5 +112,4 @@ options:
 """
 
     # The same, for each element of a list. Annotated, because ansible-test takes only literals in plain assignments.
-    LIST: str = "options:\n  remotes:\n    suboptions:\n" + indent(
-        DOCUMENTATION.partition("options:\n")[2].replace("O(", "O(remotes[]."), "    ")
+    LIST: str = "options:\n  remotes:\n    suboptions:\n" + suboptions(DOCUMENTATION, 4, "remotes")
