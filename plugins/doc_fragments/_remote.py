@@ -76,8 +76,8 @@ options:
         description:
           - Whether this is the endpoint's built-in keyserver. Apptainer sends it the endpoint's token.
             To any other keyserver, Apptainer sends the login that the user has stored for it.
-          - If not set, the stored setting does not change. A new keyserver is not the endpoint's own, except that
-            C(https://keys.openpgp.org) is the built-in keyserver of C(cloud.apptainer.org).
+          - If not set, the stored setting does not change. A new keyserver is not the built-in one, except that
+            C(https://keys.openpgp.org) is that of C(cloud.apptainer.org).
         type: bool
   services:
     description:

@@ -9,7 +9,7 @@
 import functools
 import os
 import pwd
-from typing import Any, Callable, Collection, Dict, Optional, Sequence
+from typing import Any, Callable, Collection, Dict, Optional, Sequence, Tuple
 
 from .._apptainer.effective import effective, exclusives, sync, tears_table
 from .._errors import ApptainerError
@@ -79,32 +79,21 @@ def inspect(
     installed program says: it gets the content of the user's file. All files are below `root`, and so are the targets of their links.
     If there are `names`, only these endpoints are shown and asked about; findings and `declared` are about all.
     """
-    read_remote_yaml = functools.partial(
-        read_file, reader=functools.partial(decode, flavor=flavor), root=root, opens_links=FLAVORS[flavor].follows_links)
-    global_path = os.path.abspath(global_path)
-    system_file = read_remote_yaml(global_path, _global_uid(global_path, root))
-    user_file = auth_file = ReadFile("")
-    cached: Sequence[str] = ()
-    if user_path is not None:
-        user_path = os.path.abspath(user_path)
-        user_file = read_remote_yaml(user_path, _directory_uid(user_path, root))
-        auth_path = os.path.abspath(auth_path or _auth_path(user_path, flavor, root))
-        auth_file = read_file(auth_path, _directory_uid(auth_path, root), decode_docker_config, root)
-        cached = cached_discoveries(os.path.dirname(user_path), root)
+    system_file, user_file, auth_file = _read_files(global_path, user_path, auth_path, flavor, root)
     system, user = system_file.held, user_file.held
     program = ask_program(_question(user_file, system)) if ask_program and not system_file.error and not user_file.error else None
     docker: DockerConfig = auth_file.document or DockerConfig()
     result = effective(user_file.config, system_file.config, flavor)
     if user_file.unopened_link and user_file.exists:
-        result = result._replace(problem=f"this user's {user_path} is a symbolic link: too many levels of symbolic links")
+        result = result._replace(problem=f"this user's {user_file.path} is a symbolic link: too many levels of symbolic links")
     exclusive = exclusives(result.config.remotes)
     config = _only(result.config, names)
     stored = [item for item in stored_secrets(user, docker, system) if not names or not isinstance(item, EndpointToken) or item.name in names]
     answers = ask_servers(config, stored) if ask_servers else {}
-    directory = os.path.dirname(user_path) if user_path and root == "/" else ""
-    found = findings(system_file, user_file, cached, flavor, auth_file, program)
+    directory = os.path.dirname(user_file.path)
+    found = findings(system_file, user_file, cached_discoveries(directory, root) if directory else (), flavor, auth_file, program)
     found += service_findings(system_file.path, user_file.path or system_file.path, result.config, answers.get("services", ()))
-    found += root_owned(directory, of_root_in_a_home(directory))
+    found += root_owned(directory, of_root_in_a_home(directory)) if root == "/" else []
     logins = [dict(login_result(login), **{name: answer[name] for name in ("verified", "reason") if name in answer})
               for login, answer in zip(stored, answers.get("logins", [{}] * len(stored)))]
     found += answer_findings(answers, result.config, system_file.path, user_file.path, auth_file.path)
@@ -121,6 +110,20 @@ def inspect(
         "findings": [dict(finding._asdict(), refused_by=list(finding.refused_by)) for finding in by_severity(found)],
         "program": _program_result(program, names) if program else None,
     }, **dict(answers, logins=logins, **extra))
+
+
+def _read_files(global_path: str, user_path: Optional[str], auth_path: Optional[str], flavor: str, root: str) -> Tuple[ReadFile, ReadFile, ReadFile]:
+    """The global file, and the user's remote.yaml and docker-config.json; without `user_path` these have no path."""
+    read_remote_yaml = functools.partial(
+        read_file, reader=functools.partial(decode, flavor=flavor), root=root, opens_links=FLAVORS[flavor].follows_links)
+    global_path = os.path.abspath(global_path)
+    system_file = read_remote_yaml(global_path, _global_uid(global_path, root))
+    if user_path is None:
+        return system_file, ReadFile(""), ReadFile("")
+    user_path = os.path.abspath(user_path)
+    auth_path = os.path.abspath(auth_path or _auth_path(user_path, flavor, root))
+    return (system_file, read_remote_yaml(user_path, _directory_uid(user_path, root)),
+            read_file(auth_path, _directory_uid(auth_path, root), decode_docker_config, root))
 
 
 def _only(config: RemoteConfig, names: Collection[str]) -> RemoteConfig:

@@ -36,12 +36,12 @@ def config_lines(config: RemoteConfig, flavor: str = "apptainer") -> List[str]:
 
 
 def _keyserver_lines(remote: Remote, flavor: str) -> List[str]:
-    """The keyservers in use. Which one an endpoint has of its own only the endpoint itself knows, and it is not asked here."""
+    """The keyservers in use. Which one is an endpoint's built-in keyserver only the endpoint itself knows, and it is not asked here."""
     used = [(server.uri, server.insecure) for server in remote.keyservers if not server.skip]
-    own = hardcoded_keyserver(remote.uri, flavor)
-    if not used and not own:
-        return ["   (the endpoint's own keyserver)"]
-    rows = [(f"   #{number}", _shown(without_login(uri)), "" if insecure else _LOCK) for number, (uri, insecure) in enumerate(used or [(own, False)], 1)]
+    builtin = hardcoded_keyserver(remote.uri, flavor)
+    if not used and not builtin:
+        return ["   (the endpoint's built-in keyserver)"]
+    rows = [(f"   #{number}", _shown(without_login(uri)), "" if insecure else _LOCK) for number, (uri, insecure) in enumerate(used or [(builtin, False)], 1)]
     return _table(rows)
 
 

@@ -81,7 +81,7 @@ def _discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> st
     """The built-in keyserver of the endpoint with this stored URI, asked of the endpoint. Raises NetworkError."""
     options = http_options(module)
     from .._network.client import Client
-    from .._network.discovery import own_keyserver
+    from .._network.discovery import builtin_keyserver
 
     with Client(options) as client:
-        return own_keyserver(client, uri, insecure, module.params["flavor"])
+        return builtin_keyserver(client, uri, insecure, module.params["flavor"])

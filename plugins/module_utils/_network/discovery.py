@@ -167,8 +167,8 @@ def _is_web(uri: str) -> bool:
     return url.scheme in ("http", "https") and names_host(url)
 
 
-def own_keyserver(client: Client, uri: str, insecure: bool, flavor: str = "apptainer") -> str:
-    """The keyserver of the endpoint itself, as written in its document, which is how Apptainer stores it.
+def builtin_keyserver(client: Client, uri: str, insecure: bool, flavor: str = "apptainer") -> str:
+    """The built-in keyserver of an endpoint, as written in its document, which is how Apptainer stores it.
 
     As Apptainer (`internal/pkg/remote/endpoint/service.go`), nothing is asked for `cloud.apptainer.org`; SingularityCE does ask. Raises NetworkError.
     """

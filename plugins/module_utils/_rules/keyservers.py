@@ -6,7 +6,7 @@
 
 """One declared keyserver of a global endpoint, put into its list by rules that are safe to write with.
 
-The other keyservers are left alone. The built-in keyserver of an endpoint is its own one, which service discovery names; all others are
+The other keyservers are left alone. The built-in keyserver of an endpoint is the one that service discovery names; all others are
 external. A whole declared list is in `_rules/endpoints.py`.
 
 What Apptainer's own commands do, and their hazards, is in `internal/pkg/remote/endpoint/keyserver.go` and in the recorded runs of

@@ -75,7 +75,7 @@ KEYS = (Keyserver("https://gone.example", skip=True), Keyserver("https://u:hunte
         "a?b   (hidden)@h.example  \u2713                              \u2717!",
         "",
         "a?b ^",
-        "   (the endpoint's own keyserver)",
+        "   (the endpoint's built-in keyserver)",
         "",
         "(* = system endpoint, ^ = default endpoint)"]),
     ("names that look like a login or a query", RemoteConfig("me@site", {"me@site": Remote("h.example"), "lab?#2": Remote("h.example")}), [
@@ -84,10 +84,10 @@ KEYS = (Keyserver("https://gone.example", skip=True), Keyserver("https://u:hunte
         "me@site  h.example  \u2713                              \u2713",
         "",
         "lab?#2",
-        "   (the endpoint's own keyserver)",
+        "   (the endpoint's built-in keyserver)",
         "",
         "me@site ^",
-        "   (the endpoint's own keyserver)",
+        "   (the endpoint's built-in keyserver)",
         "",
         "(* = system endpoint, ^ = default endpoint)"]),
     ("keyservers", RemoteConfig("", {"a": Remote("h.example", system=True, exclusive=True, keyservers=KEYS)}), [

@@ -16,8 +16,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._network.client impo
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import (
     DOCUMENT,
     Services,
+    builtin_keyserver,
     discover,
-    own_keyserver,
     read_json,
     service_uri,
 )
@@ -145,23 +145,23 @@ def test_service_uri():
 
 def test_the_keyserver_of_an_endpoint(client):
     with serve(routes({DOCUMENT: json_reply(REAL)})) as server:
-        assert own_keyserver(client, f"//{server.host}", True) == "https://keys.example/"
+        assert builtin_keyserver(client, f"//{server.host}", True) == "https://keys.example/"
 
 
 def test_what_apptainer_knows_without_asking(client, monkeypatch):
     monkeypatch.setattr(client, "get", None)
-    assert own_keyserver(client, "cloud.apptainer.org", False) == "https://keys.openpgp.org"
+    assert builtin_keyserver(client, "cloud.apptainer.org", False) == "https://keys.openpgp.org"
 
 
 def test_an_endpoint_without_keyserver(client):
     with serve(routes({DOCUMENT: json_reply({})})) as server, pytest.raises(NetworkError, match="offers no keyserver service"):
-        own_keyserver(client, f"//{server.host}", True)
+        builtin_keyserver(client, f"//{server.host}", True)
 
 
 def test_an_endpoint_with_a_keyserver_that_nobody_could_store(client):
     document = {"keystoreAPI": {"uri": "https://k.example/" + "k" * 500000}}
     with serve(routes({DOCUMENT: json_reply(document)})) as server, pytest.raises(NetworkError) as caught:
-        own_keyserver(client, f"//{server.host}", True)
+        builtin_keyserver(client, f"//{server.host}", True)
     assert len(str(caught.value)) < 200
 
 
