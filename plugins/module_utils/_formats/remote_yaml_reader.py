@@ -21,12 +21,8 @@ from .._errors import FormatError
 from .._values.base64_text import decode_base64
 from .._values.flavors import FLAVORS, refusing_versions
 from .._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
-from . import yaml_nodes
 from .remote_yaml_writer import OLD_FALSE, OLD_TRUE, WORDS, scalar_kind
-from .yaml_nodes import Collection, Node, SourceFile
-
-HAS_YAML = yaml_nodes.HAS_YAML
-YAML_IMPORT_ERROR = yaml_nodes.YAML_IMPORT_ERROR
+from .yaml_nodes import Collection, Node, SourceFile, first_document, header_of, text_of
 
 # Minor versions of Apptainer; Quirk.refused_by has those of the flavor.
 _V1_0 = ("1.0",)
@@ -108,9 +104,9 @@ def decode(data: bytes, path: str, flavor: str = "apptainer") -> Document:
 
 def _decode(data: bytes, file: SourceFile, lenient: bool = False) -> Document:
     """As decode(), with the versions of Apptainer in the quirks. `lenient`: with what Apptainer 1.5 reads and 1.3 and 1.4 do not."""
-    text = yaml_nodes.text_of(data, file, with_del=lenient)
-    has_data, root = yaml_nodes.first_document(text, file, lenient)
-    header = yaml_nodes.header_of(text)
+    text = text_of(data, file, with_del=lenient)
+    has_data, root = first_document(text, file, lenient)
+    header = header_of(text)
     if not has_data:
         return Document(RemoteConfig(), header, False, (Quirk(1, "nothing but comments or white space", _FROM_1_3),))
     reader = _Reader(file, has_aliases="*" in text)

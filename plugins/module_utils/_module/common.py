@@ -20,7 +20,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from .._errors import ApptainerError, VerificationError, quoted
 from .._files.config_file import read, real_path
 from .._files.locations import checked_root
-from .._formats.remote_yaml_reader import HAS_YAML, YAML_IMPORT_ERROR
+from .._formats.yaml_nodes import HAS_YAML, YAML_IMPORT_ERROR
 from .._options import ALIASES, advice
 from .._redaction import option_secrets, safe_part
 from .._values.flavors import FLAVORS, in_words_of

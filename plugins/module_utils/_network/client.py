@@ -53,10 +53,8 @@ try:
 
     from . import connections
 except ImportError:
-    HAS_REQUESTS = False
     REQUESTS_IMPORT_ERROR: Optional[str] = traceback.format_exc()
 else:
-    HAS_REQUESTS = True
     REQUESTS_IMPORT_ERROR = None
 
 AGENT = f"hpc.apptainer/{VERSION} (Ansible collection)"

@@ -30,10 +30,8 @@ from .verdict import status_advice
 try:
     import jsonschema
 except ImportError:
-    HAS_JSONSCHEMA = False
     JSONSCHEMA_IMPORT_ERROR: Optional[str] = traceback.format_exc()
 else:
-    HAS_JSONSCHEMA = True
     JSONSCHEMA_IMPORT_ERROR = None
 
 _LONGEST = 2048  # of a URI, in characters
