@@ -69,7 +69,7 @@ class System:
             warn(module, f"the global file is ignored, by Apptainer too: {self.problem}")
 
     def has_changed(self) -> bool:
-        """Whether it holds something else than what this says, now that nobody is writing it: it may have been half-written. Then this says that.
+        """Whether the file, now that nobody is writing it, holds something else than `config`: it may have been half-written. `config` is then new.
 
         Raises StoreError as settled() does.
         """
