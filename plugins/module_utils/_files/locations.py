@@ -66,7 +66,8 @@ def user_directory(flavor: str) -> str:
     """The directory of this user's own files.
 
     `APPTAINER_CONFIGDIR` comes first (from 1.2 on), then `$HOME` (from 1.1 on). A `$HOME` that belongs to somebody else, as `sudo` and
-    `su` may leave it behind, is ignored: then, and always for SingularityCE, the user database counts. Source: `pkg/syfs/syfs.go`.
+    `su` may leave it behind, is ignored: then, and always for SingularityCE, the user database counts. Raises StoreError if it does not know the
+    user, or if the system does not say whose `$HOME` is. Source: `pkg/syfs/syfs.go`.
     """
     for variable in _CONFIGDIR_VARIABLES[flavor]:
         if os.environ.get(variable):
@@ -83,7 +84,7 @@ def user_directory(flavor: str) -> str:
 
 
 def user_file(flavor: str) -> str:
-    """The path of this user's remote.yaml."""
+    """The path of this user's remote.yaml. Raises StoreError as user_directory() does."""
     return os.path.join(user_directory(flavor), REMOTE_YAML)
 
 

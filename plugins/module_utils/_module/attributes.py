@@ -27,6 +27,7 @@ def wanted_attributes(module: AnsibleModule, path: str, is_global: bool, state: 
     """Mode, owner and context as they should be, tried on a temporary file, so that what is impossible is refused before anything is written.
 
     A symbolic mode is resolved against that of the file, or what it would be without one, and not against that of a temporary file.
+    Raises ApptainerError; for what Ansible refuses, the task fails with Ansible's message.
     """
     attributes: Dict[str, Any] = dict(module.load_file_common_arguments(module.params, path=path))
     usual = 0o644 if is_global else 0o600

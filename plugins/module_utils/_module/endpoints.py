@@ -61,7 +61,10 @@ class _Converged(NamedTuple):
 
 
 def converge_remote(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
-    """Put the endpoint that the options of REMOTE_SPEC declare into the file that those of SCOPED_FILE_SPEC name: one of several tasks."""
+    """Put the endpoint that the options of REMOTE_SPEC declare into the file that those of SCOPED_FILE_SPEC name: one of several tasks.
+
+    Raises ApptainerError for options that contradict each other, and whatever update_files() raises.
+    """
     entry = module.params
     config, system, result = _converge(module, ask, [entry])
     # for a user a global endpoint exists without a copy in the user's file; what is the default, the file says
@@ -70,7 +73,10 @@ def converge_remote(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
 
 
 def converge_remotes(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
-    """Put the endpoints that the options of WHOLE_LIST_SPEC declare into the file that those of SCOPED_FILE_SPEC name: all in one task."""
+    """Put the endpoints that the options of WHOLE_LIST_SPEC declare into the file that those of SCOPED_FILE_SPEC name: all in one task.
+
+    Raises ApptainerError for options that contradict each other, and whatever update_files() raises.
+    """
     params = module.params
     if params["prune"] and not params["remotes"]:
         raise ApptainerError("prune: true with an empty list of remotes would remove every endpoint; list those that should stay")

@@ -90,10 +90,12 @@ class _Draft(NamedTuple):
 
     @property
     def differs(self) -> bool:
+        """Whether other bytes are to be written."""
         return self.data != self.state.data
 
     @property
     def is_replaced(self) -> bool:
+        """Whether a new file takes its place, also only to have another mode, owner or context."""
         return self.differs or bool(self.attribute_diff)
 
     @property

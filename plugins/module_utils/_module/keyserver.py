@@ -33,7 +33,10 @@ PLACED_KEYSERVER_SPEC: Dict[str, Any] = {
 
 
 def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
-    """Put one keyserver, options of PLACED_KEYSERVER_SPEC, into the global file."""
+    """Put one keyserver, options of PLACED_KEYSERVER_SPEC, into the global file.
+
+    Raises RuleError for what cannot be declared, NetworkError if the endpoint must be asked and does not answer, and whatever update_files() raises.
+    """
     params = module.params
     wanted = PlacedKeyserver(
         uri=params["uri"], present=params["state"] == "present", order=params["order"], insecure=params["insecure"],

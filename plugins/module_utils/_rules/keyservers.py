@@ -101,7 +101,10 @@ def place_keyserver(config: RemoteConfig, wanted: PlacedKeyserver, builtin: Opti
 
 
 def predict_new_endpoint(config: RemoteConfig, wanted: PlacedKeyserver) -> Optional[Desired]:
-    """For check mode: what becomes of the global file if an earlier task adds the named endpoint, which it does not have yet; else None."""
+    """For check mode: what becomes of the global file if an earlier task adds the named endpoint, which it does not have yet; else None.
+
+    Raises RuleError as place_keyserver() does.
+    """
     if not wanted.present or not wanted.remote or wanted.remote in config.remotes:
         return None
     remote = Remote(system=True)
