@@ -25,7 +25,6 @@ from .._values.flavors import FLAVORS, in_words_of
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
 from .answers import answer_findings
-from .declared import Declared, declared
 from .findings import ReadFile, by_severity, findings, root_owned, service_findings
 from .program import ProgramAnswer, Question
 from .tables import config_lines, login_lines
@@ -136,7 +135,9 @@ def _declaration(file: ReadFile, system_file: Optional[ReadFile], flavor: str) -
     is_global = system_file is None
     if file.error:
         return {"declared": None, "undeclared": [in_words_of(flavor, file.error)]}
-    found: Declared = declared(file.held, None if system_file is None else system_file.held, (system_file and system_file.error) or "", flavor)
+    from .declared import declared  # the rules for writing are not needed for all else
+
+    found = declared(file.held, None if system_file is None else system_file.held, (system_file and system_file.error) or "", flavor)
     usual = 0o644 if is_global else 0o600
     changes = []
     if file.unopened_link and file.exists:
