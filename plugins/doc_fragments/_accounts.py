@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.hpc.apptainer.plugins.doc_fragments._declarations import suboptions
 from ansible_collections.hpc.apptainer.plugins.doc_fragments._logins import ModuleDocFragment as Logins
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._suboptions import suboptions
 
 
 class ModuleDocFragment:
@@ -33,21 +33,7 @@ options:
         type: list
         elements: dict
         suboptions:
-          name:
-            description:
-              - The name of the endpoint.
-            type: str
-            required: true
-          state:
-            description:
-              - Whether a token should be stored.
-            type: str
-            choices: [present, absent]
-            default: present
-          token:
-            description:
-              - The access token. Either this or O(logins[].remotes[].token_file) is required unless O(logins[].remotes[].state=absent).
-            type: str
+""" + suboptions(Logins.TOKEN, 8, "logins[].remotes", ("token_file",)) + """\
           token_file:
             description:
               - The path of a file on the managed node whose first line is the token. The account must be able to read it. C(~) is its home.

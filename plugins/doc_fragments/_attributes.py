@@ -6,9 +6,23 @@
 
 from __future__ import annotations
 
+# All modules that run on managed nodes. Their fragments are annotated, because ansible-test takes only literals in plain assignments.
+_NODE = r"""
+options: {}
+attributes:
+  platform:
+    description: Target operating systems that the module can run on.
+    support: full
+    platforms: linux
+  idempotent:
+    description:
+      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    support: full
+"""
+
 
 class ModuleDocFragment:
-
+    # The support of diff_mode is in WRITES and READS, or in the module
     DOCUMENTATION = r"""
 options: {}
 attributes:
@@ -17,19 +31,18 @@ attributes:
     support: full
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
-    support: full
-  platform:
-    description: Target operating systems that the module can run on.
-    support: full
-    platforms: linux
 """
 
-    WRITES = r"""
+    ACTION = r"""
 options: {}
 attributes:
-  idempotent:
-    description:
-      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    support: full
+"""
+
+    WRITES: str = _NODE + """\
+  diff_mode:
     support: full
   safe_file_operations:
     description: Uses Ansible's strict file operation functions to ensure proper permissions and avoid data corruption.
@@ -39,13 +52,11 @@ attributes:
         Unlike Ansible's, these follow symbolic links, flush the file to disk, and never expose a new file with a wrong mode or owner.
 """
 
-    READS = r"""
-options: {}
-attributes:
-  idempotent:
-    description:
-      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
+    READS: str = _NODE + """\
+    details:
+      - This module never changes anything.
+  diff_mode:
+    support: N/A
     details:
       - This module never changes anything.
 """

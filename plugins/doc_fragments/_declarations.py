@@ -6,22 +6,13 @@
 
 from __future__ import annotations
 
-import re
-from textwrap import indent
-
 from ansible_collections.hpc.apptainer.plugins.doc_fragments._logins import ModuleDocFragment as Logins
 from ansible_collections.hpc.apptainer.plugins.doc_fragments._remote import ModuleDocFragment as Remote
-
-
-def suboptions(documentation: str, depth: int, path: str, without: tuple[str, ...] = ()) -> str:
-    """The options of another fragment, but for some, as suboptions at `path`."""
-    options = re.split(r"(?m)^  (?=\w+:$)", documentation.partition("options:\n")[2].rstrip() + "\n")
-    text = "".join("  " + option for option in options[1:] if option.partition(":")[0] not in without)
-    return indent(re.sub(r"\bO\((?=\w)", "O(%s[]." % path, text), " " * depth)
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._suboptions import suboptions
 
 
 class ModuleDocFragment:
-    # The options of DECLARATIONS_SPEC in module_utils/_module/fleet_verify.py.
+    # The options of DECLARATIONS_SPEC in module_utils/_module/declarations.py.
     # Annotated, because ansible-test takes only literals in plain assignments.
     DOCUMENTATION: str = """
 options:
@@ -95,4 +86,7 @@ options:
             type: list
             elements: dict
             suboptions:
-""" + suboptions(Logins.REGISTRY, 12, "declarations[].logins.registries")
+""" + suboptions(Logins.REGISTRY, 12, "declarations[].logins.registries") + """\
+requirements:
+  - Python 3.6 or newer and PyYAML 3.12 or newer on the managed node
+"""

@@ -6,11 +6,37 @@
 
 from __future__ import annotations
 
-from textwrap import indent
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._suboptions import suboptions
 
 
 class ModuleDocFragment:
-    # The options of KEYSERVER_LOGIN_SPEC in module_utils/_module/login_specs.py
+    # The options of the elements of `remotes` in LOGINS_SPEC in module_utils/_module/login_specs.py
+    TOKEN = r"""
+options:
+  name:
+    description:
+      - The name of the endpoint.
+    type: str
+    required: true
+  state:
+    description:
+      - Whether a token should be stored. The endpoint itself is never removed.
+    type: str
+    choices: [present, absent]
+    default: present
+  token:
+    description:
+      - The access token. Either this or O(token_file) is required unless O(state=absent).
+      - A value that is not text (a mapping, a list, a number or a boolean) is refused. Quote it, or end its template with C(| string).
+    type: str
+  token_file:
+    description:
+      - A file on the managed node whose first line is the token. It should have mode V(0600).
+    type: path
+    aliases: [tokenfile]
+"""
+
+    # The options of KEYSERVER_LOGIN_SPEC there
     KEYSERVER = r"""
 options:
   uri:
@@ -76,7 +102,7 @@ options:
     type: bool
 """
 
-    # The rest of LOGIN_SPEC there
+    # AUTH_FILE_SPEC there, and config_file
     FILES = r"""
 options:
   auth_file:
@@ -94,8 +120,7 @@ notes:
   - The options for owner, group, mode, SELinux context and backup apply to both files.
 """
 
-    # Both, for the elements of lists. Annotated, because ansible-test takes only literals in plain assignments.
-    LISTS: str = "options:\n" + "".join(
-        "  %s:\n    suboptions:\n%s" % (name, indent(text.partition("options:\n")[2].replace("O(state", "O(%s[].state" % name), "    "))
-        for name, text in (("keyservers", KEYSERVER), ("registries", REGISTRY))
-    )
+    # All three, for the elements of lists. Annotated, because ansible-test takes only literals in plain assignments.
+    LISTS: str = ("options:\n  remotes:\n    suboptions:\n" + suboptions(TOKEN, 4, "remotes")
+                  + "  keyservers:\n    suboptions:\n" + suboptions(KEYSERVER, 4, "keyservers")
+                  + "  registries:\n    suboptions:\n" + suboptions(REGISTRY, 4, "registries"))

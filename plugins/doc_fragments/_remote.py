@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from textwrap import indent
+from ansible_collections.hpc.apptainer.plugins.doc_fragments._suboptions import suboptions
 
 
 class ModuleDocFragment:
@@ -76,8 +76,8 @@ options:
         description:
           - Whether this is the endpoint's built-in keyserver. Apptainer sends it the endpoint's token.
             To any other keyserver, Apptainer sends the login that the user has stored for it.
-          - If not set, the stored setting does not change. A new keyserver is not the endpoint's own, except that
-            C(https://keys.openpgp.org) is the built-in keyserver of C(cloud.apptainer.org).
+          - If not set, the stored setting does not change. A new keyserver is not the built-in one, except that
+            C(https://keys.openpgp.org) is that of C(cloud.apptainer.org).
         type: bool
   services:
     description:
@@ -112,5 +112,4 @@ options:
 """
 
     # The same, for each element of a list. Annotated, because ansible-test takes only literals in plain assignments.
-    LIST: str = "options:\n  remotes:\n    suboptions:\n" + indent(
-        DOCUMENTATION.partition("options:\n")[2].replace("O(", "O(remotes[]."), "    ")
+    LIST: str = "options:\n  remotes:\n    suboptions:\n" + suboptions(DOCUMENTATION, 4, "remotes")

@@ -20,14 +20,11 @@ author:
 extends_documentation_fragment:
   - hpc.apptainer._attributes
   - hpc.apptainer._attributes.writes
+  - hpc.apptainer._attributes.action
   - hpc.apptainer._files
   - hpc.apptainer._files.root
   - hpc.apptainer._remote.list
   - hpc.apptainer._accounts
-attributes:
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
-    support: full
 options:
   collect:
     description:

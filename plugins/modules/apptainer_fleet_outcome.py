@@ -16,15 +16,11 @@ description:
   - It runs on the controller, without a connection to the host.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
+extends_documentation_fragment:
+  - hpc.apptainer._attributes
+  - hpc.apptainer._attributes.action
 attributes:
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
-    support: full
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: none
 options: {}
 seealso:

@@ -18,17 +18,15 @@ description:
     itself (RV(errors)), and the playbooks C(hpc.apptainer.drift) and C(hpc.apptainer.rollout) let exactly these hosts, or localhost, fail.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
+extends_documentation_fragment:
+  - hpc.apptainer._attributes
+  - hpc.apptainer._attributes.action
 attributes:
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
-    support: full
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: none
     details:
       - Files are written in check mode too, because a drift report is made from a run in check mode.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: none
 options:
   entry_point:

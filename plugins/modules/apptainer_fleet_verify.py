@@ -17,15 +17,11 @@ description:
   - C(apptainer_fleet_verify), C(apptainer_fleet_timeout) and the other variables for the verification are those of the first host that is verified.
 author:
   - The hpc.apptainer contributors (@hpc-apptainer)
+extends_documentation_fragment:
+  - hpc.apptainer._attributes
+  - hpc.apptainer._attributes.action
 attributes:
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
-    support: full
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: none
 options:
   hosts:

@@ -21,13 +21,6 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes.reads
   - hpc.apptainer._network
   - hpc.apptainer._declarations
-attributes:
-  diff_mode:
-    support: N/A
-    details:
-      - This module never changes anything.
-requirements:
-  - Python 3.6 or newer and PyYAML 3.12 or newer on the managed node
 notes:
   - The certificate is the one that the server shows in the connection in which it is asked, with O(ca_path), O(client_cert) and the proxies of the
     environment. A server whose certificate is not accepted is asked once more, without a login and without validation, so that its date is known too.

@@ -31,28 +31,6 @@ options:
       - The endpoints to log in to. They must already exist in the user's file or in the global file.
     type: list
     elements: dict
-    suboptions:
-      name:
-        description:
-          - The name of the endpoint.
-        type: str
-        required: true
-      state:
-        description:
-          - Whether a token should be stored. The endpoint itself is never removed.
-        type: str
-        choices: [present, absent]
-        default: present
-      token:
-        description:
-          - The access token. Either this or O(remotes[].token_file) is required unless O(remotes[].state=absent).
-          - A value that is not text (a mapping, a list, a number or a boolean) is refused. Quote it, or end its template with C(| string).
-        type: str
-      token_file:
-        description:
-          - A file on the managed node whose first line is the token. It should have mode V(0600).
-        type: path
-        aliases: [tokenfile]
   keyservers:
     description:
       - The keyservers to log in to.

@@ -23,11 +23,6 @@ extends_documentation_fragment:
   - hpc.apptainer._files
   - hpc.apptainer._files.root
   - hpc.apptainer._network
-attributes:
-  diff_mode:
-    support: N/A
-    details:
-      - This module never changes anything.
 options:
   name:
     description:

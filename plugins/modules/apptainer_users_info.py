@@ -20,11 +20,6 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes
   - hpc.apptainer._attributes.reads
   - hpc.apptainer._files
-attributes:
-  diff_mode:
-    support: N/A
-    details:
-      - This module never changes anything.
 options:
   users:
     description:

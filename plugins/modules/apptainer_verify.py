@@ -22,13 +22,6 @@ extends_documentation_fragment:
   - hpc.apptainer._attributes.reads
   - hpc.apptainer._network
   - hpc.apptainer._declarations
-attributes:
-  diff_mode:
-    support: N/A
-    details:
-      - This module never changes anything.
-requirements:
-  - Python 3.6 or newer and PyYAML 3.12 or newer on the managed node
 notes:
   - At most 32 endpoints, keyservers and logins are verified at a time, and at most 4 of them with the same server. O(timeout) applies to each
     of them. The time that it waits for its turn does not count.

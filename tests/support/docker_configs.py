@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.docker_json import _ENTRY_KEYS
@@ -17,6 +18,16 @@ from hypothesis import strategies as st
 def config(auths=None, **others):
     return DockerConfig({"auths": auths or {}, **others}, True)
 
+
+# Secrets in all places, each of which has "hunter2" in it
+FULL = DockerConfig({
+    "credsStore": "s", "credHelpers": {"https://u:hunter2@h": "x"}, "HttpHeaders": {"Authorization": "hunter2"}, "proxies": "hunter2",
+    "auths": {
+        "https://u:hunter2@h/": {"auth": base64.b64encode(b"alice:hunter2").decode(), "email": "e"},
+        "i": {"username": "u", "password": "hunter2", "identitytoken": "hunter2i", "registrytoken": "hunter2r", "odd": "hunter2o", "n": ["hunter2"]},
+        "j": None, "k": {"auth": "", "serveraddress": "https://hunter2"},
+    },
+}, True)  # fmt: skip
 
 TEXT = st.text(max_size=8)
 SAFE_KEYS = TEXT.filter(lambda key: key.casefold() not in ("auths", "credhelpers", "credsstore", *_ENTRY_KEYS))

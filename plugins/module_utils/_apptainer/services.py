@@ -41,7 +41,7 @@ def service_hazard(endpoint_uri: str, insecure: bool, service_uri: str) -> str:
 
 
 def token_warnings(before: RemoteConfig, after: RemoteConfig, system: RemoteConfig) -> Tuple[str, ...]:
-    """What is known, without asking, of where Apptainer sends the tokens that are new in a user's file: also to the endpoint's own keyservers.
+    """What is known, without asking, of where Apptainer sends the tokens that are new in a user's file: also to the endpoint's built-in keyservers.
 
     Source: `internal/pkg/remote/endpoint/client.go`, which sends the token to all keyservers that are not external.
     """

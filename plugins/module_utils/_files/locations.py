@@ -11,11 +11,11 @@ import pwd
 from typing import List, Optional
 
 from .._errors import StoreError
+from .._values.flavors import FLAVORS
 from .access import explained, is_directory
 from .paths import real_path
 
 REMOTE_YAML = "remote.yaml"
-DOCKER_CONFIG = "docker-config.json"
 DISCOVERY_CACHE = "remote-cache"
 _SYSCONFDIRS = ("/etc", "/usr/local/etc")
 _CONFIGDIR_VARIABLES = {"apptainer": ("APPTAINER_CONFIGDIR", "SINGULARITY_CONFIGDIR"), "singularity": ("SINGULARITY_CONFIGDIR",)}
@@ -66,7 +66,8 @@ def user_directory(flavor: str) -> str:
     """The directory of this user's own files.
 
     `APPTAINER_CONFIGDIR` comes first (from 1.2 on), then `$HOME` (from 1.1 on). A `$HOME` that belongs to somebody else, as `sudo` and
-    `su` may leave it behind, is ignored: then, and always for SingularityCE, the user database counts. Source: `pkg/syfs/syfs.go`.
+    `su` may leave it behind, is ignored: then, and always for SingularityCE, the user database counts. Raises StoreError if it does not know the
+    user, or if the system does not say whose `$HOME` is. Source: `pkg/syfs/syfs.go`.
     """
     for variable in _CONFIGDIR_VARIABLES[flavor]:
         if os.environ.get(variable):
@@ -83,15 +84,18 @@ def user_directory(flavor: str) -> str:
 
 
 def user_file(flavor: str) -> str:
-    """The path of this user's remote.yaml."""
+    """The path of this user's remote.yaml. Raises StoreError as user_directory() does."""
     return os.path.join(user_directory(flavor), REMOTE_YAML)
 
 
-def docker_fallback(user_remote_yaml: str) -> str:
+def docker_fallback(user_remote_yaml: str, flavor: str) -> Optional[str]:
     """The docker configuration that Apptainer from 1.4 on reads, and writes, for a user without a docker-config.json beside remote.yaml.
 
+    None for SingularityCE, which has no fallback.
     Source: `pkg/syfs/syfs.go` SearchDockerConf; with `APPTAINER_CONFIGDIR` it is in the same directory.
     """
+    if not FLAVORS[flavor].has_docker_fallback:
+        return None
     directory = os.path.dirname(user_remote_yaml)
     if os.path.basename(directory) == ".apptainer":
         directory = os.path.join(os.path.dirname(directory), ".docker")

@@ -97,7 +97,7 @@ def _advice(path: str, parent: int) -> str:
     owner = user_name(directory.st_uid)
     if directory.st_uid != lock.st_uid:
         return (f"It belongs to {user_name(lock.st_uid)}, but its directory to {owner}. Give it to {owner}, as root: chown {directory.st_uid} {path} "
-                "(any task of these modules does that which runs as root and changes a file there)")
+                "(any task of these modules that runs as root and changes a file there does that)")
     return f"Run the task as root{f' or as {owner}' if directory.st_uid else ''}, the owner of its directory (become_user)."
 
 

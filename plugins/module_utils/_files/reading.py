@@ -38,8 +38,8 @@ class FileState(NamedTuple):
 def read(path: str, refuse_foreign: bool = False) -> FileState:
     """The file at a resolved `path`, or nothing if it or its directory does not exist.
 
-    With `refuse_foreign`, as root: it also must be a file that nobody else can have put there as a hard link to a file of another user, of which
-    root would give the content to the owner of the directory. In a directory of root that nobody else may write, nobody can.
+    With `refuse_foreign`, root also refuses a file that may be a hard link to somebody else's, put there by the owner of the directory, who would
+    then get its content from root. In a directory that only root may write, there can be no such link.
 
     Raises StoreError if it is no regular file (a FIFO does not block), unreadable, larger than MAX_BYTES, or suddenly behind a link.
     """

@@ -61,6 +61,7 @@ class _Reader:
         self.offsets: Dict[Tuple[str, ...], int] = {}
 
     def read(self) -> Mapping[str, Any]:
+        """The object in the text, with docker's spelling of its keys. Raises FormatError."""
         try:
             tree = json.loads(self.text, parse_int=Number, parse_float=Number)
         except ValueError as error:
@@ -74,6 +75,7 @@ class _Reader:
         return self._checked_file(tree)
 
     def error(self, offset: int, problem: str) -> FormatError:
+        """The error `problem` at an offset in the text."""
         line, column = self.text.count("\n", 0, offset) + 1, offset - self.text.rfind("\n", 0, offset)
         return FormatError(f"{self.path}, line {line}, column {column}: {problem}")
 

@@ -12,20 +12,17 @@ them with the recorded runs of accept. What 1.0 to 1.2 (yaml v2) or 1.6 (yaml v4
 the same code and the same libraries in other versions, of which the newest reads a little more.
 """
 
-import binascii
+import contextlib
 import gc
 import re
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar
 
 from .._errors import FormatError
+from .._values.base64_text import decode_base64
 from .._values.flavors import FLAVORS, refusing_versions
 from .._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
-from . import yaml_nodes
 from .remote_yaml_writer import OLD_FALSE, OLD_TRUE, WORDS, scalar_kind
-from .yaml_nodes import Collection, Node, SourceFile
-
-HAS_YAML = yaml_nodes.HAS_YAML
-YAML_IMPORT_ERROR = yaml_nodes.YAML_IMPORT_ERROR
+from .yaml_nodes import Collection, Node, SourceFile, first_document, header_of, text_of
 
 # Minor versions of Apptainer; Quirk.refused_by has those of the flavor.
 _V1_0 = ("1.0",)
@@ -42,8 +39,6 @@ _CREDENTIAL_KEYS = ("URI", "Auth", "Insecure")
 _TAG_PREFIX = "tag:yaml.org,2002:"
 # An explicit tag, and what `resolve` must say of the text (the deferred function in resolve.go).
 _FITTING = {"bool": ("true", "false"), "int": ("int", "uint"), "float": ("float", "int"), "null": ("null",), "timestamp": ("timestamp",)}
-_BASE_64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
-_NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 _ONLY_FROM_1_5 = re.compile(r"\x7f|[^\n]{1024}")
 _SHOWN = re.compile(r"[\w.:<~-]{0,32}\Z")  # a word that may be shown in a message; longer ones could be a misplaced secret
 _MOST_REPEATED = 1 << 20  # bytes that all aliases of a file may stand for: ten thousand endpoints
@@ -109,9 +104,9 @@ def decode(data: bytes, path: str, flavor: str = "apptainer") -> Document:
 
 def _decode(data: bytes, file: SourceFile, lenient: bool = False) -> Document:
     """As decode(), with the versions of Apptainer in the quirks. `lenient`: with what Apptainer 1.5 reads and 1.3 and 1.4 do not."""
-    text = yaml_nodes.text_of(data, file, with_del=lenient)
-    has_data, root = yaml_nodes.first_document(text, file, lenient)
-    header = yaml_nodes.header_of(text)
+    text = text_of(data, file, with_del=lenient)
+    has_data, root = first_document(text, file, lenient)
+    header = header_of(text)
     if not has_data:
         return Document(RemoteConfig(), header, False, (Quirk(1, "nothing but comments or white space", _FROM_1_3),))
     reader = _Reader(file, has_aliases="*" in text)
@@ -372,11 +367,10 @@ class _Reader:
         if not tag:
             return ("str" if node.style else WORDS.get(text, "str")), text
         if tag == "binary":
-            try:
-                if _BASE_64.match(text.translate(_NO_BREAKS)):
-                    return "str", binascii.a2b_base64(text).decode("utf-8")
-            except UnicodeDecodeError:
-                pass
+            data = decode_base64(text)
+            with contextlib.suppress(UnicodeDecodeError):
+                if data is not None:
+                    return "str", data.decode("utf-8")
         elif tag not in _FITTING:
             return "str", text
         else:

@@ -31,7 +31,7 @@ def answer_findings(answers: Mapping[str, Any], config: RemoteConfig, system_pat
                 yield Finding("dead-service", "error", place(name), text, remote=name)
     for keyserver in answers.get("keyservers", ()):
         if keyserver["error"]:
-            which = f"its keyserver {keyserver['uri']}" if keyserver["uri"] else "its own keyserver"
+            which = f"its keyserver {keyserver['uri']}" if keyserver["uri"] else "its built-in keyserver"
             yield Finding("dead-keyserver", "error", place(keyserver["remote"]), f"{which} cannot be used: {keyserver['error']}",
                           remote=keyserver["remote"])
     for login in answers.get("logins", ()):

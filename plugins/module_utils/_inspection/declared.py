@@ -14,7 +14,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from .._apptainer.effective import exclusives
 from .._errors import RuleError, quoted
-from .._rules.endpoints import WantedKeyserver, WantedRemote, converge, endpoint_subject
+from .._rules.endpoints import converge
+from .._rules.wanted import WantedKeyserver, WantedRemote, endpoint_subject, listed
 from .._values.remote_config import Remote, RemoteConfig
 from .._values.uri import hardcoded_keyserver, same_keyserver
 
@@ -121,7 +122,7 @@ class _Declaration:
                 entry.update({"default": True} if entry["name"] == active else {})
             return
         if len(exclusive) > 1:
-            self.undeclared.append(f"the endpoints {', '.join(map(quoted, exclusive))} are all exclusive, and a run leaves that to the default one only, "
+            self.undeclared.append(f"the endpoints {listed(exclusive)} are all exclusive, and a run leaves that to the default one only, "
                                    "or refuses; set exclusive: true for the right one")
         elif exclusive and exclusive[0] != active:
             self._cannot(exclusive[0], f"it is exclusive, but {quoted(active) if active else 'nothing'} is the default; neither is declared. Set exclusive: "

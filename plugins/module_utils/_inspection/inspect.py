@@ -9,23 +9,22 @@
 import functools
 import os
 import pwd
-from typing import Any, Callable, Collection, Dict, Optional, Sequence
+from typing import Any, Callable, Collection, Dict, Optional, Sequence, Tuple
 
 from .._apptainer.effective import effective, exclusives, sync, tears_table
 from .._errors import ApptainerError
 from .._files.config_file import link_at, mode_of, of_root_in_a_home, owner_of, read, real_path
-from .._files.locations import DOCKER_CONFIG, cached_discoveries, docker_fallback
+from .._files.locations import cached_discoveries, docker_fallback
 from .._formats.docker_json import decode as decode_docker_config
 from .._formats.remote_yaml_reader import decode
 from .._redaction import without_login
 from .._rules.stored_secrets import stored_secrets
 from .._values.claims import EndpointToken, Secret
-from .._values.docker_config import DockerConfig, login_hosts
+from .._values.docker_config import DOCKER_CONFIG, DockerConfig, login_hosts
 from .._values.flavors import FLAVORS, in_words_of
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, login_result
 from .answers import answer_findings
-from .declared import Declared, declared
 from .findings import ReadFile, by_severity, findings, root_owned, service_findings
 from .program import ProgramAnswer, Question
 from .tables import config_lines, login_lines
@@ -79,32 +78,21 @@ def inspect(
     installed program says: it gets the content of the user's file. All files are below `root`, and so are the targets of their links.
     If there are `names`, only these endpoints are shown and asked about; findings and `declared` are about all.
     """
-    read_remote_yaml = functools.partial(
-        read_file, reader=functools.partial(decode, flavor=flavor), root=root, opens_links=FLAVORS[flavor].follows_links)
-    global_path = os.path.abspath(global_path)
-    system_file = read_remote_yaml(global_path, _global_uid(global_path, root))
-    user_file = auth_file = ReadFile("")
-    cached: Sequence[str] = ()
-    if user_path is not None:
-        user_path = os.path.abspath(user_path)
-        user_file = read_remote_yaml(user_path, _directory_uid(user_path, root))
-        auth_path = os.path.abspath(auth_path or _auth_path(user_path, flavor, root))
-        auth_file = read_file(auth_path, _directory_uid(auth_path, root), decode_docker_config, root)
-        cached = cached_discoveries(os.path.dirname(user_path), root)
+    system_file, user_file, auth_file = _read_files(global_path, user_path, auth_path, flavor, root)
     system, user = system_file.held, user_file.held
     program = ask_program(_question(user_file, system)) if ask_program and not system_file.error and not user_file.error else None
     docker: DockerConfig = auth_file.document or DockerConfig()
     result = effective(user_file.config, system_file.config, flavor)
     if user_file.unopened_link and user_file.exists:
-        result = result._replace(problem=f"this user's {user_path} is a symbolic link: too many levels of symbolic links")
+        result = result._replace(problem=f"this user's {user_file.path} is a symbolic link: too many levels of symbolic links")
     exclusive = exclusives(result.config.remotes)
     config = _only(result.config, names)
     stored = [item for item in stored_secrets(user, docker, system) if not names or not isinstance(item, EndpointToken) or item.name in names]
     answers = ask_servers(config, stored) if ask_servers else {}
-    directory = os.path.dirname(user_path) if user_path and root == "/" else ""
-    found = findings(system_file, user_file, cached, flavor, auth_file, program)
+    directory = os.path.dirname(user_file.path)
+    found = findings(system_file, user_file, cached_discoveries(directory, root) if directory else (), flavor, auth_file, program)
     found += service_findings(system_file.path, user_file.path or system_file.path, result.config, answers.get("services", ()))
-    found += root_owned(directory, of_root_in_a_home(directory))
+    found += root_owned(directory, of_root_in_a_home(directory)) if root == "/" else []
     logins = [dict(login_result(login), **{name: answer[name] for name in ("verified", "reason") if name in answer})
               for login, answer in zip(stored, answers.get("logins", [{}] * len(stored)))]
     found += answer_findings(answers, result.config, system_file.path, user_file.path, auth_file.path)
@@ -123,6 +111,20 @@ def inspect(
     }, **dict(answers, logins=logins, **extra))
 
 
+def _read_files(global_path: str, user_path: Optional[str], auth_path: Optional[str], flavor: str, root: str) -> Tuple[ReadFile, ReadFile, ReadFile]:
+    """The global file, and the user's remote.yaml and docker-config.json; without `user_path` these have no path."""
+    read_remote_yaml = functools.partial(
+        read_file, reader=functools.partial(decode, flavor=flavor), root=root, opens_links=FLAVORS[flavor].follows_links)
+    global_path = os.path.abspath(global_path)
+    system_file = read_remote_yaml(global_path, _global_uid(global_path, root))
+    if user_path is None:
+        return system_file, ReadFile(""), ReadFile("")
+    user_path = os.path.abspath(user_path)
+    auth_path = os.path.abspath(auth_path or _auth_path(user_path, flavor, root))
+    return (system_file, read_remote_yaml(user_path, _directory_uid(user_path, root)),
+            read_file(auth_path, _directory_uid(auth_path, root), decode_docker_config, root))
+
+
 def _only(config: RemoteConfig, names: Collection[str]) -> RemoteConfig:
     """The configuration with only these endpoints; all of it without names."""
     return config._replace(remotes={name: remote for name, remote in config.remotes.items() if name in names}) if names else config
@@ -133,7 +135,9 @@ def _declaration(file: ReadFile, system_file: Optional[ReadFile], flavor: str) -
     is_global = system_file is None
     if file.error:
         return {"declared": None, "undeclared": [in_words_of(flavor, file.error)]}
-    found: Declared = declared(file.held, None if system_file is None else system_file.held, (system_file and system_file.error) or "", flavor)
+    from .declared import declared  # the rules for writing are not needed for all else
+
+    found = declared(file.held, None if system_file is None else system_file.held, (system_file and system_file.error) or "", flavor)
     usual = 0o644 if is_global else 0o600
     changes = []
     if file.unopened_link and file.exists:
@@ -164,9 +168,9 @@ def _global_uid(path: str, root: str) -> int:
 
 
 def _auth_path(user_path: str, flavor: str, root: str) -> str:
-    """The file in which Apptainer 1.4 and newer look for logins (`pkg/syfs/syfs.go` SearchDockerConf); SingularityCE has no fallback."""
-    usual, fallback = os.path.join(os.path.dirname(user_path), DOCKER_CONFIG), docker_fallback(user_path)
-    return fallback if flavor == "apptainer" and not _exists(usual, root) and _exists(fallback, root) else usual
+    """The file in which the program looks for logins to registries."""
+    usual, fallback = os.path.join(os.path.dirname(user_path), DOCKER_CONFIG), docker_fallback(user_path, flavor)
+    return fallback if fallback and not _exists(usual, root) and _exists(fallback, root) else usual
 
 
 def _exists(path: str, root: str) -> bool:

@@ -9,10 +9,11 @@
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._errors import NetworkError
-from .._network.client import Client, HttpOptions
-from .._network.discovery import own_keyserver
+from .._network.client import Client
+from .._network.discovery import builtin_keyserver
 from .._network.endpoints import services_of_endpoint
 from .._network.errors import shown_url
+from .._network.http_options import HttpOptions
 from .._network.keyservers import keyserver_problem
 from .._network.parallel import ServerMemory, account_of, ask_all, verify_and_remember
 from .._redaction import without_login
@@ -79,7 +80,7 @@ def _login_question(login: Secret) -> _Question:
 
     def ask(client: Client) -> _Entry:
         verdict = verify_and_remember(login, client)
-        return dict(verdict._asdict(), rejected=verdict.verified is False and client.refused)
+        return {"verified": verdict.verified, "reason": verdict.reason, "rejected": verdict.verified is False and client.refused}
 
     return _Question(login_result(login), ask, lambda error: {"verified": False, "reason": str(error), "rejected": False}, account_of(login))
 
@@ -94,7 +95,7 @@ def _services_question(name: str, remote: Remote) -> _Question:
 
 
 def _used_keyservers(config: RemoteConfig) -> List[_UsedKeyserver]:
-    """The keyservers that Apptainer would use: those not skipped, else the endpoint's own (`internal/pkg/remote/endpoint/keyserver.go`)."""
+    """The keyservers that Apptainer would use: those not skipped, else the endpoint's built-in one (`internal/pkg/remote/endpoint/keyserver.go`)."""
     used: List[_UsedKeyserver] = []
     for name, remote in sorted(config.remotes.items()):
         keyservers = [keyserver for keyserver in remote.keyservers if not keyserver.skip]
@@ -106,7 +107,7 @@ def _keyserver_question(used: _UsedKeyserver, logins: Sequence[KeyserverLogin], 
     """Whether a keyserver answers, with the credential that Apptainer would send: the user's login, or the endpoint's token."""
 
     def ask(client: Client) -> _Entry:
-        keyserver = used.keyserver or Keyserver(own_keyserver(client, used.remote.uri, used.remote.insecure, flavor))
+        keyserver = used.keyserver or Keyserver(builtin_keyserver(client, used.remote.uri, used.remote.insecure, flavor))
         authorization = _authorization(used.remote, keyserver, logins)
         identity = keyserver_identity(keyserver.uri)
         if identity and client.has_rejected(f"//{identity[1]}", authorization):

@@ -25,7 +25,7 @@ _ANSWERS = {True: _YES, False: "no", None: "?"}
 
 def config_lines(config: RemoteConfig, flavor: str = "apptainer") -> List[str]:
     """The endpoints, and below them the keyservers of each. SingularityCE gets the same table, though it prints words in place of the lock."""
-    rows = [(_shown(name), _shown(remote.uri), *map(_mark, (name == config.active, remote.system, remote.exclusive)),
+    rows = [(_shown(name), _shown(without_login(remote.uri)), *map(_mark, (name == config.active, remote.system, remote.exclusive)),
              _NOT_SECURE if remote.insecure else _YES)
             for name, remote in sorted(config.remotes.items())]
     lines = _table([_ENDPOINT_TITLES, *rows])
@@ -36,12 +36,12 @@ def config_lines(config: RemoteConfig, flavor: str = "apptainer") -> List[str]:
 
 
 def _keyserver_lines(remote: Remote, flavor: str) -> List[str]:
-    """The keyservers in use. Which one an endpoint has of its own only the endpoint itself knows, and it is not asked here."""
+    """The keyservers in use. Which one is an endpoint's built-in keyserver only the endpoint itself knows, and it is not asked here."""
     used = [(server.uri, server.insecure) for server in remote.keyservers if not server.skip]
-    own = hardcoded_keyserver(remote.uri, flavor)
-    if not used and not own:
-        return ["   (the endpoint's own keyserver)"]
-    rows = [(f"   #{number}", _shown(uri), "" if insecure else _LOCK) for number, (uri, insecure) in enumerate(used or [(own, False)], 1)]
+    builtin = hardcoded_keyserver(remote.uri, flavor)
+    if not used and not builtin:
+        return ["   (the endpoint's built-in keyserver)"]
+    rows = [(f"   #{number}", _shown(without_login(uri)), "" if insecure else _LOCK) for number, (uri, insecure) in enumerate(used or [(builtin, False)], 1)]
     return _table(rows)
 
 
@@ -61,7 +61,7 @@ def _mark(is_set: bool) -> str:
 
 def _shown(text: str) -> str:
     """A cell, with question marks in place of what would tear the table, or what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in without_login(text))
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> List[str]:

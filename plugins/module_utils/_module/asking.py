@@ -15,7 +15,7 @@ from .._values.claims import Claim
 from .common import checked_timeout
 
 if TYPE_CHECKING:
-    from .._network.client import HttpOptions
+    from .._network.http_options import HttpOptions
 
 
 def ask_claims(module: AnsibleModule, claims: Sequence[Claim]) -> Mapping[Claim, Any]:
@@ -32,6 +32,7 @@ def http_options(module: AnsibleModule, can_skip: bool = False) -> "HttpOptions"
     With `can_skip`, the module has the option `verify`, and the message says so.
     """
     from .._network import client, discovery
+    from .._network.http_options import HttpOptions
 
     why = "to ask servers" + (" (verify: never skips this)" if can_skip else "")
     errors = {"requests": client.REQUESTS_IMPORT_ERROR, "jsonschema": discovery.JSONSCHEMA_IMPORT_ERROR}
@@ -41,6 +42,6 @@ def http_options(module: AnsibleModule, can_skip: bool = False) -> "HttpOptions"
             msg=f"{missing_required_lib(' and '.join(missing), reason=why)} For example: {sys.executable} -m pip install {' '.join(missing)}",
             exception="\n".join(filter(None, errors.values())), missing_libraries=missing)
     params = module.params
-    return client.HttpOptions(
+    return HttpOptions(
         timeout=checked_timeout(params), validate_certs=params["validate_certs"], ca_path=params["ca_path"],
         client_cert=params["client_cert"], client_key=params["client_key"])

@@ -24,9 +24,10 @@ _NO_ID = 0xFFFFFFFF  # the largest number of 32 bits means "as it is"
 
 
 def wanted_attributes(module: AnsibleModule, path: str, is_global: bool, state: FileState) -> Dict[str, Any]:
-    """Mode, owner and context as they should be, tried on a file of our own: what can't be is refused before anything is written.
+    """Mode, owner and context as they should be, tried on a temporary file, so that what is impossible is refused before anything is written.
 
     A symbolic mode is resolved against that of the file, or what it would be without one, and not against that of a temporary file.
+    Raises ApptainerError; for what Ansible refuses, the task fails with Ansible's message.
     """
     attributes: Dict[str, Any] = dict(module.load_file_common_arguments(module.params, path=path))
     usual = 0o644 if is_global else 0o600
@@ -109,8 +110,8 @@ def _id(text: Optional[str], find: Callable[[str], int]) -> int:
 def directory_drift(module: AnsibleModule, path: str, is_global: bool, attributes: Dict[str, Any]) -> Optional[DirectoryDrift]:
     """What is wrong with the directory that holds the file, if it is Apptainer's own; None if nothing is.
 
-    Others may be for something else as well: a temporary directory, a home, or what a link leads to. Who lets the group write the file,
-    lets it write in the directory.
+    Other directories may have other purposes: a temporary directory, a home, or where a link leads. If the mode of the file lets its group
+    write it, the group may write in the directory, too.
     """
     directory = os.path.dirname(path)
     if not is_global:

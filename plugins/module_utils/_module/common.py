@@ -20,7 +20,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from .._errors import ApptainerError, VerificationError, quoted
 from .._files.config_file import read, real_path
 from .._files.locations import checked_root
-from .._formats.remote_yaml_reader import HAS_YAML, YAML_IMPORT_ERROR
+from .._formats.yaml_nodes import HAS_YAML, YAML_IMPORT_ERROR
 from .._options import ALIASES, advice
 from .._redaction import option_secrets, safe_part
 from .._values.flavors import FLAVORS, in_words_of
@@ -34,7 +34,7 @@ class _Text(str):
     """The type of an option that must be text: Ansible's own `str` takes anything, and makes its repr() of it.
 
     A templated JSON text is a mapping in ansible-core 2.16, and an unquoted 0123456 is 42798. `raw` would hand such a value on into the
-    system's log, where the keys of a mapping are no secrets to Ansible; so this type replaces it, and check_texts() refuses it. To Ansible
+    system's log, where the keys of a mapping are no secrets to Ansible; so this type replaces it, and _check_texts() refuses it. To Ansible
     it is a function; to ansible-test, which compares it with the documentation, the word `str`.
     """
 
@@ -53,7 +53,7 @@ SECRET = _Text("str")
 NAME = _Text("str")  # a number is as good as text
 
 LOCATION_SPEC: Dict[str, Any] = {
-    "flavor": {"type": "str", "choices": ["apptainer", "singularity"], "default": "apptainer"},
+    "flavor": {"type": "str", "choices": list(FLAVORS), "default": "apptainer"},
     "sysconfdir": {"type": "path"},
 }
 ROOT_SPEC: Dict[str, Any] = {"root": {"type": "path"}}
@@ -145,7 +145,7 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]]) 
     _require_yaml(module)
     flavor = _flavor(module)
     try:
-        check_texts(module)
+        _check_texts(module)
         result = work(module)
     except VerificationError as error:
         module.fail_json(msg=in_words_of(flavor, str(error)), **_in_words_of(flavor, error.result))
@@ -192,7 +192,7 @@ class _Given(NamedTuple):
         return f"{self.above}{self.name}" + (f" (of {subject})" if subject else "")
 
 
-def check_texts(module: AnsibleModule) -> None:
+def _check_texts(module: AnsibleModule) -> None:
     """Raises ApptainerError for a secret or user name that is not text, and warns of one with characters that are hardly meant."""
     wrong = []
     for item in _given(module.argument_spec, module.params):

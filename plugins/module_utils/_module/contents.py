@@ -72,7 +72,7 @@ def ignored_file(error: ApptainerError, can_be_replaced: bool = False) -> Unread
 
 @contextlib.contextmanager
 def file_expected(path: str, is_global: bool) -> Iterator[None]:
-    """Raises UnreadableError for what is in place of the global file and is none: a directory, a link that leads nowhere."""
+    """Raises UnreadableError if something that is no file is in place of the global file: a directory, or a link that leads nowhere."""
     try:
         yield
     except StoreError as error:

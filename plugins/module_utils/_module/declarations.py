@@ -10,10 +10,11 @@ import json
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .._errors import RuleError, quoted
-from .._rules.endpoints import WantedKeyserver, WantedRemote, converge
+from .._rules.endpoints import converge
 from .._rules.logins import Files, WantedKeyserverLogin, WantedToken, converge_logins
 from .._rules.registries import WantedRegistry
 from .._rules.stored_secrets import stored_secrets
+from .._rules.wanted import WantedKeyserver, WantedRemote
 from .._values.claims import (
     Claim,
     EndpointKeyserver,
@@ -89,7 +90,7 @@ def _present(entries: Optional[Sequence[Dict[str, Any]]]) -> List[Dict[str, Any]
 class Gathered:
     """What is declared, each distinct thing once; and what no server can be asked about, with the reason.
 
-    That are `unplaced` endpoints, `unasked` tokens, and what the rules for writing have `refused`.
+    These are `unplaced` endpoints, `unasked` tokens, and what the rules for writing have `refused`.
     """
 
     def __init__(self) -> None:
@@ -107,7 +108,7 @@ class Gathered:
         return bool(self.claims or self.registries or self.tokens or any(endpoint.claim() for endpoint in self.endpoints.values()))
 
     def add_keyservers_of_logins(self) -> None:
-        """Have the keyservers asked, too, for which there are logins, but which no endpoint has."""
+        """Also ask the keyservers that have a login but belong to no endpoint."""
         known = {keyserver_identity(item.uri) for item in self.claims if isinstance(item, EndpointKeyserver)}
         for item in [item for item in self.claims if isinstance(item, KeyserverLogin) and keyserver_identity(item.uri) not in known]:
             self.claims[EndpointKeyserver(item.uri, item.insecure)] = None

@@ -11,10 +11,11 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from .._apptainer.effective import endpoint_tokens, sync
-from .._apptainer.services import token_warnings
-from .._errors import ApptainerError, quoted
+from .._apptainer.services import USED_SERVICES, token_warnings
+from .._errors import ApptainerError
 from .._options import ALIASES
-from .._rules.endpoints import WantedKeyserver, WantedRemote, converge, unplaced_endpoints
+from .._rules.endpoints import converge, unplaced_endpoints
+from .._rules.wanted import WantedKeyserver, WantedRemote, endpoint_subject
 from .._values.claims import Claim, EndpointServices
 from .._values.remote_config import RemoteConfig
 from .._values.results import config_result, remote_result
@@ -37,7 +38,7 @@ REMOTE_SPEC: Dict[str, Any] = {
     "default": {"type": "bool"},
     "exclusive": {"type": "bool"},
     "keyservers": {"type": "list", "elements": "dict", "options": KEYSERVER_SPEC},
-    "services": {"type": "list", "elements": "str", "choices": ["library", "keyserver", "token"]},
+    "services": {"type": "list", "elements": "str", "choices": list(USED_SERVICES)},
     "token": {"type": SECRET, "no_log": True},
     "token_file": {"type": "path", "no_log": False, "aliases": ALIASES["token_file"]},
     "logout": {"type": "bool", "default": False},
@@ -60,7 +61,10 @@ class _Converged(NamedTuple):
 
 
 def converge_remote(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
-    """Put the endpoint that the options of REMOTE_SPEC declare into the file that those of SCOPED_FILE_SPEC name: one of several tasks."""
+    """Put the endpoint that the options of REMOTE_SPEC declare into the file that those of SCOPED_FILE_SPEC name: one of several tasks.
+
+    Raises ApptainerError for options that contradict each other, and whatever update_files() raises.
+    """
     entry = module.params
     config, system, result = _converge(module, ask, [entry])
     # for a user a global endpoint exists without a copy in the user's file; what is the default, the file says
@@ -69,7 +73,10 @@ def converge_remote(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
 
 
 def converge_remotes(module: AnsibleModule, ask: Ask) -> Dict[str, Any]:
-    """Put the endpoints that the options of WHOLE_LIST_SPEC declare into the file that those of SCOPED_FILE_SPEC name: all in one task."""
+    """Put the endpoints that the options of WHOLE_LIST_SPEC declare into the file that those of SCOPED_FILE_SPEC name: all in one task.
+
+    Raises ApptainerError for options that contradict each other, and whatever update_files() raises.
+    """
     params = module.params
     if params["prune"] and not params["remotes"]:
         raise ApptainerError("prune: true with an empty list of remotes would remove every endpoint; list those that should stay")
@@ -128,13 +135,14 @@ def file_result(path: str, update: Update) -> Dict[str, Any]:
 
 def _wanted_remote(module: AnsibleModule, entry: Mapping[str, Any]) -> WantedRemote:
     """One entry of REMOTE_SPEC. Raises ApptainerError for options that contradict each other."""
-    name, token, keyservers = quoted(entry["name"]), entry["token"], entry["keyservers"]
-    if entry["token_file"] and entry["state"] == "present":
-        token = read_token(module, entry["token_file"])
-    if token is not None and not token.strip():
-        raise ApptainerError(f"endpoint {name}: the token is empty; use logout: true to remove a stored one")
-    if token is not None and entry["logout"]:
-        raise ApptainerError(f"endpoint {name}: logout: true and a token contradict each other; remove one of the two")
+    token, keyservers = entry["token"], entry["keyservers"]
+    if entry["state"] == "present":  # else all this is ignored
+        if entry["token_file"]:
+            token = read_token(module, entry["token_file"])
+        if token is not None and not token.strip():
+            raise ApptainerError(f"{endpoint_subject(entry['name'])}: the token is empty; use logout: true to remove a stored one")
+        if token is not None and entry["logout"]:
+            raise ApptainerError(f"{endpoint_subject(entry['name'])}: logout: true and a token contradict each other; remove one of the two")
     return WantedRemote(
         name=entry["name"],
         state=entry["state"],

@@ -90,10 +90,12 @@ class _Draft(NamedTuple):
 
     @property
     def differs(self) -> bool:
+        """Whether other bytes are to be written."""
         return self.data != self.state.data
 
     @property
     def is_replaced(self) -> bool:
+        """Whether a new file takes its place, also only to have another mode, owner or context."""
         return self.differs or bool(self.attribute_diff)
 
     @property
@@ -124,9 +126,9 @@ def update_files(module: AnsibleModule, targets: Sequence[Target], plan: Planner
     """Apply a rule to files below `root`: read, plan, verify what is new, write what differs, in the given order.
 
     Nothing is planned and nobody is asked under a lock. Once it is held, all files are compared with what was read; if one has changed,
-    the lock is given back and all begins again, but for questions that servers have answered. So it does if a file turns out to have been
-    half-written by another program when it was read, or if another one did on which the plan depends: `has_changed` says whether, and the next
-    plan is of what it holds now. A run that has nothing to change does not look for that.
+    the lock is released and everything starts again, but what servers have answered is not asked again. It also starts again if a file was
+    half-written by another program when it was read. `has_changed` says so of another file on which the plan depends, and the next plan is
+    made from what that holds now. A run that has nothing to change does not check this.
     `verify` raises VerificationError if nothing may be written; if it returns failed claims, the plan is made once more without them.
     Raises ApptainerError if a file can't be read, understood, locked or written, if the rule refuses, or if others keep writing: the files
     are then as they were.

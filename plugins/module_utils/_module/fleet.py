@@ -49,8 +49,6 @@ FLEET_SPEC: Dict[str, Any] = dict(
     audited_homes={"type": "list", "elements": "path", "default": []},
 )
 
-_AUDIT_SECONDS = 10.0  # for the files of one user, as the default of apptainer_users_info
-
 
 def converge_node(module: AnsibleModule) -> Dict[str, Any]:
     """Do all parts that the options of FLEET_SPEC ask for, or only look at what is there.
@@ -78,10 +76,10 @@ def converge_node(module: AnsibleModule) -> Dict[str, Any]:
 
         converge_accounts(run)
     if params["audit_users"]:
-        from .users import audit
+        from .users import USERS_SPEC, audit
 
-        options = {"users": params["audited_users"], "homes": params["audited_homes"], "global_config_file": None, "timeout": _AUDIT_SECONDS}
-        with run.part("audit of users"), options_of_part(module, **options):
+        options = {"users": params["audited_users"], "homes": params["audited_homes"], "global_config_file": None}
+        with run.part("audit of users"), options_of_part(module, **options, timeout=USERS_SPEC["timeout"]["default"]):
             found = audit(module)
             run.result.update(checked=found["checked"], users=found["users"])
     if run.result["failures"]:

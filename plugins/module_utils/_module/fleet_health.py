@@ -30,7 +30,8 @@ from .declarations import Gathered, gather
 from .fleet_verify import FIXED, ask_gathered, claim_names
 
 if TYPE_CHECKING:
-    from .._network.client import Client, HttpOptions
+    from .._network.client import Client
+    from .._network.http_options import HttpOptions
     from .._network.verdict import Verdict
 
 _Row = Dict[str, Any]

@@ -7,18 +7,17 @@
 """What is there on a node, for the playbooks that show and adopt a fleet: the global file, and the logins of accounts. Nothing is changed."""
 
 import functools
-import os
 from typing import Any, Dict, List, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._errors import ApptainerError, quoted
+from .._errors import ApptainerError
 from .._files.locations import global_file, user_file
 from .._inspection.inspect import inspect
-from .._inspection.users import Account, own_findings
+from .._inspection.users import own_findings
+from .accounts import ask_accounts
 from .common import root_of
-from .processes import replies
-from .users import account_of, become, with_paths
+from .processes import answer_of
 
 _ACCOUNT_SECONDS = 60  # for the files of one account, which may be on a slow file server
 _CUT_SHORT = "what the process of this account answered makes no sense; run apptainer_remote_info as this account (become_user)"
@@ -37,38 +36,26 @@ def inspect_node(module: AnsibleModule) -> Dict[str, Any]:
 
 def _accounts(entries: List[Dict[str, Any]], path: str, flavor: str, table: List[str]) -> List[Dict[str, Any]]:
     """What each account has, read by a process that has become it."""
-    accounts = {entry["user"]: account_of(entry["user"]) for entry in entries}
-    known = [entry for entry in entries if accounts[entry["user"]]]
-    questions = [functools.partial(_own_files, accounts[entry["user"]], entry, path, flavor) for entry in known]
-    answers: Dict[str, Any] = dict(zip((entry["user"] for entry in known), replies(questions, _ACCOUNT_SECONDS)))
     found = []
-    for entry in entries:
-        name = entry["user"]
-        shown: Dict[str, Any] = {"user": name, "error": None, "table": [], "logins": [], "findings": []}
+    for entry, reply in ask_accounts(entries, functools.partial(_own_files, path, flavor), _ACCOUNT_SECONDS):
+        shown: Dict[str, Any] = {"user": entry["user"], "error": None, "table": [], "logins": [], "findings": []}
         try:
-            if name not in answers:
-                raise ApptainerError(f"there is no account {quoted(name)} on this host")
-            shown.update(_believed(answers[name], table))
+            shown.update(_believed(answer_of(reply), table))
         except ApptainerError as error:
             shown["error"] = str(error)
         found.append(shown)
     return found
 
 
-def _own_files(account: Account, entry: Mapping[str, Any], path: str, flavor: str) -> Dict[str, Any]:
-    """In a process of its own, which is the account's afterwards."""
-    become(account)
-    os.environ["HOME"] = account.home
-    files = with_paths(entry)
-    found = inspect(path, files["config_file"] or user_file(flavor), flavor, files["auth_file"])
+def _own_files(path: str, flavor: str, entry: Mapping[str, Any]) -> Dict[str, Any]:
+    """In the account's own process."""
+    found = inspect(path, entry["config_file"] or user_file(flavor), flavor, entry["auth_file"])
     mine = [finding for finding in found["findings"] if finding["path"] != path]  # the others are about the node
     return {"table": found["table"], "logins": found["logins"], "findings": mine}
 
 
 def _believed(answer: Any, table: List[str]) -> Dict[str, Any]:
     """An account's answer. Of the endpoints only what is not the same for everyone: its `table` has those that it has in common. Raises ApptainerError."""
-    if isinstance(answer, ApptainerError):
-        raise answer
     try:
         lines = [str(line) for line in answer["table"]]
         logins = [{name: login[name] for name in ("kind", "name", "username")} for login in answer["logins"]]

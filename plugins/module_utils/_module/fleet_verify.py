@@ -19,7 +19,7 @@ from .declarations import TOKEN_NOT_SENT, Endpoint, Gathered, gather
 from .verifier import NamedVerdict, Verification
 
 if TYPE_CHECKING:
-    from .._network.client import HttpOptions
+    from .._network.http_options import HttpOptions
     from .._network.parallel import ServerMemory
     from .._network.verdict import Verdict
 
@@ -53,7 +53,7 @@ def _asked(module: AnsibleModule, gathered: Gathered) -> List[NamedVerdict]:
 
 def ask_gathered(gathered: Gathered, options: "HttpOptions", memory: "ServerMemory") -> "Dict[Claim, Verdict]":
     """What servers say about all that was gathered and can be asked. Raises NetworkError for options that cannot be used."""
-    from .._network.client import check_options
+    from .._network.http_options import check_options
     from .._network.parallel import verify_all
     from .._network.verdict import Verdict
 

@@ -35,7 +35,7 @@ _WHERE = ("flavor", "sysconfdir", "root")  # options of apptainer_remotes that s
 
 
 def inspect_files(module: AnsibleModule) -> Dict[str, Any]:
-    """Show what the options of INFO_SPEC name."""
+    """Show what the options of INFO_SPEC name. Raises ApptainerError for options that contradict each other or cannot be used."""
     params = module.params
     flavor = params["flavor"]
     is_global = params["scope"] == "global"

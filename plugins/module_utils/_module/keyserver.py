@@ -33,7 +33,10 @@ PLACED_KEYSERVER_SPEC: Dict[str, Any] = {
 
 
 def converge_keyserver(module: AnsibleModule) -> Dict[str, Any]:
-    """Put one keyserver, options of PLACED_KEYSERVER_SPEC, into the global file."""
+    """Put one keyserver, options of PLACED_KEYSERVER_SPEC, into the global file.
+
+    Raises RuleError for what cannot be declared, NetworkError if the endpoint must be asked and does not answer, and whatever update_files() raises.
+    """
     params = module.params
     wanted = PlacedKeyserver(
         uri=params["uri"], present=params["state"] == "present", order=params["order"], insecure=params["insecure"],
@@ -81,7 +84,7 @@ def _discovered_keyserver(module: AnsibleModule, uri: str, insecure: bool) -> st
     """The built-in keyserver of the endpoint with this stored URI, asked of the endpoint. Raises NetworkError."""
     options = http_options(module)
     from .._network.client import Client
-    from .._network.discovery import own_keyserver
+    from .._network.discovery import builtin_keyserver
 
     with Client(options) as client:
-        return own_keyserver(client, uri, insecure, module.params["flavor"])
+        return builtin_keyserver(client, uri, insecure, module.params["flavor"])

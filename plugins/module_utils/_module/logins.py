@@ -15,7 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._apptainer.services import token_warnings
 from .._errors import ApptainerError, quoted
 from .._files.config_file import read, real_path
-from .._files.locations import DOCKER_CONFIG, docker_fallback
+from .._files.locations import docker_fallback
 from .._formats.docker_json import MAX_BYTES, decode, encode
 from .._redaction import redacted_docker_tree, without_login
 from .._rules.endpoints import unplaced_endpoints
@@ -23,7 +23,7 @@ from .._rules.logins import Files, WantedKeyserverLogin, WantedToken, converge_l
 from .._rules.registries import WantedRegistry, checked_registry_uri, only_hosts
 from .._rules.stored_secrets import stored_secrets
 from .._values.claims import Claim, EndpointToken, KeyserverLogin, RegistryLogin, Secret, claim_name
-from .._values.docker_config import DockerConfig, canonical_host, login_hosts
+from .._values.docker_config import DOCKER_CONFIG, DockerConfig, canonical_host, login_hosts
 from .._values.remote_config import RemoteConfig
 from .._values.results import login_result
 from .common import read_token
@@ -197,10 +197,10 @@ class _Account:
 
     def _hidden_logins(self, docker: DockerConfig) -> Tuple[str, ...]:
         """A warning if the new docker-config.json hides logins that Apptainer from 1.4 has found in docker's own file until now."""
-        path = docker_fallback(self._config_file)
+        path = docker_fallback(self._config_file, self.module.params["flavor"])
         try:
-            data = read(real_path(path)).data
-            hidden = sorted(set(login_hosts(decode(data, path))) - set(login_hosts(docker))) if data else []
+            data = read(real_path(path)).data if path else None
+            hidden = sorted(set(login_hosts(decode(data, path))) - set(login_hosts(docker))) if path and data else []
         except ApptainerError:
             return ()  # Apptainer can't use it either
         return (f"the logins for {', '.join(hidden)} in {path} are no longer used by Apptainer, because {self._auth_file} now exists; declare them "

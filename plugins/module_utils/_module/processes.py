@@ -23,7 +23,7 @@ import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .._errors import ApptainerError
-from .._inspection.users import MAX_REPLY, decode_reply, encode_reply
+from .._inspection.replies import MAX_REPLY, decode_reply, encode_reply
 
 MAX_OUTPUT = 1024 * 1024
 
@@ -65,6 +65,13 @@ def replies(questions: Sequence[Callable[[], Any]], timeout: float) -> List[Repl
             _reap(dead)
     _reap(dead, 1.0)
     return found
+
+
+def answer_of(reply: Reply) -> Any:
+    """What was replied. Raises ApptainerError if that is an error."""
+    if isinstance(reply, ApptainerError):
+        raise reply
+    return reply
 
 
 def output_of(arguments: Sequence[str], environment: Mapping[str, str], directory: str, timeout: float) -> Tuple[bytes, Optional[int]]:

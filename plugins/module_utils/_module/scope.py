@@ -21,10 +21,9 @@ from .common import warn
 
 
 def remote_yaml(params: Dict[str, Any], is_global: bool = False, root: str = "/") -> str:
-    """The path of the remote.yaml that the options of FILE_SPEC name; below another root that of the real file, as links mean something else there.
+    """The path of the remote.yaml that the options of FILE_SPEC name.
 
-    (Of a link that the program does not follow, the link's own.)
-
+    Below another root, where links mean something else, it is that of the real file, or of a link itself that the program does not follow.
     Raises ApptainerError if a user's file is the global one, StoreError if a path cannot be followed.
     """
     system_path = global_file(params["flavor"], params["sysconfdir"], root)
@@ -70,7 +69,7 @@ class System:
             warn(module, f"the global file is ignored, by Apptainer too: {self.problem}")
 
     def has_changed(self) -> bool:
-        """Whether it holds something else than what this says, now that nobody is writing it: it may have been half-written. Then this says that.
+        """Whether the file, now that nobody is writing it, holds something else than `config`: it may have been half-written. `config` is then new.
 
         Raises StoreError as settled() does.
         """

@@ -15,6 +15,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from .._errors import quoted, shortened
 from .errors import ElsewhereError, server_of
 
+PORTS = {"http": 80, "https": 443}  # where a URL names none
+
 _HOST = re.compile(r"(?:[\w.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
 
 
@@ -22,7 +24,7 @@ def parts_of(url: str) -> Optional[SplitResult]:
     """The parts of an http or https URL that can be asked, None for any other."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and has_host(parts) and "\\" not in url
+        usable = parts.scheme in PORTS and has_host(parts) and "\\" not in url
     except ValueError:
         return None
     return parts if usable else None
@@ -65,7 +67,7 @@ def redirected(parts: SplitResult, location: str, authorization: str, same_serve
 
 
 def _authority(parts: SplitResult) -> Tuple[str, Optional[str], int]:
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme]
 
 
 def _echoes(text: str, authorization: str) -> bool:

@@ -14,8 +14,9 @@ import re
 from typing import List, NamedTuple, Optional, Tuple
 
 from .._errors import NetworkError
-from .client import Client, HttpOptions, KnownResponses, Response
+from .client import Client, KnownResponses, Response
 from .errors import NotTlsError, UntrustedError
+from .http_options import HttpOptions
 from .parallel import ask_all
 
 _SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18

@@ -37,7 +37,7 @@ class _Lines:
         return getattr(self._stream, name)
 
 
-class WholeHead(http.client.HTTPResponse):
+class _WholeHead(http.client.HTTPResponse):
     """An answer whose head must end in an empty line: http.client takes the end of the connection for one.
 
     So a challenge or an address could be cut short, and a status alone be a proof.
@@ -78,7 +78,7 @@ def _with_our_connections(manager: Any, certificates: Certificates) -> Any:
     pools = {}
     for scheme, pool in manager.pool_classes_by_scheme.items():
         connect = _connect_and_note(pool.ConnectionCls, certificates)
-        connection = type("Connection", (pool.ConnectionCls,), {"response_class": WholeHead, "connect": connect})
+        connection = type("Connection", (pool.ConnectionCls,), {"response_class": _WholeHead, "connect": connect})
         pools[scheme] = type("Pool", (pool,), {"ConnectionCls": connection})
     manager.pool_classes_by_scheme = pools
     return manager

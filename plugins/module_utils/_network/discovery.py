@@ -30,10 +30,8 @@ from .verdict import status_advice
 try:
     import jsonschema
 except ImportError:
-    HAS_JSONSCHEMA = False
     JSONSCHEMA_IMPORT_ERROR: Optional[str] = traceback.format_exc()
 else:
-    HAS_JSONSCHEMA = True
     JSONSCHEMA_IMPORT_ERROR = None
 
 _LONGEST = 2048  # of a URI, in characters
@@ -167,8 +165,8 @@ def _is_web(uri: str) -> bool:
     return url.scheme in ("http", "https") and names_host(url)
 
 
-def own_keyserver(client: Client, uri: str, insecure: bool, flavor: str = "apptainer") -> str:
-    """The keyserver of the endpoint itself, as written in its document, which is how Apptainer stores it.
+def builtin_keyserver(client: Client, uri: str, insecure: bool, flavor: str = "apptainer") -> str:
+    """The built-in keyserver of an endpoint, as written in its document, which is how Apptainer stores it.
 
     As Apptainer (`internal/pkg/remote/endpoint/service.go`), nothing is asked for `cloud.apptainer.org`; SingularityCE does ask. Raises NetworkError.
     """

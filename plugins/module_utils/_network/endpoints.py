@@ -20,7 +20,7 @@ from .discovery import Services, discover, is_web_page, read_json, service_uri
 from .errors import DeadlineError, ElsewhereError, shown_url, status_text, timed_out
 from .keyservers import keyserver_problem
 from .threads import run_all
-from .verdict import Verdict, with_warning
+from .verdict import Verdict
 
 _MOST_SERVICES = 32
 _LONGEST_VERSION = 100  # characters
@@ -57,8 +57,8 @@ def verify_services(claim: EndpointServices, client: Client) -> Verdict:
             return Verdict(False, f"{'; '.join(refused)}: correct that in the document")
         warning = "; ".join(warned)
     if not claim.services:
-        return with_warning(Verdict(True, f"{uri} has a discovery document"), warning)
-    return with_warning(Verdict(True, f"{uri} offers the required services ({', '.join(claim.services)})"), warning)
+        return Verdict(True, f"{uri} has a discovery document", warning)
+    return Verdict(True, f"{uri} offers the required services ({', '.join(claim.services)})", warning)
 
 
 def _hazards(services: Services, endpoint: Union[EndpointServices, EndpointToken], demanded: Collection[str]) -> Tuple[List[str], List[str]]:
@@ -91,7 +91,8 @@ def verify_token(claim: EndpointToken, client: Client) -> Verdict:
     if hazard:
         return Verdict(False, f"{subject} {hazard}, so the token was not sent: correct tokenAPI in the endpoint's discovery document")
     warned = _hazards(services, claim, ("token",))[1]  # Apptainer sends the token to these, too
-    return with_warning(_verdict_on_token(claim, url, subject, client), "; ".join(f"{text}, and Apptainer sends the token there" for text in warned))
+    warning = "; ".join(f"{text}, and Apptainer sends the token there" for text in warned)
+    return _verdict_on_token(claim, url, subject, client)._replace(warning=warning)
 
 
 def _verdict_on_token(claim: EndpointToken, url: str, subject: str, client: Client) -> Verdict:

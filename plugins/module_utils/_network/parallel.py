@@ -20,8 +20,9 @@ from .._values.claims import (
     basic,
 )
 from .._values.uri import keyserver_identity, parse, requested_url
-from .client import Client, HttpOptions, KnownResponses
+from .client import Client, KnownResponses
 from .errors import DeadlineError, timed_out
+from .http_options import HttpOptions
 from .threads import run_all
 from .verdict import Verdict
 from .verification import verify_claim
@@ -40,7 +41,7 @@ _Server = Tuple[str, str, bool]
 class ServerMemory:
     """What servers answered so far; calls of `verify_all` about one fleet share it.
 
-    Without it, a server is asked at once whatever there is to ask. With it, `verify_all` is polite to servers that a whole fleet asks about
+    Without it, a server is asked everything at once. With it, `verify_all` is polite to servers that a whole fleet asks about
     many accounts: at most `_MOST_AT_ONE_SERVER` questions at a time go to one server; what is asked without a credential is asked once; a
     server that cannot be reached is not tried again for every claim, so that the others are not asked, and have not failed. A credential that
     was rejected goes to no other server, which may well have the same accounts and lock them: so one credential is at one server at a time.

@@ -16,11 +16,8 @@ from typing import Mapping, Optional
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from .._errors import NetworkError
-from .addresses import has_host
+from .addresses import PORTS, has_host
 from .errors import Proxy, server_of
-
-_SCHEMES = ("http", "https")
-_PORTS = {"http": 80, "https": 443}
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> Optional[Proxy]:
@@ -33,7 +30,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Optional[Proxy]:
     problem = "is not valid; write it like http://host.example.org:3128"
     with contextlib.suppress(ValueError):
         proxy = urlsplit(text if "://" in text else f"http://{text}")
-        if proxy.scheme in _SCHEMES and has_host(proxy):
+        if proxy.scheme in PORTS and has_host(proxy):
             return Proxy(urlunsplit(proxy), server_of(urlunsplit(proxy)), variable, "@" in proxy.netloc)
         if proxy.scheme.startswith("socks"):
             problem = "is a SOCKS proxy, which is not used here; set an http proxy, or ask from a node that needs none"
@@ -42,7 +39,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Optional[Proxy]:
 
 def _uses_proxy(parts: SplitResult, no_proxy: str) -> bool:
     """Whether a server is asked through the proxy: neither this machine, nor one that NO_PROXY names."""
-    host, port = (parts.hostname or "").strip(), parts.port or _PORTS.get(parts.scheme, 0)
+    host, port = (parts.hostname or "").strip(), parts.port or PORTS.get(parts.scheme, 0)
     if host == "localhost":
         return False
     address = _address(host)

@@ -14,7 +14,7 @@ from typing import Mapping, Optional, Tuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from .._errors import NetworkError
-from .._values.claims import RegistryLogin, basic
+from .._values.claims import RegistryLogin, basic, fits_header
 from .._values.docker_config import HUB_HOSTS
 from .challenges import challenges
 from .client import Client, Response
@@ -38,7 +38,6 @@ _WRONG_ADDRESS = (404, 405, 406, 410, 415, 422, 501)  # statuses of a token serv
 _KNOWN_TOKEN_SERVICES = ("auth.docker.io", "ghcr.io", "quay.io")
 # `sub` of most services; `UserID` of Gitea and Forgejo
 _USER_CLAIMS = ("sub", "preferred_username", "username", "user", "email", "uid", "UserID")
-_TOKEN = re.compile(r"[!-~]+\Z")
 
 
 def verify_registry_login(claim: RegistryLogin, client: Client) -> Verdict:
@@ -269,4 +268,4 @@ def _token_in(answer: Response) -> str:
     except ValueError:
         return ""
     token = (document.get("token") or document.get("access_token")) if isinstance(document, dict) else None
-    return token if isinstance(token, str) and _TOKEN.match(token) else ""
+    return token if isinstance(token, str) and fits_header(token) else ""

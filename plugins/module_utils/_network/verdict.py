@@ -18,31 +18,12 @@ REFUSED = (401, 403)
 class Verdict(NamedTuple):
     """`verified`: True is verified; False is rejected, or cannot be verified; None means that the server's answer shows neither.
 
-    `reason` says why, by what server, and what to do.
+    `reason` says why, by what server, and what to do; `warning` what must be said although the verdict stands.
     """
 
     verified: Optional[bool]
     reason: str
-
-    @property
-    def warning(self) -> str:
-        """What must be said although the verdict stands."""
-        return ""
-
-
-class WarningVerdict(Verdict):
-    """A verdict with something to be said beside it."""
-
-    warning = ""
-
-
-def with_warning(verdict: Verdict, warning: str) -> Verdict:
-    """The same verdict with a warning, if there is one."""
-    if not warning:
-        return verdict
-    warned = WarningVerdict(*verdict)
-    warned.warning = warning
-    return warned
+    warning: str = ""
 
 
 def login_rejected(subject: str, status: int, credential: str = "user name and password") -> Verdict:

@@ -7,60 +7,23 @@
 """The declared state of endpoints, put onto a remote.yaml by rules that are safe to write with.
 
 What is not declared is left alone. The hazards of Apptainer's own commands (two exclusive endpoints, locked-out users, endpoints that
-nobody can reach) are refused or repaired here; what Apptainer makes of the files is in `_apptainer/effective.py`.
+nobody can reach) are refused or repaired here; what is refused of a declaration whatever the files hold is in `_rules/wanted.py`, and what
+Apptainer makes of the files in `_apptainer/effective.py`.
 
 Where a rule relies on what Apptainer does, its source is named: a function in `internal/pkg/remote/remote.go` unless another file is
 named, and the recorded runs of remote_ops and merge, in which it can be seen.
 """
 
-import re
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .._apptainer.effective import effective, exclusives, same_name_does, shadows, tears_table
+from .._apptainer.effective import effective, exclusives, same_name_does, shadows
 from .._errors import RuleError, quoted
-from .._redaction import safe_repr, without_login
+from .._redaction import without_login
 from .._values.flavors import FLAVORS
 from .._values.remote_config import Keyserver, Remote, RemoteConfig
 from .._values.uri import hardcoded_keyserver, same_keyserver, same_place, same_requested_url
 from .uris import checked_endpoint_uri, checked_keyserver_uri
-
-
-class WantedKeyserver(NamedTuple):
-    """One keyserver of a declared list. An option that is None stays as it is; for a new keyserver it is false."""
-
-    uri: str
-    insecure: Optional[bool] = None
-    builtin: Optional[bool] = None
-
-
-class WantedRemote(NamedTuple):
-    """One declared endpoint. An option that is None is left alone; an empty `token` logs out.
-
-    `state` is "present", "absent" or "retired": kept if it is there, and neither exclusive nor the default.
-    """
-
-    name: str
-    state: str = "present"
-    uri: Optional[str] = None
-    insecure: Optional[bool] = None
-    default: Optional[bool] = None
-    exclusive: Optional[bool] = None
-    token: Optional[str] = None
-    keyservers: Optional[Tuple[WantedKeyserver, ...]] = None
-    force: bool = False
-
-    @property
-    def present(self) -> bool:
-        """Whether the endpoint should exist, with all that is declared for it."""
-        return self.state == "present"
-
-    def __repr__(self) -> str:
-        return safe_repr(self)
-
-
-def endpoint_subject(name: str) -> str:
-    """What an error or warning about an endpoint is about."""
-    return f"endpoint {quoted(name)}"
+from .wanted import WantedKeyserver, WantedRemote, check_list, check_remote, endpoint_subject, listed
 
 
 class Desired(NamedTuple):
@@ -129,7 +92,7 @@ class _Convergence:
 
     def run(self, prune: bool) -> Desired:
         """The outcome. `prune` as in converge()."""
-        self._check_list()
+        check_list(self.wanted)
         for item in self.wanted:
             try:
                 if item.present:
@@ -149,21 +112,10 @@ class _Convergence:
         self._check_usable(config)
         return Desired(config, tuple(self.warnings))
 
-    def _check_list(self) -> None:
-        seen = set()
-        for item in self.wanted:
-            if item.name in seen:
-                raise RuleError("it is listed twice; merge the two entries", endpoint_subject(item.name))
-            seen.add(item.name)
-        for option in ("default", "exclusive"):
-            chosen = [item.name for item in self.wanted if getattr(item, option) and item.present]
-            if len(chosen) > 1:
-                raise RuleError(f"only one endpoint can have {option}: true, but these have it: {_listed(chosen)}; keep it for one of them")
-
     # one endpoint
 
     def _ensure(self, item: WantedRemote) -> None:
-        self._check_options(item)
+        check_remote(item, self.is_global)
         current = self.remotes.get(item.name)
         system_remote = self.system.remotes.get(item.name)
         if current is None:
@@ -175,35 +127,9 @@ class _Convergence:
         if remote is not None:
             self.remotes[item.name] = remote
 
-    def _check_options(self, item: WantedRemote) -> None:
-        """Raises RuleError for what Apptainer refuses too, and for what would do harm.
-
-        A blank name: `internal/app/apptainer/remote_add.go`. exclusive of a user: SetDefault. Keyservers of a user: `keyserver_add.go` there.
-        TAB, VT, FF and LF in a name: `remote_list.go` there gives names as they are to Go's text/tabwriter. (To log out is no harm.)
-        A token in the global file reaches only users without a file (SyncFrom). The name `<<` is a merge key to the YAML library, which
-        writes it without quotes before 1.5 (recorded runs of format).
-        """
-        if not item.name.strip():
-            raise RuleError("the name is blank, which Apptainer refuses; choose another")
-        if tears_table(item.name) and item._replace(force=False) != WantedRemote(item.name, token=""):
-            raise RuleError("the name has a tab or a line break, which tears the table of apptainer remote list; choose another")
-        if item.name == "<<":
-            raise RuleError("with the name <<, Apptainer before 1.5 writes a file that no version can read; choose another")
-        if item.exclusive and item.default is False:
-            raise RuleError("an exclusive endpoint is always the default; remove default: false or exclusive: true")
-        if self.is_global and item.token:
-            raise RuleError("everyone could read a token in the global file, and it would work only for users without a file of their own; "
-                            "log in with scope: user")
-        if item.token and not re.match(r"[\x21-\x7e]+\Z", item.token):
-            raise RuleError("the token has white space or characters that an HTTP header cannot carry; correct it")
-        if not self.is_global and item.exclusive is not None:
-            raise RuleError("exclusive can only be set in the global file; use scope: global")
-        if not self.is_global and item.keyservers is not None:
-            raise RuleError("keyservers can only be set in the global file; use scope: global")
-
     def _add(self, item: WantedRemote) -> Optional[Remote]:
         """A new endpoint of this very file; None if it is only to be logged out."""
-        if item._replace(force=False) == WantedRemote(item.name, token=""):
+        if item.only_logs_out:
             return None
         if self.system_problem:
             raise RuleError("the global file cannot be read, so it may have an endpoint of this name, which one of this user would hide; "
@@ -352,8 +278,8 @@ class _Convergence:
             self.active = ""
 
     def _prune(self) -> None:
-        listed = {item.name for item in self.wanted}
-        for name in [name for name in self.remotes if name not in listed]:
+        names = {item.name for item in self.wanted}
+        for name in [name for name in self.remotes if name not in names]:
             if self.remotes[name].system and not self.is_global and (name in self.system.remotes or self.system_problem):
                 continue
             try:
@@ -382,11 +308,11 @@ class _Convergence:
         if len(several) < 2:
             return
         if self.active not in several:
-            raise RuleError(f"the endpoints {_listed(several)} are all exclusive, and Apptainer picks one of them at random; "
+            raise RuleError(f"the endpoints {listed(several)} are all exclusive, and Apptainer picks one of them at random; "
                             "set exclusive: true for the right one")
         for name in several:
             self._mark(name, name == self.active)
-        self.warnings.append(f"the endpoints {_listed(several)} were all exclusive; now only the default one is, {quoted(self.active)}. "
+        self.warnings.append(f"the endpoints {listed(several)} were all exclusive; now only the default one is, {quoted(self.active)}. "
                              "Set exclusive: true for another one if that is wrong")
 
     def _mark(self, name: str, exclusive: bool) -> None:
@@ -467,7 +393,3 @@ def keyserver_list(remote: Remote, wanted: Sequence[WantedKeyserver], flavor: st
     skipped = [server._replace(skip=True) for server in remote.keyservers
                if not server.external and not any(same_keyserver(server.uri, other.uri) for other in used)]
     return tuple(used + skipped)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(quoted(name) for name in sorted(names))

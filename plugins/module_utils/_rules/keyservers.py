@@ -6,7 +6,7 @@
 
 """One declared keyserver of a global endpoint, put into its list by rules that are safe to write with.
 
-The other keyservers are left alone. The built-in keyserver of an endpoint is its own one, which service discovery names; all others are
+The other keyservers are left alone. The built-in keyserver of an endpoint is the one that service discovery names; all others are
 external. A whole declared list is in `_rules/endpoints.py`.
 
 What Apptainer's own commands do, and their hazards, is in `internal/pkg/remote/endpoint/keyserver.go` and in the recorded runs of
@@ -19,8 +19,9 @@ from .._errors import RuleError, quoted
 from .._redaction import without_login
 from .._values.remote_config import Keyserver, Remote, RemoteConfig, with_remote
 from .._values.uri import hardcoded_keyserver, parse, same_keyserver
-from .endpoints import Desired, endpoint_subject
+from .endpoints import Desired
 from .uris import checked_keyserver_uri
+from .wanted import endpoint_subject
 
 
 class PlacedKeyserver(NamedTuple):
@@ -100,7 +101,10 @@ def place_keyserver(config: RemoteConfig, wanted: PlacedKeyserver, builtin: Opti
 
 
 def predict_new_endpoint(config: RemoteConfig, wanted: PlacedKeyserver) -> Optional[Desired]:
-    """For check mode: what becomes of the global file if an earlier task adds the named endpoint, which it does not have yet; else None."""
+    """For check mode: what becomes of the global file if an earlier task adds the named endpoint, which it does not have yet; else None.
+
+    Raises RuleError as place_keyserver() does.
+    """
     if not wanted.present or not wanted.remote or wanted.remote in config.remotes:
         return None
     remote = Remote(system=True)

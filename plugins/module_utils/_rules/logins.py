@@ -9,19 +9,20 @@
 What is not declared is left alone, unless pruned. The logins to registries are in `_rules/registries.py`.
 """
 
-import re
 from typing import Collection, List, NamedTuple, Sequence, Set, Tuple
 
 from .._apptainer.effective import BUILT_IN, sync
 from .._errors import RuleError, quoted
 from .._redaction import safe_part, safe_repr
-from .._values.docker_config import DockerConfig
+from .._values.claims import fits_header
+from .._values.docker_config import DOCKER_CONFIG, DockerConfig
 from .._values.remote_config import Credential, Keyserver, RemoteConfig
 from .._values.uri import hardcoded_keyserver, parse
 from .credentials import REGISTRY_SCHEMES, CredentialKey, Credentials, credential_key
-from .endpoints import Desired, WantedRemote, converge, endpoint_subject
-from .registries import DOCKER_CONFIG, WantedRegistry, converge_registries, encode_login
+from .endpoints import Desired, converge
+from .registries import WantedRegistry, converge_registries, encode_login
 from .uris import checked_keyserver_uri
+from .wanted import WantedRemote, endpoint_subject
 
 
 class WantedToken(NamedTuple):
@@ -225,7 +226,7 @@ def _authorization(item: WantedKeyserverLogin) -> str:
         return f"Basic {encode_login(item.username, item.password)}"
     if not item.password:
         raise RuleError("the password is empty; set one, or remove the login with state: absent")
-    if not re.match(r"[\x21-\x7e]+\Z", item.password):
+    if not fits_header(item.password):
         raise RuleError("without a username the password is a token, and it has white space or characters that an HTTP header cannot carry; "
                         "set username, or correct the token")
     return f"Bearer {item.password}"

@@ -18,6 +18,7 @@ from .._errors import RuleError, quoted
 from .._redaction import safe_part, safe_repr, without_login
 from .._values.claims import basic
 from .._values.docker_config import (
+    DOCKER_CONFIG,
     HUB,
     HUB_HOSTS,
     DockerConfig,
@@ -40,7 +41,6 @@ _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::([0-9]{1,5}))?\Z")
 _HUB_ADDRESS = re.compile(r"(?:([a-z]+)://)?((?:[a-z0-9-]+\.)*docker\.(?:io|com))(?::443)?(/[^@?#]*)?\Z", re.IGNORECASE)
 _HUB_PAGES = ("docker.com", "www.docker.com", "hub.docker.com")  # no registries
 _EXAMPLE = "write it like docker://registry.example.org or docker://registry.example.org:5000"
-DOCKER_CONFIG = "docker-config.json"
 _LOGIN_KEYS = ("auth", "username", "password", "serveraddress", "identitytoken", "registrytoken")
 
 

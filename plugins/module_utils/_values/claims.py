@@ -10,6 +10,7 @@ Immutable values. Their repr() never shows a secret, so that a traceback or a fa
 """
 
 import base64
+import re
 from typing import NamedTuple, Optional, Tuple, Union
 
 from .._errors import quoted
@@ -88,6 +89,11 @@ def basic(username: str, password: str) -> str:
     are not UTF-8 and were read as surrogates become the same bytes again.
     """
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode('utf-8', 'surrogateescape')).decode('ascii')}"
+
+
+def fits_header(token: str) -> bool:
+    """Whether an Authorization header can carry a token as it is: visible ASCII characters (RFC 6750), at least one."""
+    return re.match(r"[!-~]+\Z", token) is not None
 
 
 def username_of(auth: str) -> Optional[str]:

@@ -10,14 +10,15 @@ It is the config file of docker/cli (`cli/config/configfile/file.go`, `cli/confi
 library; the recorded runs of logins.json.gz show what they make of it. What we write to it is decided in `_rules/registries.py`.
 """
 
-import base64
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .._errors import RuleError, quoted
 from .._redaction import safe_repr, without_login
+from .base64_text import decode_base64
 from .uri import parse
 
+DOCKER_CONFIG = "docker-config.json"  # the name of the file
 HUB = "docker.io"  # Docker Hub, as results and messages name it
 HUB_HOSTS = (HUB, "index.docker.io", "registry-1.docker.io")
 
@@ -28,9 +29,7 @@ _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_CLIENT_KEY = re.compile(r"https?://(?:index\.|registry-1\.)?docker\.io/v[12]/.+|hub-tool(?:-token|-refresh-token)?\Z")
 _OTHER_SYSTEMS = {"osxkeychain": "macOS", "wincred": "Windows"}  # whose credential helpers these are (docker-credential-helpers)
 _SECRET_KEYS = ("auth", "password", "identitytoken", "registrytoken")
-_BASE_64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
 _WHOLE_HOST_KEY = re.compile(r"(?:https?://(?:[^/@]*@)?)?([^/@]+)(?:/(?:v[12]/?)?)?\Z", re.IGNORECASE)
-_NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 
 
 class Number(NamedTuple):
@@ -115,7 +114,7 @@ class HostKeys:
         self.hub_clients: List[str] = []
         for key in config.auths:
             host = whole_host(key)
-            if is_hub_client_key(key):
+            if _is_hub_client_key(key):
                 self.hub_clients.append(key)
             elif host is not None:
                 self.whole.setdefault(host, []).append(key)
@@ -166,14 +165,14 @@ def _looks_like_a_host(key: str) -> bool:
     return re.search(r"[.:]|localhost\Z", key) is not None
 
 
-def is_hub_client_key(key: str) -> bool:
+def _is_hub_client_key(key: str) -> bool:
     """Whether one of docker's own clients keeps a token of Docker Hub under a key (`https://index.docker.io/v1/refresh-token`)."""
     return _HUB_CLIENT_KEY.match(key) is not None
 
 
 def whole_host(key: str) -> Optional[str]:
     """The canonical host that a key is for, or None if it is only for a part of one, or for no registry."""
-    match = None if is_hub_client_key(key) else _WHOLE_HOST_KEY.match(key)
+    match = None if _is_hub_client_key(key) else _WHOLE_HOST_KEY.match(key)
     return canonical_host(match.group(1)) if match else None
 
 
@@ -193,10 +192,8 @@ def decode_login(auth: str) -> Optional[Tuple[str, str]]:
 
     Bytes that are not UTF-8 become surrogates, which basic() turns back into the same bytes.
     """
-    auth = auth.translate(_NO_BREAKS)
-    if not _BASE_64.match(auth):
-        return None
-    username, colon, password = base64.b64decode(auth).decode("utf-8", "surrogateescape").partition(":")
+    data = decode_base64(auth)
+    username, colon, password = (data or b"").decode("utf-8", "surrogateescape").partition(":")
     return (username, password.strip("\0")) if colon and username else None
 
 
@@ -207,7 +204,7 @@ def stored_logins(config: DockerConfig) -> List[StoredLogin]:
     """
     found = []
     for key, entry in config.auths.items():
-        entry = {} if is_hub_client_key(key) else entry or {}
+        entry = {} if _is_hub_client_key(key) else entry or {}
         pair = decode_login(entry["auth"]) if entry.get("auth") else (entry.get("username"), entry.get("password"))
         if pair and pair[0] and pair[1] and not entry.get("identitytoken") and not entry.get("registrytoken"):
             found.append(StoredLogin(key, whole_host(key) or canonical_host(hostname_of(key)), pair[0], pair[1]))

@@ -21,8 +21,10 @@ class Flavor(NamedTuple):
     `1.3` and `1.4` yaml v3, `1.5` an early and `1.6` a later v4. `follows_links`: whether it opens a remote.yaml that is a symbolic link
     (SingularityCE from 4.5.0 with O_NOFOLLOW, `pkg/syfs`). `same_name_is_fatal`: whether a user's endpoint with the name of a global one makes
     commands fail (`SyncFrom` in remote.go; Apptainer since 1.1.6 takes the user's). `has_fixed_services`: whether it knows the keyserver
-    of `cloud.apptainer.org` without asking (`endpoint/service.go`). `only_newest_counts`: whether a file is readable if the newest version
-    reads it, not only if all do since the structs have their present form. `words` are said instead of those about Apptainer.
+    of `cloud.apptainer.org` without asking (`endpoint/service.go`). `has_docker_fallback`: whether it looks for logins to registries in
+    docker's own file if there is no docker-config.json (SearchDockerConf in `pkg/syfs/syfs.go`, Apptainer since 1.4). `only_newest_counts`:
+    whether a file is readable if the newest version reads it, not only if all do since the structs have their present form. `words` are
+    said instead of those about Apptainer.
     """
 
     program: str
@@ -31,6 +33,7 @@ class Flavor(NamedTuple):
     follows_links: bool = True
     same_name_is_fatal: bool = False
     has_fixed_services: bool = True
+    has_docker_fallback: bool = True
     only_newest_counts: bool = False
     words: Tuple[Tuple[str, str], ...] = ()
 
@@ -41,7 +44,7 @@ FLAVORS: Mapping[str, Flavor] = {
     "singularity": Flavor(
         "SingularityCE", "4.5",
         {"1.0": ("3.8",), "1.2": ("3.9", "3.10", "3.11"), "1.3": ("4.0", "4.1", "4.2", "4.3", "4.4"), "1.6": ("4.5",)},
-        follows_links=False, same_name_is_fatal=True, has_fixed_services=False, only_newest_counts=True,
+        follows_links=False, same_name_is_fatal=True, has_fixed_services=False, has_docker_fallback=False, only_newest_counts=True,
         words=(
             # The longer ones first. Where the first version that does it is not known, none is named.
             (r"Apptainer 1\.0 cannot use the uri (.*), which 1\.1 and newer need for a port; upgrade nodes that still have 1\.0",

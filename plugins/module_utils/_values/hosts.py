@@ -46,8 +46,8 @@ def address_of(host: str) -> Optional[Address]:
 def no_place_for_secrets(host: str) -> str:
     """Why no secret may be sent to a host, whoever names it, as the rest of a sentence; nothing, if nothing is known.
 
-    A link-local address is another machine on each network, and in clouds the service that knows the keys of the machine that asks it. An
-    old form of an IPv4 address is written by hand by nobody, but by those who want to get round a list of addresses.
+    A link-local address is another machine on each network, and in clouds the service that knows the keys of the machine that asks it. Nobody
+    writes an IPv4 address in an old form, except to get round a list of addresses.
     """
     address = address_of(host)
     if address is None:

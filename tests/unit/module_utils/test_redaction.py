@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
 import pytest
@@ -16,7 +15,6 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._redaction import (
     safe_part,
     without_login,
 )
-from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import DockerConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.results import config_result, remote_result
 from hypothesis import example, given
@@ -137,18 +135,10 @@ def test_what_changed_and_only_that_is_in_the_diff(pair):
 
 AUTH = "YWxpY2U6czNjcmV0"  # alice:s3cret
 OLD = "b2xkOm9sZA=="  # old:old
-FULL = DockerConfig({
-    "credsStore": "s", "credHelpers": {"https://u:hunter2@h": "x"}, "HttpHeaders": {"Authorization": "hunter2"}, "proxies": "hunter2",
-    "auths": {
-        "https://u:hunter2@h/": {"auth": base64.b64encode(b"alice:hunter2").decode(), "email": "e"},
-        "i": {"username": "u", "password": "hunter2", "identitytoken": "hunter2i", "registrytoken": "hunter2r", "odd": "hunter2o", "n": ["hunter2"]},
-        "j": None, "k": {"auth": "", "serveraddress": "https://hunter2"},
-    },
-}, True)  # fmt: skip
 
 
 def test_redacted_docker_tree():
-    shown = redacted_docker_tree(FULL.tree, FULL.tree)
+    shown = redacted_docker_tree(docker_configs.FULL.tree, docker_configs.FULL.tree)
     assert shown == {
         "credsStore": "s", "credHelpers": {"https://(hidden)@h": "x"}, "HttpHeaders": "(not shown)", "proxies": "(not shown)",
         "auths": {
@@ -158,7 +148,7 @@ def test_redacted_docker_tree():
         },
     }  # fmt: skip
     assert "hunter2" not in str(shown)
-    assert list(shown) == list(FULL.tree)
+    assert list(shown) == list(docker_configs.FULL.tree)
 
 
 def test_keys_that_differ_in_a_password_only_stay_apart():

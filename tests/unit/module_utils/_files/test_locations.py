@@ -119,7 +119,11 @@ FALLBACKS = [  # the user's remote.yaml, the docker configuration that is read w
 
 @pytest.mark.parametrize(("remote_yaml", "fallback"), FALLBACKS)
 def test_docker_fallback(remote_yaml, fallback):
-    assert locations.docker_fallback(remote_yaml) == fallback
+    assert locations.docker_fallback(remote_yaml, "apptainer") == fallback
+
+
+def test_singularity_has_no_docker_fallback():
+    assert locations.docker_fallback("/home/alice/.singularity/remote.yaml", "singularity") is None
 
 
 ROOTED_FILES = [  # what, what is there (links with their targets), flavor, sysconfdir, the file

@@ -183,8 +183,8 @@ class TestLocked:
     @needs_root
     @pytest.mark.parametrize(("directory", "owner", "mode", "runs_as", "advice"), table([
         ("root's in bob's", BOB, ROOT, 0o600, BOB,
-         "It belongs to root, but its directory to nobody. Give it to nobody, as root: chown 65534 {} (any task of these modules does that which "
-         "runs as root and changes a file there)"),
+         "It belongs to root, but its directory to nobody. Give it to nobody, as root: chown 65534 {} (any task of these modules that "
+         "runs as root and changes a file there does that)"),
         ("bob's in bob's, for alice", BOB, BOB, 0o600, ALICE, "Run the task as root or as nobody, the owner of its directory (become_user)."),
         ("root's in root's", ROOT, ROOT, 0o600, BOB, "Run the task as root, the owner of its directory (become_user)."),
         ("his own with another mode", BOB, BOB, 0o400, BOB, "Its mode is 0400. Correct that: chmod 0600 {}"),

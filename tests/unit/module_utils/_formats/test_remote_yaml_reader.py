@@ -13,7 +13,7 @@ import gc
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import FormatError
-from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import HAS_YAML, YAML_IMPORT_ERROR, Quirk, decode
+from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import Quirk, decode
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_writer import encode
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from support.tables import by_text, table
@@ -40,11 +40,6 @@ def refusal(text):
     assert message.startswith("/etc/apptainer/remote.yaml, line ")
     assert "; Apptainer refuses the whole file. " in message
     return message[len("/etc/apptainer/remote.yaml, "):]
-
-
-def test_has_yaml():
-    assert HAS_YAML
-    assert YAML_IMPORT_ERROR is None
 
 
 def test_whole_file():

@@ -35,7 +35,7 @@ def login(kind, name, **answer):
     ("a dead keyserver", {"keyservers": [{"remote": "site", "uri": "https://k.example", "error": "silence"}]},
      [("dead-keyserver", "/etc", "site", "its keyserver https://k.example cannot be used: silence")]),
     ("a built-in keyserver that nobody knows", {"keyservers": [{"remote": "mine", "uri": None, "error": "silence"}]},
-     [("dead-keyserver", "/user", "mine", "its own keyserver cannot be used: silence")]),
+     [("dead-keyserver", "/user", "mine", "its built-in keyserver cannot be used: silence")]),
     ("rejected logins", {"logins": [login(kind, "n", verified=False, reason="no", rejected=True) for kind in ("endpoint", "keyserver", "registry")]}, [
         ("rejected-login", "/user", "n", 'the login to endpoint "n" is not accepted: no'),
         ("rejected-login", "/user", None, "the login to keyserver n is not accepted: no"),

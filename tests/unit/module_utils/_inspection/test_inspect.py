@@ -530,10 +530,10 @@ lab   lab.example  \u2713         \u2713        \u2713           \u2713
 mine  own.example                                 \u2713
 
 lab *^
-   (the endpoint's own keyserver)
+   (the endpoint's built-in keyserver)
 
 mine
-   (the endpoint's own keyserver)
+   (the endpoint's built-in keyserver)
 
 (* = system endpoint, ^ = default endpoint)
 

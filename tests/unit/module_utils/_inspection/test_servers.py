@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.servers import ask_servers
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import parallel
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointToken, KeyserverLogin, RegistryLogin, basic
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, Remote, RemoteConfig
 from support import web
@@ -209,7 +209,7 @@ def test_a_keyserver_is_asked_with_what_apptainer_would_send(authority, server, 
         assert {request.authorization for request in web.requests} <= {sent, "", LOGIN}
 
 
-def test_the_own_keyserver_is_asked_for_and_gets_no_token_in_clear(endpoint):
+def test_the_builtin_keyserver_is_asked_for_and_gets_no_token_in_clear(endpoint):
     (found,) = ask_servers(["keyservers"], site(endpoint, token=TOKEN), [], HttpOptions())["keyservers"]
     error = f"the keyserver {endpoint.url} answers /pks/lookup?op=stats with 401 Unauthorized"
     assert found == {"remote": "site", "uri": endpoint.url, "error": error}
@@ -217,7 +217,7 @@ def test_the_own_keyserver_is_asked_for_and_gets_no_token_in_clear(endpoint):
 
 
 @pytest.mark.parametrize(("scheme", "sent"), [("hkp", ""), ("hkps", "Bearer")], ids=["hkp", "hkps"])
-def test_an_own_keyserver_with_the_scheme_of_hkp(authority, scheme, sent):
+def test_an_builtin_keyserver_with_the_scheme_of_hkp(authority, scheme, sent):
     with serve(routes({STATS: statistics}), authority.context() if sent else None) as web:
         config = site(web, token=TOKEN, keyservers=(Keyserver(f"{scheme}://{web.host}"),))
         ask_servers(["keyservers"], config, [], HttpOptions(ca_path=authority.ca))

@@ -32,8 +32,8 @@ def listings(command):
 
 def readable(config):
     """Whether no table has to show anything else than what is there."""
-    texts = [text for name, remote in config.remotes.items() for text in (name, remote.uri, *(server.uri for server in remote.keyservers))]
-    return all(text.isprintable() and not tears_table(text) and "@" not in text for text in texts)
+    uris = [uri for remote in config.remotes.values() for uri in (remote.uri, *(server.uri for server in remote.keyservers))]
+    return all(text.isprintable() and not tears_table(text) for text in (*config.remotes, *uris)) and not any("@" in uri for uri in uris)
 
 
 def test_the_endpoints_are_listed_as_the_program_lists_them():
@@ -75,7 +75,19 @@ KEYS = (Keyserver("https://gone.example", skip=True), Keyserver("https://u:hunte
         "a?b   (hidden)@h.example  \u2713                              \u2717!",
         "",
         "a?b ^",
-        "   (the endpoint's own keyserver)",
+        "   (the endpoint's built-in keyserver)",
+        "",
+        "(* = system endpoint, ^ = default endpoint)"]),
+    ("names that look like a login or a query", RemoteConfig("me@site", {"me@site": Remote("h.example"), "lab?#2": Remote("h.example")}), [
+        "NAME     URI        DEFAULT?  GLOBAL?  EXCLUSIVE?  SECURE?",
+        "lab?#2   h.example                                 \u2713",
+        "me@site  h.example  \u2713                              \u2713",
+        "",
+        "lab?#2",
+        "   (the endpoint's built-in keyserver)",
+        "",
+        "me@site ^",
+        "   (the endpoint's built-in keyserver)",
         "",
         "(* = system endpoint, ^ = default endpoint)"]),
     ("keyservers", RemoteConfig("", {"a": Remote("h.example", system=True, exclusive=True, keyservers=KEYS)}), [
@@ -98,6 +110,9 @@ def test_config_lines(config, lines):
         "LOGIN      KIND      USERNAME",
         "site       endpoint",
         "r.example  registry  ci?[0m"]),
+    ("a user name with an @", [{"kind": "registry", "name": "r.example", "username": "ci@site.example"}], [
+        "LOGIN      KIND      USERNAME",
+        "r.example  registry  ci@site.example"]),
     ("asked", [{"kind": "endpoint", "name": "site", "username": None, "verified": True}, {"kind": "registry", "name": "a", "username": "ci"},
                {"kind": "registry", "name": "b", "username": "ci", "verified": False},
                {"kind": "keyserver", "name": "https://k", "username": "ci", "verified": None}], [

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response, _Attempt
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, Response, _Attempt
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from support import web
 from support.asking import ENCODED, LOGIN, PASSWORD, REFUSES, get, get_error
 from support.tables import table

@@ -10,7 +10,8 @@ import datetime
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.certificates import expiry, server_certificates
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, KnownResponses
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, KnownResponses
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -23,8 +23,9 @@ import urllib3
 import yaml
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
 from ansible_collections.hpc.apptainer.plugins.module_utils._network import client as _client
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, KnownResponses, Response
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, KnownResponses, Response
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import ElsewhereError, NotTlsError
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import basic
 from support import web
 from support.asking import ENCODED, LATE, LOGIN, PASSWORD, REFUSES, get, get_error
@@ -712,9 +713,7 @@ def test_without_requests(monkeypatch):
     spec = importlib.util.spec_from_file_location(_client.__name__, _client.__file__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert _client.HAS_REQUESTS
     assert _client.REQUESTS_IMPORT_ERROR is None
-    assert not module.HAS_REQUESTS
     spec = importlib.util.spec_from_file_location(_client.connections.__name__, _client.connections.__file__)
     connections = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(connections)

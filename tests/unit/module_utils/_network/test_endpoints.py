@@ -10,9 +10,11 @@ import time
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.services import service_hazard
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT, Services, discover
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.endpoints import ServiceStatus, service_statuses
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.verdict import Verdict
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.verification import verify_claim
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointServices, EndpointToken
 from support.asking import LATE, PASSWORD, verdict
@@ -31,7 +33,7 @@ def endpoint(table, uri="{url}/t"):
         return routes(table)(request)
 
     with serve(answers) as server:
-        verified, reason = verdict(EndpointToken("site", f"//{server.host}", True, PASSWORD))
+        verified, reason, _warning = verdict(EndpointToken("site", f"//{server.host}", True, PASSWORD))
     assert server.asked[0] == DOCUMENT
     return verified, reason.replace(server.url, "URL"), server.asked[1:]
 
@@ -117,7 +119,7 @@ def test_singularity_registry_server():
 
     with serve(answers) as server, Client(HttpOptions()) as client:
         uri = f"//{server.host}"
-        assert verdict(EndpointToken("site", uri, True, PASSWORD)) == (True, f"the token service {server.url}/v1/token-status accepts the token")
+        assert verdict(EndpointToken("site", uri, True, PASSWORD)) == Verdict(True, f"the token service {server.url}/v1/token-status accepts the token")
         assert verdict(EndpointToken("site", uri, True, "wrong")).verified is False
         assert [status.version for status in service_statuses(discover(client, uri, True), client)][1:] == ["v1.0.0"] * 2
 
@@ -129,14 +131,14 @@ def test_the_right_token_is_sent():
 
 def test_an_endpoint_without_token_service():
     with serve(routes({DOCUMENT: json_reply({"libraryAPI": {"uri": "https://l"}})})) as server:
-        assert verdict(EndpointToken("site", f"//{server.host}", True, PASSWORD)) == (
+        assert verdict(EndpointToken("site", f"//{server.host}", True, PASSWORD)) == Verdict(
             False, f'{server.url}{DOCUMENT} offers no token service (it offers: "library"); check uri, or add the service to that document')
 
 
 def test_the_token_is_not_sent_in_clear_for_a_secure_endpoint(authority):
     with serve(lambda request: json_reply({})) as service, \
             serve(lambda request: json_reply({"tokenAPI": {"uri": service.url}}), authority.context()) as server:
-        verified, reason = verdict(EndpointToken("site", f"//{server.host}", False, PASSWORD), ca_path=authority.ca)
+        verified, reason, _warning = verdict(EndpointToken("site", f"//{server.host}", False, PASSWORD), ca_path=authority.ca)
         assert verified is False
         assert reason.startswith(f"the token service {service.url}/v1/token-status uses plain http, so the token was not sent: give")
         assert not service.requests
@@ -152,7 +154,7 @@ def test_an_endpoint_that_leads_to_where_no_node_should_go(authority, uri, hazar
     with serve(lambda request: json_reply({"libraryAPI": {"uri": uri}, "keystoreAPI": {"uri": server.url}}), authority.context()) as server:
         place = f"//{server.host}"
         text = f"{server.url}{DOCUMENT} offers a library service at {uri}, {hazard}"
-        assert verdict(EndpointServices("site", place, False, ("keyserver", "library")), ca_path=authority.ca) == (
+        assert verdict(EndpointServices("site", place, False, ("keyserver", "library")), ca_path=authority.ca) == Verdict(
             False, f"{text}: correct that in the document")
         for services in ((), ("keyserver",)):
             result = verdict(EndpointServices("site", place, False, services), ca_path=authority.ca)
@@ -169,11 +171,11 @@ def test_a_token_for_an_endpoint_that_leads_elsewhere(authority):
         document = {"tokenAPI": {"uri": server.url}}
         assert verdict(claim, ca_path=authority.ca).warning == ""
         document = {"libraryAPI": {"uri": "http://l.example"}, "tokenAPI": {"uri": server.url}}
-        result = verdict(claim, ca_path=authority.ca)
-        assert result == (True, f"the token service {server.url}/v1/token-status accepts the token")
-        assert result.warning == (f"{server.url}{DOCUMENT} offers a library service at http://l.example, {HTTP}, and Apptainer sends the token there")
+        assert verdict(claim, ca_path=authority.ca) == Verdict(
+            True, f"the token service {server.url}/v1/token-status accepts the token",
+            f"{server.url}{DOCUMENT} offers a library service at http://l.example, {HTTP}, and Apptainer sends the token there")
         document = {"tokenAPI": {"uri": f"https://127.0.0.1:{server.port}"}}
-        assert verdict(claim, ca_path=authority.ca) == (
+        assert verdict(claim, ca_path=authority.ca) == Verdict(
             False, f"the token service https://127.0.0.1:{server.port}/v1/token-status {LOCAL[6:]}, so the token was not sent: correct tokenAPI in "
                    "the endpoint's discovery document")
         assert server.asked.count("/v1/token-status Bearer") == 2
@@ -199,17 +201,17 @@ def test_a_token_that_no_header_can_carry():
 ]))
 def test_required_services(services, verified, words):
     with serve(routes({DOCUMENT: json_reply({"libraryAPI": {"uri": "https://l"}})})) as server:
-        result, reason = verdict(EndpointServices("site", f"//{server.host}", True, services))
+        result, reason, _warning = verdict(EndpointServices("site", f"//{server.host}", True, services))
     assert result is verified
     assert words in reason
 
 
 def test_an_endpoint_of_which_no_service_is_required_must_be_one():
     with serve(routes({DOCUMENT: json_reply({})})) as server:
-        assert verdict(EndpointServices("site", f"//{server.host}", True, ())) == (True, f"//{server.host} has a discovery document")
+        assert verdict(EndpointServices("site", f"//{server.host}", True, ())) == Verdict(True, f"//{server.host} has a discovery document")
         assert server.asked == [DOCUMENT]
     with serve(lambda request: HTML) as server:
-        verified, reason = verdict(EndpointServices("site", f"//{server.host}", True, ()))
+        verified, reason, _warning = verdict(EndpointServices("site", f"//{server.host}", True, ()))
         assert verified is False
         assert "a web page instead of a discovery document" in reason
 
@@ -218,7 +220,7 @@ def test_services_of_the_default_endpoint_are_not_asked_for():
     client = Client(HttpOptions())
     client.get = None
     assert verify_claim(EndpointServices("site", "cloud.apptainer.org", False, ("keyserver",)), client).verified is True
-    assert verify_claim(EndpointServices("site", "cloud.apptainer.org", False, ("library",)), client) == (
+    assert verify_claim(EndpointServices("site", "cloud.apptainer.org", False, ("library",)), client) == Verdict(
         False, "Apptainer has no library at cloud.apptainer.org, whatever that server answers (this is fixed in Apptainer); use another endpoint")
 
 

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.keyservers import _keyserver_url, keyserver_problem
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.verdict import Verdict
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointKeyserver, KeyserverLogin, basic
 from support import web
 from support.asking import LOGIN, PASSWORD, verdict
@@ -83,7 +85,7 @@ REJECTS = "rejects the login (401 Unauthorized): check user name and password"
 ]))
 def test_keyserver_login(root, stats, verified, words, count):
     with serve(routes({"/k/": root, "/k" + STATS: stats})) as server:
-        result, reason = verdict(KeyserverLogin(f"{server.url}/k/", LOGIN))
+        result, reason, _warning = verdict(KeyserverLogin(f"{server.url}/k/", LOGIN))
     assert result is verified, reason
     assert reason.startswith(f"{server.url} ")
     assert words in reason
@@ -98,7 +100,7 @@ def test_keyserver_login(root, stats, verified, words, count):
 ]))
 def test_a_keyserver_that_takes_a_token(stats, words):
     with serve(routes({STATS: stats})) as server:
-        assert verdict(KeyserverLogin(server.url, TOKEN)) == (False, f"{server.url} {words}")
+        assert verdict(KeyserverLogin(server.url, TOKEN)) == Verdict(False, f"{server.url} {words}")
     with serve(routes({STATS: guarded(OPEN, TOKEN)})) as server:
         assert verdict(KeyserverLogin(server.url, TOKEN))[0] is True
 
@@ -109,7 +111,7 @@ def test_a_keyserver_without_statistics_behind_a_login(status, found):
     """Hagrid behind a proxy that asks who it is: whoever is let in is told that nobody has such a key."""
     keys = guarded(Reply(404), LOGIN), guarded(Reply(status), LOGIN), guarded(EMPTY_INDEX if found == 200 else Reply(404), LOGIN)
     with serve(lambda request: keys[("op=stats" in request.path) + 2 * ("op=index" in request.path)](request)) as server:
-        verified, reason = verdict(KeyserverLogin(server.url, LOGIN))
+        verified, reason, _warning = verdict(KeyserverLogin(server.url, LOGIN))
         assert verified is True, reason
         assert verdict(KeyserverLogin(server.url, basic("alice", "wrong")))[0] is False
 
@@ -124,7 +126,7 @@ def test_a_keyserver_with_a_front_page_elsewhere():
 
 def test_a_keyserver_that_sends_to_another_server():
     with serve(DEMANDS) as other, serve(lambda request: OPEN if request.authorization else Reply(302, headers=[("Location", other.url)])) as server:
-        assert verdict(KeyserverLogin(server.url, LOGIN)) == (
+        assert verdict(KeyserverLogin(server.url, LOGIN)) == Verdict(
             False, f"{server.url} redirects to {other.url}: if that is the right server, use its address")
         assert server.asked == ["/", f"{STATS}?op=stats"]
         assert not other.requests
@@ -133,7 +135,7 @@ def test_a_keyserver_that_sends_to_another_server():
 def test_keyserver_login_by_tls(authority):
     with serve(DEMANDS, authority.context()) as server:
         assert verdict(KeyserverLogin(server.url, LOGIN, insecure=True))[0] is True
-        verified, reason = verdict(KeyserverLogin(server.url, LOGIN))
+        verified, reason, _warning = verdict(KeyserverLogin(server.url, LOGIN))
         assert verified is False
         assert "set ca_path to the CA's certificate" in reason
 
@@ -147,7 +149,7 @@ def test_keyserver_urls(uri, url):
 
 
 def test_a_keyserver_that_cannot_be_asked():
-    assert verdict(KeyserverLogin("ftp://joe:S3cret@k.example", LOGIN)) == (
+    assert verdict(KeyserverLogin("ftp://joe:S3cret@k.example", LOGIN)) == Verdict(
         False, 'the keyserver uri "ftp://(hidden)@k.example" cannot be used; write it like https://keys.example.org')
 
 
@@ -180,7 +182,7 @@ WANTS_A_LOGIN = "it requires a login, so without one it could not be verified th
 ]))
 def test_a_keyserver_as_anyone_sees_it(reply, verified, words):
     with serve(lambda request: reply) as server:
-        result, reason = verdict(EndpointKeyserver(server.url))
+        result, reason, _warning = verdict(EndpointKeyserver(server.url))
         assert result is verified
         assert len(server.asked) == (3 if reply.status == 200 else 1)
         assert words in reason.replace(server.url, "URL")
@@ -219,7 +221,7 @@ def test_a_keyserver_is_asked_for_a_key_that_nobody_has(index, get, words):
 
 def test_a_keyserver_with_an_open_page_of_statistics_and_a_login_for_keys():
     with serve(lambda request: HTML if "op=stats" in request.path else Reply(401)) as server:
-        verified, reason = verdict(EndpointKeyserver(server.url))
+        verified, reason, _warning = verdict(EndpointKeyserver(server.url))
     assert verified is None
     assert "401 Unauthorized: it requires a login" in reason
 

@@ -11,8 +11,9 @@ import threading
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response, check_options
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, Response
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions, check_options
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.parallel import ServerMemory, verify_all
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.verdict import Verdict
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import (

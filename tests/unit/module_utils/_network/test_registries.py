@@ -11,9 +11,11 @@ import json
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, Response
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.errors import NotTlsError
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.registries import may_use_http, registry_problem
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.verdict import Verdict
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.verification import verify_claim
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import RegistryLogin
 from support import web
@@ -37,7 +39,7 @@ def test_may_use_http(host, allowed):
 def registry(v2):
     """The verdict on a login to a plain http registry (nothing there speaks TLS), and what was asked of it."""
     with serve(routes({"/v2/": v2})) as server:
-        verified, reason = verdict(RegistryLogin(server.host, "alice", PASSWORD))
+        verified, reason, _warning = verdict(RegistryLogin(server.host, "alice", PASSWORD))
     return verified, reason.replace(server.host, "HOST"), server.asked
 
 
@@ -98,7 +100,7 @@ def token_registry(token, accepted=(GOOD_TOKEN,), status=401, challenge=CHALLENG
         return Reply(status if request.authorization else 401, headers=[("WWW-Authenticate", challenge.format(url=server.url, host=server.host))])
 
     with serve(routes({"/v2/": v2, "/token": token})) as server:
-        verified, reason = verdict(RegistryLogin(server.host, "alice", PASSWORD))
+        verified, reason, _warning = verdict(RegistryLogin(server.host, "alice", PASSWORD))
     return verified, reason.replace(server.url, "URL"), server.asked
 
 
@@ -127,7 +129,7 @@ def test_a_registry_that_is_not_there():
 def test_a_realm_at_an_address_for_no_secret(host, scheme):
     """Also where `insecure` lets the password go anywhere by plain http."""
     with serve(lambda request: Reply(401, headers=[("WWW-Authenticate", f'Bearer realm="{scheme}://{host}/token"')])) as server:
-        verified, reason = verdict(RegistryLogin(server.host, "alice", PASSWORD, insecure=True))
+        verified, reason, _warning = verdict(RegistryLogin(server.host, "alice", PASSWORD, insecure=True))
     assert (verified, server.asked) == (False, ["/v2/"])
     assert f"requires a token, but {scheme}://{host} was not asked: no password or token is sent to a link-local address" in reason
 
@@ -148,7 +150,7 @@ def test_what_a_registry_says_is_cut(challenge, words):
         return Reply(401, headers=[("WWW-Authenticate", challenge.replace("{url}", server.url))])
 
     with serve(routes({"/v2/": v2})) as server:
-        verified, reason = verdict(RegistryLogin(server.host, "alice", PASSWORD, insecure=True))
+        verified, reason, _warning = verdict(RegistryLogin(server.host, "alice", PASSWORD, insecure=True))
     assert verified is False
     assert words in reason
     assert len(reason) < 1000
@@ -326,7 +328,7 @@ def test_a_registry_that_sends_to_another_server(authority):
 
     for context in (None, authority.context()):
         with serve(demands, context) as other, serve(to_other, context) as server:
-            assert verdict(RegistryLogin(server.host, "alice", PASSWORD), ca_path=authority.ca) == (
+            assert verdict(RegistryLogin(server.host, "alice", PASSWORD), ca_path=authority.ca) == Verdict(
                 False, f"{server.url} redirects to {other.url}: if that is the right server, use its address")
             assert server.asked == ["/v2/"]
             assert not other.requests
@@ -351,7 +353,7 @@ def test_realm_on_another_host(authority):
     with serve(guarded(TOKEN, LOGIN), authority.context()) as realm:
         challenge = f'Bearer realm="https://127.0.0.1:{realm.port}/token"'
         with serve(routes({"/v2/": guarded(json_reply({}), GOOD_TOKEN, challenge)}), authority.context()) as server:
-            assert verdict(RegistryLogin(server.host, "alice", PASSWORD), ca_path=authority.ca) == (
+            assert verdict(RegistryLogin(server.host, "alice", PASSWORD), ca_path=authority.ca) == Verdict(
                 True, f"{server.url} accepts the login, through the token service https://127.0.0.1:{realm.port}")
 
 
@@ -360,7 +362,7 @@ def test_realm_by_plain_http(authority):
         challenge = f'Bearer realm="{realm.url}/token"'
         with serve(routes({"/v2/": guarded(json_reply({}), GOOD_TOKEN, challenge)}), authority.context()) as server:
             for insecure in (False, True):
-                verified, reason = verdict(RegistryLogin(server.host, "alice", PASSWORD, insecure), ca_path=authority.ca)
+                verified, reason, _warning = verdict(RegistryLogin(server.host, "alice", PASSWORD, insecure), ca_path=authority.ca)
                 assert verified is False
                 assert reason == (f"{server.url} wants the password sent to its token service {realm.url} over plain http, "
                                   "so it was not sent; its realm must use https (insecure: true does not change that, as the registry itself uses "
@@ -384,7 +386,7 @@ def test_realm_by_plain_http_of_a_registry_by_plain_http(realm, insecure, allowe
 
     with Client(HttpOptions()) as client:
         client.get = get
-        verified, reason = verify_claim(RegistryLogin("r.local", "alice", PASSWORD, insecure), client)
+        verified, reason, _warning = verify_claim(RegistryLogin("r.local", "alice", PASSWORD, insecure), client)
     assert verified is False
     assert ("over plain http, so it was not sent; its realm must use https (or, where everybody on the network may see the password, set "
             "insecure: true)" in reason) != allowed
@@ -398,14 +400,14 @@ def test_no_plain_http_after_a_redirect(authority):
             Client(HttpOptions(ca_path=authority.ca)) as client:
         ask, asked = client.get, []
         client.get = lambda url, **options: asked.append(url) or ask(url)  # which follows
-        verified, reason = verify_claim(RegistryLogin(server.host, "alice", PASSWORD, True), client)
+        verified, reason, _warning = verify_claim(RegistryLogin(server.host, "alice", PASSWORD, True), client)
     assert (verified, asked) == (False, [f"{server.url}/v2/"])
     assert reason == f"{server.url} redirects, and https://localhost:{port} {REFUSES}"
 
 
 def test_no_plain_http_after_a_certificate_error(authority):
     with serve(guarded(json_reply({}), LOGIN), authority.context()) as server:
-        verified, reason = verdict(RegistryLogin(server.host, "alice", PASSWORD, True))
+        verified, reason, _warning = verdict(RegistryLogin(server.host, "alice", PASSWORD, True))
         assert verified is False
         assert reason.startswith(f"https://{server.host} has a certificate from an authority that is not trusted here")
         assert not server.requests
@@ -416,13 +418,13 @@ def test_plain_http_only_where_allowed():
         raise NotTlsError(f"{url} refuses")
 
     port = web.free_port()
-    assert verdict(RegistryLogin(f"localhost:{port}", "alice", PASSWORD)) == (
+    assert verdict(RegistryLogin(f"localhost:{port}", "alice", PASSWORD)) == Verdict(
         False, f"https://localhost:{port} {REFUSES}")
     with Client(HttpOptions()) as client:
         client.get = refuse
-        assert verify_claim(RegistryLogin("r.example", "alice", PASSWORD), client) == (
+        assert verify_claim(RegistryLogin("r.example", "alice", PASSWORD), client) == Verdict(
             False, "https://r.example/v2/ refuses (plain http is only tried for local addresses, or with insecure: true)")
-        assert verify_claim(RegistryLogin("r.example", "alice", PASSWORD, True), client) == (False, "https://r.example/v2/ refuses")
+        assert verify_claim(RegistryLogin("r.example", "alice", PASSWORD, True), client) == Verdict(False, "https://r.example/v2/ refuses")
 
 
 @pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
@@ -435,5 +437,5 @@ def test_docker_hub(host):
 
     with Client(HttpOptions()) as client:
         client.get = get
-        assert verify_claim(RegistryLogin(host, "alice", PASSWORD), client) == (False, "no network")
+        assert verify_claim(RegistryLogin(host, "alice", PASSWORD), client) == Verdict(False, "no network")
     assert asked == ["https://registry-1.docker.io/v2/"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.discovery import DOCUMENT
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.verdict import Verdict
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import EndpointToken, KeyserverLogin, RegistryLogin
 from support import web
 from support.asking import LOGIN, PASSWORD, verdict
@@ -30,7 +31,7 @@ def test_servers_that_say_the_secret_everywhere(status):
 @pytest.mark.parametrize("word", ["\ud800", "a\udfff", "\U0001f600\ud83d"], ids=["the first half", "the second half", "half of a pair"])
 def test_what_is_stored_as_half_a_character_cannot_be_sent(word):
     with serve(guarded(json_reply({}), "other")) as server:
-        unsent = (False, "the stored login has characters that cannot be sent; log in again")
+        unsent = Verdict(False, "the stored login has characters that cannot be sent; log in again")
         assert verdict(RegistryLogin(server.host, word, PASSWORD)) == unsent
         assert verdict(RegistryLogin(server.host, "alice", word)) == unsent
         assert not any(request.authorization for request in server.requests)

@@ -15,6 +15,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims impor
     RegistryLogin,
     basic,
     claim_name,
+    fits_header,
     username_of,
 )
 from support.tables import table
@@ -65,3 +66,10 @@ def test_basic(username, password):
     scheme, _space, word = basic(username, password).partition(" ")
     assert scheme == "Basic"
     assert base64.b64decode(word).decode("utf-8", "surrogateescape") == f"{username}:{password}"
+
+
+@pytest.mark.parametrize(("token", "fits"), [
+    ("a", True), ("!~", True), ("a.b-c_d~e+f/g==", True), ("", False), ("a b", False), ("a\n", False), ("\x7f", False), ("\xe4", False),
+])  # fmt: skip
+def test_tokens_that_a_header_can_carry(token, fits):
+    assert fits_header(token) is fits

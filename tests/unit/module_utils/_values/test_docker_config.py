@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._values import docker_config as docker
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_config import (
@@ -21,7 +19,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._values.docker_confi
     with_auths,
 )
 from hypothesis import given
-from support.docker_configs import LOGINS, config
+from support.docker_configs import FULL, LOGINS, config
 from support.tables import table
 
 HUB_KEY = "https://index.docker.io/v1/"
@@ -172,16 +170,6 @@ def test_other_system(name, system):
 
 
 # secrets
-
-FULL = DockerConfig({
-    "credsStore": "s", "credHelpers": {"https://u:hunter2@h": "x"}, "HttpHeaders": {"Authorization": "hunter2"}, "proxies": "hunter2",
-    "auths": {
-        "https://u:hunter2@h/": {"auth": base64.b64encode(b"alice:hunter2").decode(), "email": "e"},
-        "i": {"username": "u", "password": "hunter2", "identitytoken": "hunter2i", "registrytoken": "hunter2r", "odd": "hunter2o", "n": ["hunter2"]},
-        "j": None, "k": {"auth": "", "serveraddress": "https://hunter2"},
-    },
-}, True)  # fmt: skip
-
 
 def test_no_text_form_shows_a_secret():
     for value in (FULL, stored_logins(FULL), docker.stored_logins(FULL)[0], StoredLogin("u:hunter2@h", "h", "u", "hunter2")):
