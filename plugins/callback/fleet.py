@@ -192,13 +192,15 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible has no types
     @quiet
     def v2_playbook_on_stats(self, stats: Any) -> None:
         self._show_messages()
-        self._display.banner("PLAY RECAP")
         summaries = {host: stats.summarize(host) for host in stats.processed}
-        summaries = {host: summary for host, summary in summaries.items() if host in self._hosts or summary["failures"]}  # not the implicit localhost
-        for complete in (False, True):  # for the screen, and for the log
-            for kind, line in recap_lines(summaries, complete):
-                self._display.display(line, color=COLORS.get(kind), screen_only=not complete, log_only=complete)
-        self._display.display("", screen_only=True)
+        summaries = {host: summary for host, summary in summaries.items()
+                     if host in self._hosts or summary["failures"] or summary["unreachable"]}  # else the implicit localhost is none of the hosts
+        if summaries:
+            self._display.banner("PLAY RECAP")
+            for complete in (False, True):  # for the screen, and for the log
+                for kind, line in recap_lines(summaries, complete):
+                    self._display.display(line, color=COLORS.get(kind), screen_only=not complete, log_only=complete)
+            self._display.display("", screen_only=True)
         if stats.custom and self.get_option("show_custom_stats"):
             self._display.banner("CUSTOM STATS: ")
             for name, value in sorted(stats.custom.items()):

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._differences import is_long
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._nodeset import folded
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import FAILED, STATES, UNREACHABLE, Difference, HostResult, UserFinding, cleaned
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import readable_time
 
 SCHEMA = 1
 LARGEST = 1 << 22  # bytes. A report has about 500, and some thousand if much differs.
@@ -146,7 +147,7 @@ def node_report(host: str, data: bytes, now: datetime.datetime, max_age: datetim
         raise NotTrusted(_FUTURE)
     result = _host_result(state)
     if ended < now - max_age:
-        result = HostResult(host, UNREACHABLE, f"{_STALE} (it is of {run['ended']})", common_reason=_STALE)
+        result = HostResult(host, UNREACHABLE, f"{_STALE} (it is of {readable_time(run['ended'])})", common_reason=_STALE)
     elif not run["invocation"] or run["invocation"] != state["invocation"]:
         result = _not_run(host, run, state["succeeded"])
     return NodeReport(host, run["ended"], state["succeeded"], run["commit"], state["collection"], state["ansible_core"], state["applied"], result)
@@ -155,7 +156,7 @@ def node_report(host: str, data: bytes, now: datetime.datetime, max_age: datetim
 def _not_run(host: str, run: Mapping[str, Any], succeeded: str) -> HostResult:
     """A node on which the last run did not come to the role."""
     reason = _NOT_RUN if run["result"] == "success" else f"the pull ended before the role ran ({run['result']}, {run['exit_status']}); {_LOG}"
-    last = f"the role last succeeded on {succeeded}" if succeeded else "the role has never succeeded"
+    last = f"the role last succeeded on {readable_time(succeeded)}" if succeeded else "the role has never succeeded"
     return HostResult(host, FAILED, f"{reason} ({last})", common_reason=reason)
 
 

@@ -26,7 +26,7 @@ from ansible_collections.hpc.apptainer.plugins.plugin_utils._origin import Origi
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._outcomes import DRIFTED, FAILED, IN_STATE, UNDECLARED, UNREACHABLE
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._report import HEALTH, Report, as_dict
 from ansible_collections.hpc.apptainer.plugins.plugin_utils._summary import NOTHING_DECLARED, headline, locked_out_sentences
-from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import plural, printable
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import plural, printable, readable_time
 from markupsafe import Markup
 
 _HERE = Path(__file__).parent
@@ -82,18 +82,13 @@ def begun_page(title: str, begun: str, origin: Origin) -> str:
 @functools.cache
 def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_printable_text)
-    environment.filters["time"] = _time
+    environment.filters["time"] = readable_time
     return environment.from_string((_HERE / name).read_text(encoding="utf-8"))
 
 
 def _printable_text(value: object) -> object:
     """What the template prints of a value. The style and the script are printed as they are."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _time(text: str) -> str:
-    """A time as people read it."""
-    return text.replace("T", " ").replace("Z", " UTC")
 
 
 def _to_do(text: str) -> tuple[str, bool]:
@@ -150,6 +145,9 @@ def _verdict(report: Report) -> tuple[str, str]:
         failing = len(report.problem_hosts)
         return ("users", f"{all_well}, but users' files on {plural(failing, 'host', form=',')} have findings that count") if failing else (IN_STATE, all_well)
     state = FAILED if report.failures else UNREACHABLE
+    if report.gathered:
+        parts = [f"{report.count(FAILED):,} failed"] * bool(report.failures) + [f"{report.count(UNREACHABLE):,} unknown"] * bool(report.unreachable)
+        return state, f"Of {plural(total, 'host', form=',')}: {', '.join(parts)}" + (f"; {drifted:,} {report.differed}" if drifted else "")
     if drifted:
         return state, f"{_part_of(drifted, total)} {report.differed}, {unknown:,} could not be checked"
     return state, "No host could be checked" if unknown == total else f"{_part_of(unknown, total)} could not be checked"

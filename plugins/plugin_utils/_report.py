@@ -72,7 +72,8 @@ class DifferenceGroup(NamedTuple):
 
 
 class ReasonGroup(NamedTuple):
-    """The hosts that failed, or are unreachable, for the same reason. It is in the words of the first of them, whose name may be in it."""
+    """The hosts that failed, or are unreachable, for the same reason. It is in the words of the first of them, whose name may be in it; what
+    follows the reason is left out if it is not the same for all."""
 
     reason: str
     hosts: tuple[str, ...]
@@ -214,7 +215,13 @@ def _severity_rank(severity: str) -> int:
 
 def _reason_groups(results: Iterable[HostResult], state: str) -> tuple[ReasonGroup, ...]:
     groups = _grouped([result for result in results if result.state == state], lambda result: result.common_reason or result.reason)
-    return tuple(ReasonGroup(members[0].reason, tuple(result.host for result in members)) for members in groups)
+    return tuple(ReasonGroup(_common_reason(members), tuple(result.host for result in members)) for members in groups)
+
+
+def _common_reason(members: Sequence[HostResult]) -> str:
+    first = members[0]
+    differs = any(result.reason != first.reason for result in members)
+    return first.common_reason if differs and first.reason.startswith(first.common_reason) and first.common_reason else first.reason
 
 
 def _grouped(items: Iterable[_Item], key: Callable[[_Item], Hashable]) -> list[list[_Item]]:

@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def readable_time(text: str) -> str:
+    """A time in UTC (`2026-11-23T18:00:00Z`) as people read it."""
+    return text.replace("T", " ").replace("Z", " UTC")
+
+
 def plural(number: int, singular: str, plural: str = "", form: str = "") -> str:
     """`1 host`, `2 hosts`. `form` is how the number is written, as in format strings (`,`)."""
     return f"{number:{form}} {singular if number == 1 else plural or f'{singular}s'}"

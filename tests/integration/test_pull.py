@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jsonschema
 import pytest
 import yaml
+from ansible_collections.hpc.apptainer.plugins.plugin_utils._text import readable_time
 from support import envs, leaks, pages, processes
 
 PAGE = pages.guide("guide_pull")
@@ -332,7 +333,7 @@ def test_what_is_wrong_changes_nothing(pull, reported, site, tmp_path):
     status, report = reported()
     assert (status, report["hosts"][0]["state"]) == (2, "failed")
     assert "the pull ended before the role ran (exit-code, " in report["hosts"][0]["reason"]
-    assert f"the role last succeeded on {report['gathered']['nodes'][0]['succeeded']})" in report["hosts"][0]["reason"]
+    assert f"the role last succeeded on {readable_time(report['gathered']['nodes'][0]['succeeded'])})" in report["hosts"][0]["reason"]
     assert tree(site.node / "etc" / "apptainer") == good
 
 

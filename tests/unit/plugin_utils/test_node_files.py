@@ -112,6 +112,37 @@ def test_nodes_that_only_compare(tmp_path):
     assert (report.kind, report.status) == ("drift", 2)
 
 
+@pytest.mark.parametrize(("contents", "verdict"), [
+    ([report_of("n1", "drifted", differences=(MODE,)), GOOD], "1 of 2 hosts changed"),
+    ([{**GOOD, "invocation": "a2"}, {**GOOD, "invocation": "a2"}, report_of("n1", "drifted", differences=(MODE,))], "Of 3 hosts: 2 failed; 1 changed"),
+    ([{**GOOD, "ended": "2026-11-23T10:00:00Z"}], "Of 1 host: 1 unknown"),
+    ([report_of("n1", "failed", "no space left"), ""], "Of 2 hosts: 1 failed, 1 unknown"),
+])
+def test_verdict(tmp_path, contents, verdict):
+    """No host was checked from here, so none "could not be checked"."""
+    for number, content in enumerate(contents, 1):
+        write(tmp_path, f"n{number}", json.loads(json.dumps(content).replace('"n1"', f'"n{number}"')))
+    assert f"</span>{verdict}</p>" in page(made(tmp_path))
+
+
+def test_problems_are_above_what_was_changed_and_no_time_of_one_node_is_said_of_all(tmp_path):
+    write(tmp_path, "n1", report_of("n1", "drifted", differences=(MODE,)))
+    for number in (2, 3, 4):
+        write(tmp_path, f"n{number}", {**report_of(f"n{number}"), "ended": f"2026-11-23T10:00:0{number}Z"})
+    write(tmp_path, "n5", {**report_of("n5"), "invocation": "a2"})
+    write(tmp_path, "stranger", GOOD)
+    report = made(tmp_path, ["n1", "n2", "n3", "n4", "n5"])
+    text = page(report)
+    assert text.index('<section id="failed">') < text.index('<section id="unreachable">') < text.index('<section id="drift">')
+    assert "The last pull failed on these hosts." in text
+    assert "older than 3 hours" in text
+    assert "ignored: <code>stranger</code>." in text
+    (old,) = report.unreachable
+    assert (old.reason.endswith("still come here"), old.hosts) == (True, ("n2", "n3", "n4"))
+    (failed,) = report.failures
+    assert failed.reason.endswith("(the role last succeeded on 2026-11-23 18:00:00 UTC)")
+
+
 def test_ten_thousand_nodes(tmp_path):
     names = [f"node{number:05}" for number in range(10_000)]
     for number, name in enumerate(names[:-10]):
@@ -153,13 +184,6 @@ def test_a_state_that_cannot_be_written_is_a_warning(tmp_path, capfd):
 def test_a_host_that_does_not_pull_leaves_nothing(tmp_path):
     leave({}, {"inventory_hostname": "n1"}, applied=True)
     assert os.listdir(tmp_path) == []
-
-
-def test_beside_nodes_that_only_compare_one_that_changed_itself_is_in_state(tmp_path):
-    write(tmp_path, "n1", report_of("n1", "drifted", differences=(MODE,)))
-    write(tmp_path, "n2", report_of("n2", "drifted", differences=(MODE,), applied=False))
-    gathered = gather(str(tmp_path), None, NOW, 3)
-    assert {result.host: result.state for result in gathered.results} == {"n1": "in_state", "n2": "drifted"}
 
 
 def test_a_report_that_cannot_be_read_is_not_believed(tmp_path, monkeypatch):
