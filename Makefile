@@ -61,7 +61,7 @@ release: venv ## The same of what is committed, used where nothing but ansible-c
 	@PYTHONPATH=tests:.collections $(BIN)/python -m support.release release
 
 clean: ## Remove all that these targets made
-	rm -rf .ansible .cache .collections/ansible_collections/hpc/apptainer .venv dist tests/output
+	rm -rf .ansible .cache .venv dist tests/output
 
 programs:
 	@$(PYTHON) tests/support/envs.py programs

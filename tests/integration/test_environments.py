@@ -30,17 +30,18 @@ def test_ansible_reaches_the_node(node_python: envs.Node, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["hpc.apptainer.apptainer_remote", "apptainer_remote"])
 def test_checkout_is_the_collection(name: str, tmp_path: Path) -> None:
-    """With ansible-core on PATH, `ansible localhost -m apptainer_remote` works in a fresh clone, and `ansible-doc` after it."""
+    """With ansible-core on PATH, all of Ansible's commands find the collection in a fresh clone, whichever comes first."""
     checkout = clones.clone(tmp_path / "checkout")
     binaries = envs.core("running") / "bin"
     env = processes.clean_env(tmp_path / "home", {"ANSIBLE_CONFIG": checkout / "ansible.cfg"})
+    for command in (["ansible-doc", name], ["ansible-playbook", "--syntax-check", "-i", "localhost,", "hpc.apptainer.rollout"]):
+        done = processes.run(binaries / command[0], *command[1:], env=env, cwd=checkout)
+        assert (done.returncode, done.stderr) == (0, "")
     options = f"name=checkout uri=https://library.example.org config_file={tmp_path}/remote.yaml"
     done = processes.run(binaries / "ansible", "localhost", "-m", name, "-a", options, "-e", f"ansible_python_interpreter={sys.executable}", env=env,
                          cwd=checkout)
     assert (done.returncode, "changed: true" in done.stdout) == (0, True), done.stdout + done.stderr
     assert "library.example.org" in (tmp_path / "remote.yaml").read_text()
-    shown = processes.run(binaries / "ansible-doc", name, env=env, cwd=checkout)
-    assert (shown.returncode, shown.stderr) == (0, "")
     assert subprocess.check_output(["git", "ls-files", "--others", "--exclude-standard"], cwd=checkout, text=True) == ""
 
 

@@ -235,8 +235,7 @@ def _no_services() -> Iterator[None]:
 
 
 def ensure_main() -> None:
-    """Make the environment of the tests, with the Python that runs this, and the link that makes this checkout a collection."""
-    runpy.run_path(str(Path(__file__).parent / "vars_plugins" / "checkout.py"))
+    """Make the environment of the tests, with the Python that runs this."""
     python = find_python(sys.version_info.minor)
     if python is None:
         raise MissingInterpreterError(f"{sys.executable} can't make virtual environments (on Debian: apt-get install python3-venv)")
