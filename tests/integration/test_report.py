@@ -390,6 +390,23 @@ def test_a_slip_in_an_option_is_refused(playbook):
     assert [said for number, (_option, said) in enumerate(SLIPS) if said not in found[str(number)]] == [], done.stdout
 
 
+def test_options_from_the_variables_of_a_playbook(playbook, tmp_path):
+    """Those of the task count, then those of the play, then those of the first host, then the defaults of the role. Empty text is no file."""
+    hosts = [{"apptainer_fleet_result": SAME, "apptainer_fleet_hosts": "all", "apptainer_fleet_report_html": "{{ word }}.html", "word": "first",
+              "apptainer_fleet_report_title": "Of the first host", "apptainer_fleet_report_prometheus": ""},
+             {"apptainer_fleet_result": SAME, "apptainer_fleet_report_html": "second.html"}]
+    task = {"name": "Report", "hpc.apptainer.apptainer_fleet_report": {"entry_point": "drift", "hosts": ["n1", "n2"], "title": "Of the task"}}
+    play = {"hosts": "localhost", "gather_facts": False, "vars": {"apptainer_fleet_findings_fail": "error"}, "tasks": [task]}
+    done = playbook(hosts, [play])
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = valid(tmp_path / "apptainer-drift.json")
+    assert (report["title"], report["findings_fail"]) == ("Of the task", "error")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix in (".json", ".html", ".prom")) == ["apptainer-drift.json", "first.html"]
+    done = playbook(hosts, [play], "-e", "apptainer_fleet_findings_fail=always")
+    assert done.returncode == 2
+    assert "apptainer_fleet_findings_fail is 'always', but must be one of never, error, warning." in " ".join(done.stdout.split())
+
+
 @pytest.mark.parametrize("env", [{"ANSIBLE_DISPLAY_OK_HOSTS": "no"}, {"ANSIBLE_STDOUT_CALLBACK": "minimal"}, {"ANSIBLE_STDOUT_CALLBACK": "oneline"}])
 def test_the_lines_are_printed_whatever_else_is_not(reported, env):
     done, answer, _report = reported([CHANGED, SAME], env=env)
