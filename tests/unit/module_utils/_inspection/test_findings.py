@@ -12,7 +12,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleE
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats import docker_json as _docker_json
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import Document, Quirk
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.findings import ReadFile, findings, service_findings
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedRemote, converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.wanted import WantedRemote
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import assume, given
 from hypothesis import strategies as st
