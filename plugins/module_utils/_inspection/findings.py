@@ -265,8 +265,9 @@ def _global_content(path: str, config: RemoteConfig) -> Iterator[Finding]:
     elif exclusive and config.active != exclusive[0]:
         # `cmd/internal/cli/apptainer.go` getRemote: Exclusive counts only in SyncFrom, for users who have a file;
         # `use --exclusive` and then `use --global` of another one lead to it (remote_ops-1.5.3-0328)
-        yield Finding("exclusive-not-default", "error", path, f"users without their own file get {quoted(config.active)}, all others this exclusive "
-                                                              "endpoint; set exclusive: true for it again", remote=exclusive[0])
+        others = quoted(config.active) if config.active else "no endpoint"
+        yield Finding("exclusive-not-default", "error", path, f"users without their own file get {others}, all others this exclusive endpoint; "
+                                                              "set exclusive: true for it again", remote=exclusive[0])
     for name, remote in sorted(config.remotes.items()):
         for finding in _global_endpoint(path, name, remote):
             yield finding._replace(remote=name)

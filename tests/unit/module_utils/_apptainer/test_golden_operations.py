@@ -16,7 +16,8 @@ import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer import effective as apptainer
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import FormatError, RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_writer import encode
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedRemote, converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.wanted import WantedRemote
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.flavors import FLAVORS
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import RemoteConfig
 from support.apptainer_commands import Command, DiscoveryFailed, NameCollision, check_names, content, use_remote

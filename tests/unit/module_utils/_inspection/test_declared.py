@@ -9,7 +9,8 @@ import json
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.declared import Declared, declared
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedKeyserver, WantedRemote, converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.wanted import WantedKeyserver, WantedRemote
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st

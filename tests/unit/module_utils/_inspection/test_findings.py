@@ -12,7 +12,8 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleE
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats import docker_json as _docker_json
 from ansible_collections.hpc.apptainer.plugins.module_utils._formats.remote_yaml_reader import Document, Quirk
 from ansible_collections.hpc.apptainer.plugins.module_utils._inspection.findings import ReadFile, findings, service_findings
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedRemote, converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import converge
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.wanted import WantedRemote
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -147,6 +148,9 @@ FINDINGS = [  # what, global file, user's file, cached documents, the findings
     ("exclusive, but not the default", system_file(RULED._replace(active="b")), NO_USER, [],
      [error("exclusive-not-default", SYSTEM, 'users without their own file get "b", all others this exclusive endpoint; '
             'set exclusive: true for it again', "a")]),
+    ("exclusive, and nothing is the default", system_file(RULED._replace(active="")), NO_USER, [],
+     [error("exclusive-not-default", SYSTEM, "users without their own file get no endpoint, all others this exclusive endpoint; "
+            "set exclusive: true for it again", "a"), error("no-usable-default", SYSTEM, NO_DEFAULT)]),
     ("a password for everyone", system_file(config("a", [Credential("https://k", SECRET)], a=system())), NO_USER, [],
      [error("global-secret", SYSTEM, IN_THE_GLOBAL_FILE)]),
     ("a login for everyone", system_file(config("a", [Credential("docker://r")], a=system())), NO_USER, [],

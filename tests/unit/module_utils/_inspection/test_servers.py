@@ -217,7 +217,7 @@ def test_the_builtin_keyserver_is_asked_for_and_gets_no_token_in_clear(endpoint)
 
 
 @pytest.mark.parametrize(("scheme", "sent"), [("hkp", ""), ("hkps", "Bearer")], ids=["hkp", "hkps"])
-def test_an_builtin_keyserver_with_the_scheme_of_hkp(authority, scheme, sent):
+def test_a_builtin_keyserver_with_the_scheme_of_hkp(authority, scheme, sent):
     with serve(routes({STATS: statistics}), authority.context() if sent else None) as web:
         config = site(web, token=TOKEN, keyservers=(Keyserver(f"{scheme}://{web.host}"),))
         ask_servers(["keyservers"], config, [], HttpOptions(ca_path=authority.ca))

@@ -9,13 +9,8 @@ import itertools
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._apptainer.effective import effective, exclusives, sync
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import (
-    WantedKeyserver,
-    WantedRemote,
-    converge,
-    keyserver_list,
-    unplaced_endpoints,
-)
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import converge, keyserver_list, unplaced_endpoints
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.wanted import WantedKeyserver, WantedRemote
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Credential, Keyserver, Remote, RemoteConfig
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import RuleError
-from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import WantedKeyserver, keyserver_list
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.endpoints import keyserver_list
 from ansible_collections.hpc.apptainer.plugins.module_utils._rules.keyservers import (
     PlacedKeyserver,
     needs_discovery,
@@ -16,6 +16,7 @@ from ansible_collections.hpc.apptainer.plugins.module_utils._rules.keyservers im
     place_keyserver,
     predict_new_endpoint,
 )
+from ansible_collections.hpc.apptainer.plugins.module_utils._rules.wanted import WantedKeyserver
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.remote_config import Keyserver, Remote, RemoteConfig
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.uri import keyserver_identity, same_keyserver
 from hypothesis import assume, given
