@@ -8,6 +8,7 @@ ansible-test and tox-ansible run the unit tests too, without pyproject.toml: wha
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import sys
@@ -142,26 +143,34 @@ def quick_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
 
 @pytest.fixture(scope="session")
-def collection_tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tarball as `make build` makes it from this checkout."""
-    return release.build(envs.ROOT, tmp_path_factory.mktemp("build"))
+def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the tarball, and with the collections that it installs: the first process that wants them makes them for all of a run."""
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    directory, galaxy = run / "built", envs.core("running") / "bin" / "ansible-galaxy"
+    with (run / "built.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "done").exists():
+            tarball = release.build(envs.ROOT, directory)
+            env = processes.clean_env(directory / "home", {"ANSIBLE_COLLECTIONS_PATH": directory})
+            installed = processes.run(galaxy, "collection", "install", "--offline", "-p", directory, tarball, env=env)
+            assert installed.returncode == 0, installed.stdout + installed.stderr
+            (directory / "done").touch()
+    return directory
 
 
 @pytest.fixture(scope="session")
-def _installed(collection_tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of collections in which that tarball is installed."""
-    directory = tmp_path_factory.mktemp("installed")
-    galaxy = envs.core("running") / "bin" / "ansible-galaxy"
-    env = processes.clean_env(directory / "home", {"ANSIBLE_COLLECTIONS_PATH": directory})
-    installed = processes.run(galaxy, "collection", "install", "--offline", "-p", directory, collection_tarball, env=env)
-    assert installed.returncode == 0, installed.stdout + installed.stderr
-    return directory / "ansible_collections"
+def collection_tarball(_built: Path) -> Path:
+    """The tarball as `make build` makes it from this checkout."""
+    (tarball,) = _built.glob("*.tar.gz")
+    return tarball
 
 
 @pytest.fixture
-def installed_collection(_installed: Path, tmp_path: Path) -> Path:
+def installed_collection(_built: Path, tmp_path: Path) -> Path:
     """That tarball, installed: the directory of the collection, as on a user's machine, for this test alone."""
-    return shutil.copytree(_installed, tmp_path / "ansible_collections") / "hpc" / "apptainer"
+    return shutil.copytree(_built / "ansible_collections", tmp_path / "ansible_collections") / "hpc" / "apptainer"
 
 
 @pytest.fixture(scope="session")

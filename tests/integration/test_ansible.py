@@ -112,14 +112,14 @@ def test_nothing_leaks(ansible, tmp_path, node_python):
     never = {"apptainer_remote": {"verify": "never"}, "apptainer_remotes": {"verify": "never"}}
     tasks = [{f"hpc.apptainer.{module}": {"sysconfdir": "{{ sysconfdir }}", **never.get(module, {}), **arguments}, "ignore_errors": True}
              for module, arguments in runs]
-    (tmp_path / "leak.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-    for mode in (("--check",), ()):
-        done = ansible("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"@{secrets}", "-vvvv", "--diff", *mode, tmp_path / "leak.yml",
-                       node=node_python, quick=True)
-        assert "ignored=7" in done.stdout
-        for secret in (TOKEN, OLD_TOKEN, PASSWORD, OLD_PASSWORD):
-            for form in forms(secret):
-                assert form not in done.stdout + done.stderr
+    plays = [{"hosts": "localhost", "gather_facts": False, "check_mode": check, "tasks": tasks} for check in (True, False)]
+    (tmp_path / "leak.yml").write_text(yaml.safe_dump(plays))
+    done = ansible("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"@{secrets}", "-vvvv", "--diff", tmp_path / "leak.yml",
+                   node=node_python, quick=True)
+    assert [play.count("...ignoring") for play in done.stdout.split("PLAY [")[1:3]] == [7, 7], done.stdout
+    for secret in (TOKEN, OLD_TOKEN, PASSWORD, OLD_PASSWORD):
+        for form in forms(secret):
+            assert form not in done.stdout + done.stderr
 
 
 def test_nothing_heavy_is_imported(run_module, tmp_path):

@@ -27,6 +27,7 @@ TASKS = {
     "registry login": ("apptainer_registry_login", {"uri": "docker://registry.example.org", **LOGIN}),
 }
 VERIFIED = ("token", "logins", "keyserver login", "registry login")
+REAL, CHECK = False, True
 ORDER = ["endpoints", "keyserver", "token", "keyserver login", "registry login"]
 
 
@@ -44,9 +45,12 @@ def tasks(tmp_path):
 
 @pytest.fixture
 def run(tasks, run_module, node_python):
-    """Run tasks as their modules, until one fails: what each was (ok, changed or failed), and their messages."""
+    """Run tasks as their modules, until one fails: what each was (ok, changed or failed), and their messages; again for each mode."""
 
-    def run(names, check=False):
+    def run(names, *checks):
+        return [once(names, check) for check in checks]
+
+    def once(names, check):
         outcomes, messages = {}, []
         for name, module, args in tasks(names):
             done = run_module(module, args, check=check, diff=True, python=node_python)
@@ -66,16 +70,18 @@ def play(tasks, tmp_path, quick_python):
     node = envs.node("newest")
     python = quick_python(*node)
 
-    def play(names, check=False):
+    def play(names, *checks):
         listed = [{"name": name, f"hpc.apptainer.{module}": args} for name, module, args in tasks(names)]
-        (tmp_path / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": listed}]))
-        done = processes.run(node.core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "--diff", *["--check"] * check,
+        plays = [{"hosts": "localhost", "gather_facts": False, "check_mode": check, "tasks": listed} for check in checks]
+        (tmp_path / "play.json").write_text(json.dumps(plays))
+        done = processes.run(node.core / "bin" / "ansible-playbook", "-i", "localhost,", "-c", "local", "--diff",
                              "-e", f"ansible_python_interpreter={python}", tmp_path / "play.json",
                              env=processes.clean_env(tmp_path / "home"))
         output = done.stdout + done.stderr
         assert_no_secret(output)
-        said = re.findall(r"^TASK \[(.*?)\] .*?^(ok|changed|fatal): \[localhost\]", done.stdout, re.MULTILINE | re.DOTALL)
-        return {name: "failed" if outcome == "fatal" else outcome for name, outcome in said}, " ".join(output.split())
+        said = [re.findall(r"^TASK \[(.*?)\] .*?^(ok|changed|fatal): \[localhost\]", text, re.MULTILINE | re.DOTALL)
+                for text in done.stdout.split("\nPLAY [")[1:len(checks) + 1]]
+        return [({name: "failed" if outcome == "fatal" else outcome for name, outcome in outcomes}, " ".join(output.split())) for outcomes in said]
 
     return play
 
@@ -87,14 +93,14 @@ def assert_no_secret(output):
 
 def assert_clean_node(run, names, tmp_path):
     """Check mode on a clean node foresees all and makes nothing; a real run does that, and there is nothing to do after it."""
-    said, messages = run(names, check=True)
+    ((said, messages),) = run(names, CHECK)
     assert said == dict.fromkeys(names, "changed"), messages
     assert f'endpoint "site": it is not in the global file yet; {UNCERTAIN}' in messages
     assert f'endpoint "site": it does not exist yet; {UNCERTAIN}' in messages
     user = tmp_path / "home" / ".apptainer"
     assert not (tmp_path / "etc").exists()
     assert not user.exists()
-    said, messages = run(names)
+    ((said, messages),) = run(names, REAL)
     assert said == dict.fromkeys(names, "changed"), messages
     assert UNCERTAIN not in messages
     files = [tmp_path / "etc" / "apptainer" / "remote.yaml", user / "remote.yaml", user / "docker-config.json"]
@@ -104,8 +110,7 @@ def assert_clean_node(run, names, tmp_path):
     assert mine["Remotes"]["site"]["Token"] in (TOKEN, TOKEN[::-1])
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o644, 0o600, 0o600]
     state = [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in files]
-    for check in (False, True):
-        said, messages = run(names, check)
+    for said, messages in run(names, REAL, CHECK):
         assert said == dict.fromkeys(names, "ok"), messages
         assert UNCERTAIN not in messages
     assert [(path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in files] == state
@@ -122,10 +127,10 @@ def test_a_clean_node_and_a_playbook(play, tmp_path):
 
 @pytest.mark.parametrize("name", ["keyserver", "token", "logins"])
 def test_without_the_earlier_task_only_check_mode_believes_in_it(run, tmp_path, name):
-    said, messages = run([name], check=True)
+    ((said, messages),) = run([name], CHECK)
     assert said == {name: "changed"}
     assert UNCERTAIN in messages
-    said, messages = run([name])
+    ((said, messages),) = run([name], REAL)
     assert said == {name: "failed"}, messages
     assert not (tmp_path / "etc").exists()
     assert not (tmp_path / "home" / ".apptainer").exists()

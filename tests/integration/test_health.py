@@ -239,10 +239,12 @@ def controller(request):
 
 
 @pytest.fixture
-def playbook(controller, library, tmp_path):
+def playbook(controller, library, tmp_path, quick_python):
     """Run one of the playbooks on hosts that are directories. Returns the process, the report and the metrics, if there are any."""
 
-    def run(name, hosts, *arguments, python=None, **variables):
+    quick = quick_python(*controller)
+
+    def run(name, hosts, *arguments, python=quick, **variables):
         place = {"ansible_connection": "local", "ansible_become": False}
         inventory = {"all": {"hosts": {host: {**place, "apptainer_fleet_config_root": str(tmp_path / host), **more} for host, more in hosts.items()},
                              "vars": {"apptainer_fleet_ca_path": str(library.ca), **variables}}}
@@ -252,7 +254,7 @@ def playbook(controller, library, tmp_path):
         kind = "health" if name == "health" else "report"
         files = {f"apptainer_fleet_{kind}_{form}": str(tmp_path / f"report.{form}") for form in ("json", "html", "prometheus")}
         done = processes.run(
-            controller.core / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml", "-e", f"ansible_python_interpreter={python or controller.python}",
+            controller.core / "bin" / "ansible-playbook", "-i", tmp_path / "inventory.yml", "-e", f"ansible_python_interpreter={python}",
             "-e", json.dumps(files), *arguments, f"hpc.apptainer.{name}", env=processes.clean_env(tmp_path / "home"), cwd=envs.ROOT)
         report = json.loads((tmp_path / "report.json").read_text())
         jsonschema.Draft7Validator(json.loads((envs.ROOT / "docs" / "report.schema.json").read_text())).validate(report)

@@ -108,11 +108,12 @@ def secrets_only(site):
     return site
 
 
-def tool(name):
+@pytest.fixture(scope="session")
+def tools():
     try:
-        return envs.tool(name)
+        return envs.tools()
     except RuntimeError as exc:
-        pytest.skip(f"{name} cannot be installed here: {exc}")
+        pytest.skip(f"the tools cannot be installed here: {exc}")
 
 
 def assert_logged_in(site, outputs):
@@ -127,14 +128,13 @@ def test_ansible_vault(secrets_only):
     assert (secrets_only.path / "inventory/group_vars/all/vault.yml").read_text().startswith("$ANSIBLE_VAULT;")
 
 
-def test_sops(secrets_only, tmp_path):
-    environment = tool("lookups")
+def test_sops(secrets_only, tools, tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "sops").write_text(SOPS.format(python=sys.executable))
     (tmp_path / "bin" / "sops").chmod(0o755)
     encrypted = base64.b64encode(secrets_only.registry.account.password.encode()).decode()
     (secrets_only.path / "inventory" / "secrets.sops.yml").write_text(json.dumps({"registry_password": encrypted}))
-    outputs = secrets_only.do(section("SOPS"), environment)
+    outputs = secrets_only.do(section("SOPS"), tools)
     assert_logged_in(secrets_only, outputs)
     asked = (secrets_only.path / "inventory" / "secrets.sops.yml.asked").read_text().splitlines()
     assert len(asked) >= 4  # each host, in each task, as the page says
@@ -166,33 +166,31 @@ def vault(password):
         server.shutdown()
 
 
-def test_hashi_vault(secrets_only):
-    environment = tool("lookups")
+def test_hashi_vault(secrets_only, tools):
     with vault(secrets_only.registry.account.password) as (address, asked):
-        outputs = secrets_only.do(section("HashiCorp Vault and OpenBao"), environment, VAULT_ADDR=address)
+        outputs = secrets_only.do(section("HashiCorp Vault and OpenBao"), tools, VAULT_ADDR=address)
     assert_logged_in(secrets_only, outputs)
     assert "/v1/secret/data/apptainer/registry" in asked
 
 
-def test_molecule(unverified):
-    outputs = unverified.do(section("Molecule"), tool("molecule"))
+def test_molecule(unverified, tools):
+    outputs = unverified.do(section("Molecule"), tools)
     assert "Idempotence" in outputs[0] or "idempotence] Executed: Successful" in outputs[0]
     site = unverified.path
     (site / "molecule/default/verify.yml").write_text(  # and the scenario fails if something differs
         f"- hosts: node1\n  gather_facts: false\n  tasks: [{{ansible.builtin.file: {{state: absent, path: "
         f"'{{{{ apptainer_fleet_config_root }}}}/etc/apptainer/remote.yaml'}}}}]\n{(site / 'molecule/default/verify.yml').read_text()}")
     with pytest.raises(AssertionError, match="Drift on 1 host"):
-        unverified.do("```console\n$ molecule verify\n```\n", tool("molecule"))
+        unverified.do("```console\n$ molecule verify\n```\n", tools)
 
 
-def test_ansible_navigator(unverified, tmp_path):
-    unverified.do(section("ansible-navigator"), tool("ansible-navigator"))
+def test_ansible_navigator(unverified, tools, tmp_path):
+    unverified.do(section("ansible-navigator"), tools)
     assert all("Exclusive: true" in (tmp_path / name / "apptainer/remote.yaml").read_text() for name in ("node1", "node2"))
 
 
-def test_ara(unverified, tmp_path):
-    environment = tool("ara")
-    unverified.do("```console\n$ ansible-playbook -i inventory hpc.apptainer.rollout\n```\n", environment)
+def test_ara(unverified, tools, tmp_path):
+    unverified.do("```console\n$ ansible-playbook -i inventory hpc.apptainer.rollout\n```\n", tools)
     file = tmp_path / "node1" / "apptainer" / "remote.yaml"
     file.write_text(file.read_text().replace("Exclusive: true", "Exclusive: false"))
-    unverified.do(section("ara"), environment)
+    unverified.do(section("ara"), tools)

@@ -18,6 +18,8 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,8 +32,8 @@ NEWEST_MINOR = 14
 OLD_CORE = "2.16"
 OLD_CORE_MINORS = (12, 11, 10)
 OLD_NODE_MINOR = 6
-# The pip that comes with 3.6 doesn't know today's wheels, and 22 doesn't know 3.6.
-PIP_OF_3_6 = ["-U", "pip<22"]
+# The pip that comes with 3.6 does not know today's wheels, and their successors do not know 3.6.
+PIP_OF_3_6 = ["pip<22", "setuptools<60"]
 # What EL8 has; without a compiler, pip makes this PyYAML without its C part.
 OLD_NODE_VERIFY = ["PyYAML==3.12", "requests==2.20.0", "urllib3==1.24.3", "jsonschema==2.6.0"]
 NODE_VERIFY = ["PyYAML", "requests", "jsonschema"]
@@ -41,15 +43,11 @@ SYSTEMS = {
     9: ("EL 9", ["PyYAML==5.4.1", "requests==2.25.1", "urllib3==1.26.5", "jsonschema==3.2.0"]),
     12: ("EL 10", ["PyYAML==6.0.1", "requests==2.32.3", "urllib3==1.26.19", "jsonschema==4.19.1"]),
 }
-FOREIGN_REGISTRY = ["zuul-registry==1.3.0"]
-# Programs of others that run the collection, each with an ansible-core of its own; `lookups` has the collections of the package `ansible`.
-TOOLS = {
-    "ansible-navigator": ["ansible-navigator"],
-    "ara": ["ara[server]"],
-    "galaxy-importer": ["galaxy-importer==0.4.44"],
-    "lookups": ["hvac"],
-    "molecule": ["molecule"],
-}
+# Without what only its drivers for other people's stores want: one of them has to be compiled.
+FOREIGN_REGISTRY = [["--no-deps", "zuul-registry==1.3.0"], ["cherrypy", "pyjwt", "python-dateutil", "PyYAML", "requests", "routes"]]
+# Programs of others that run the collection, and the collections of the package `ansible` that have lookups for secrets.
+TOOLS = ["ansible-core", "ansible-navigator", "ara[server]", "hvac", "molecule"]
+LOOKUPS = ("community/hashi_vault", "community/sops")
 
 # The programs that tests start, and Debian's packages of them; and the services that those would start.
 PROGRAMS = {
@@ -69,6 +67,16 @@ PROGRAMS = {
     "unshare": "util-linux",
 }
 SERVICES = {"docker-registry": "docker-registry", "nginx": "nginx", "openssh-server": "ssh", "sks": "sks"}
+
+
+PIP = ("-m", "pip", "--disable-pip-version-check", "-qq")
+# Prints a Python's version, whether its pip is too old, and the wheel of that pip, which Debian and Fedora keep in a place of their own.
+FIND_PIP = """
+import ensurepip, glob, os, sys
+place = getattr(ensurepip, "_WHEEL_PKG_DIR", None) or os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")
+wheels = glob.glob(os.path.join(place, "pip-{}-*.whl".format(ensurepip.version())))
+print("{}.{}".format(*sys.version_info), sys.version_info < (3, 7), *wheels, sep="\\n")
+"""
 
 
 class MissingInterpreterError(Exception):
@@ -129,8 +137,9 @@ def core(kind: str) -> Path:
 
 
 def only_core() -> Path:
-    """An environment with nothing but the newest ansible-core for the running Python, as a user would make it."""
-    return _ensure("core-only", Path(sys._base_executable), ["ansible-core"])
+    """An environment with nothing but the newest ansible-core, as a user would make it."""
+    newest = core("newest")
+    return newest if newest != Path(sys.prefix) else _ensure("core-only", Path(sys._base_executable), ["ansible-core"])
 
 
 def node(kind: str, verify: bool = False) -> Node:
@@ -142,7 +151,7 @@ def node(kind: str, verify: bool = False) -> Node:
     if kind == OLD_CORE:
         python = first_python((OLD_NODE_MINOR,), f"an EL8 node, managed by ansible-core {OLD_CORE}")
         packages = OLD_NODE_VERIFY if verify else packages
-        return Node(core(kind), _ensure(f"node-3.6{suffix}", python, PIP_OF_3_6, packages) / "bin" / "python")
+        return Node(core(kind), _ensure(f"node-3.6{suffix}", python, packages) / "bin" / "python")
     controller = core(kind)
     base = subprocess.check_output([controller / "bin" / "python", "-c", "import sys; print(sys._base_executable)"], text=True).strip()
     return Node(controller, _ensure(f"node-{kind}{suffix}", Path(base), packages) / "bin" / "python")
@@ -153,8 +162,7 @@ def cores() -> dict[str, Path]:
     """Each ansible-core from 2.16 on that the package index has, and the oldest Python here that it can be installed on, which runs it."""
     found: dict[int, Path] = {}
     for python in filter(None, map(find_python, range(min(OLD_CORE_MINORS), NEWEST_MINOR + 1))):
-        pip = [python, "-m", "pip", "--disable-pip-version-check"]
-        known = subprocess.run([*pip, "index", "versions", "ansible-core"], capture_output=True, text=True, check=False)
+        known = subprocess.run([python, *PIP[:-1], "index", "versions", "ansible-core"], capture_output=True, text=True, check=False)
         for minor in map(int, re.findall(r"\b2\.(\d+)\.\d+\b", known.stdout)):
             found.setdefault(minor, python)
     return {f"2.{minor}": python for minor, python in sorted(found.items()) if minor >= int(OLD_CORE.partition(".")[2])}
@@ -178,19 +186,25 @@ def system_node(minor: int, newest: bool) -> Path | None:
     if python is None or (not newest and minor not in SYSTEMS):
         return None
     name = f"node-3.{minor}-{'newest' if newest else 'verify'}"
-    pip = [PIP_OF_3_6] if minor == OLD_NODE_MINOR else []
-    return _ensure(name, python, *pip, NODE_VERIFY if newest else SYSTEMS[minor][1]) / "bin" / "python"
+    return _ensure(name, python, NODE_VERIFY if newest else SYSTEMS[minor][1]) / "bin" / "python"
 
 
 def foreign_registry() -> Path:
     """The environment with a registry that is a program of its own."""
-    return _ensure("zuul-registry", Path(sys._base_executable), FOREIGN_REGISTRY)
+    return _ensure("zuul-registry", Path(sys._base_executable), *FOREIGN_REGISTRY)
 
 
-def tool(name: str) -> Path:
-    """The environment of one of `TOOLS`, which can also verify. Raises RuntimeError where it cannot be installed."""
-    collections = [["--no-deps", "ansible"]] if name == "lookups" else []
-    return _ensure(name, Path(sys._base_executable), ["ansible-core", *NODE_VERIFY, *TOOLS[name]], *collections)
+def tools() -> Path:
+    """The environment of `TOOLS`, which can also verify. Raises RuntimeError where they cannot be installed."""
+    path = _ensure("tools", Path(sys._base_executable), [*TOOLS, *NODE_VERIFY])
+    (packages,) = path.glob("lib/python3*/site-packages")
+    with _locked(path.name):
+        if not (packages / "ansible_collections" / LOOKUPS[-1]).exists():  # all of the package would take ten times as long
+            with tempfile.TemporaryDirectory() as scratch:
+                _run(path / "bin" / "python", *PIP, "download", "--no-deps", "-d", scratch, "ansible")
+                (wheel,) = Path(scratch).glob("*.whl")
+                _unpack(wheel, packages, tuple(f"ansible_collections/{name}/" for name in LOOKUPS))
+    return path
 
 
 def attack() -> Path:
@@ -247,25 +261,59 @@ def ensure_main() -> None:
 def _ensure(name: str, python: Path, *installs: list[str]) -> Path:
     """Make an environment, unless it is there and was made in the same way. Safe to call from several processes.
 
-    What is never imported is not compiled, but for nodes: there, hosts may only read it.
+    What is never imported is not compiled, but for nodes: there, hosts may only read it. All but the tests' own get the pip of their Python by a
+    reference: to install it takes longer than most of what it installs.
     """
     path = VENVS / name
     made = path / "made-by"
     requirements = [argument for install in installs for argument in install]
     options = [] if name.startswith("node-") else ["--no-compile"]
     recipe = "\n".join([str(path), str(python), *requirements, *(Path(file).read_text() for file in requirements if file.endswith(".txt"))])
-    VENVS.mkdir(exist_ok=True)
-    with (VENVS / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(name):
         if made.exists() and made.read_text() == recipe:
             return path
         print(f"Making .venv/{name} ...", file=sys.stderr, flush=True)
         shutil.rmtree(path, ignore_errors=True)
-        _run(python, "-m", "venv", path)
+        pip = None if path == MAIN else _pip(python)
+        _run(python, "-m", "venv", *(["--without-pip"] if pip else []), path)
+        if pip:
+            (packages,) = path.glob("lib/python3*/site-packages")
+            (packages / "pip.pth").write_text(f"{pip}\n")
         for install in installs:
-            _run(path / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-qq", "install", *options, *install)
+            _run(path / "bin" / "python", *PIP, "install", *options, *install)
         made.write_text(recipe)
     return path
+
+
+def _pip(python: Path) -> Path | None:
+    """A directory with the pip that comes with this Python, or one that knows today's wheels; None if it comes as no wheel that is known."""
+    version, ancient, *wheels = subprocess.check_output([python, "-c", FIND_PIP], text=True).splitlines()
+    path = VENVS / f"pip-{version}"
+    with _locked(path.name):
+        if path.exists() or not wheels:
+            return path if wheels else None
+        with tempfile.TemporaryDirectory(dir=VENVS) as scratch:
+            made, new = Path(scratch) / "pip", Path(scratch) / "new"
+            _unpack(Path(wheels[0]), made)
+            if ancient == "True":
+                _run("env", f"PYTHONPATH={made}", python, *PIP, "install", "--target", new, *PIP_OF_3_6)
+                made = new
+            made.rename(path)
+    return path
+
+
+def _unpack(wheel: Path, directory: Path, prefixes: tuple[str, ...] = ("",)) -> None:
+    with zipfile.ZipFile(wheel) as content:
+        content.extractall(directory, [name for name in content.namelist() if name.startswith(prefixes)])
+
+
+@contextlib.contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """One process at a time makes that environment."""
+    VENVS.mkdir(exist_ok=True)
+    with (VENVS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _with_modlib(environment: Path) -> Path:
@@ -286,7 +334,8 @@ def _succeeds(*command: str) -> bool:
 
 
 def _run(*command: str | Path) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # pip would compile itself each time
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise RuntimeError("failed: {}\n{}".format(" ".join(map(str, command)), done.stdout))
 
