@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
@@ -168,10 +169,10 @@ def test_a_wrong_login_is_sent_to_a_server_once(endpoint):
 
 def test_a_silent_service_does_not_hide_the_others(endpoint):
     endpoint.silent = ("/library/version",)
-    (found,) = ask_servers(["services"], site(endpoint), [], HttpOptions(1))["services"]
+    (found,) = ask_servers(["services"], site(endpoint), [], HttpOptions(4))["services"]
     assert found["error"] is None
     assert [(entry["name"], entry["version"]) for entry in found["services"]] == [("keyserver", "v1.2.3"), ("library", None), ("token", None)]
-    assert "did not answer within 0." in found["services"][1]["error"]
+    assert re.search("did not answer within [0-3][.]", found["services"][1]["error"])
 
 
 def test_silent_servers_are_named_and_cost_their_time_once(endpoint, monkeypatch):
