@@ -138,7 +138,7 @@ def _field_changes(entry: str, before: Any, after: Any) -> Iterator[_Change]:
 def _keyserver_changes(endpoint: str, before: Sequence[Any], after: Sequence[Any]) -> Iterator[_Change]:
     old, new = ([str(_mapping_or_empty(server).get("URI", "")) for server in servers] for servers in (before, after))
     if old != new:
-        yield _Change("list", f"{endpoint}: keyservers", *(", ".join(uris) or "the endpoint's own" for uris in (old, new)))
+        yield _Change("list", f"{endpoint}: keyservers", *(", ".join(uris) or "the built-in one" for uris in (old, new)))
         return
     for uri, old_server, new_server in zip(new, before, after, strict=True):
         yield from _field_changes(f"{endpoint}, keyserver {uri}", old_server, new_server)

@@ -6,7 +6,8 @@
 
 import pytest
 from ansible_collections.hpc.apptainer.plugins.module_utils._errors import NetworkError
-from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, HttpOptions, Response
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.client import Client, Response
+from ansible_collections.hpc.apptainer.plugins.module_utils._network.http_options import HttpOptions
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.verdict import Verdict
 from ansible_collections.hpc.apptainer.plugins.module_utils._network.verification import verify_claim
 from ansible_collections.hpc.apptainer.plugins.module_utils._values.claims import Claim, basic
