@@ -365,6 +365,7 @@ def test_a_fleet_without_declarations_is_no_fleet_in_state(reported):
         assert error in done.stdout
 
 
+@pytest.mark.newest
 def test_values_that_are_texts(reported):
     """As -e k=v, INI files and surveys give them."""
     _done, (answer, _report), (other, report) = reported(
@@ -394,7 +395,8 @@ def test_a_slip_in_an_option_is_refused(playbook):
     assert [said for number, (_option, said) in enumerate(SLIPS) if said not in found[str(number)]] == [], done.stdout
 
 
-@pytest.mark.parametrize("env", [{"ANSIBLE_DISPLAY_OK_HOSTS": "no"}, {"ANSIBLE_STDOUT_CALLBACK": "minimal"}, {"ANSIBLE_STDOUT_CALLBACK": "oneline"}])
+@pytest.mark.parametrize("env", [{"ANSIBLE_DISPLAY_OK_HOSTS": "no"}, *(pytest.param({"ANSIBLE_STDOUT_CALLBACK": name}, marks=pytest.mark.newest) for name in (
+    "minimal", "oneline"))])
 def test_the_lines_are_printed_whatever_else_is_not(reported, env):
     done, (answer, _report) = reported([CHANGED, SAME], env=env)
     assert "\n".join(answer["summary"]) in done.stdout

@@ -122,10 +122,11 @@ def test_an_adopted_fleet_is_in_state_byte_for_byte(play, tmp_path, file, adopte
     file("none").parent.mkdir(parents=True)
     file("none").write_text(USUAL)
     file("none").chmod(0o644)
-    done = play("drift", FLEET, *again)
+    done = play("drift", FLEET, *again, "--limit", ",".join([*changed, "none", "node2"]))
     assert done.returncode == 2
     report = json.loads((tmp_path / "cwd" / "apptainer-drift.json").read_text())
-    assert {host["name"] for host in report["hosts"] if host["state"] != "in_state"} == {*changed, "none"}
+    assert [host["name"] for host in report["hosts"] if host["state"] == "in_state"] == ["node2"]
+    assert {host["name"] for host in report["hosts"]} == {*changed, "none", "node2"}
 
 
 @pytest.mark.newest
