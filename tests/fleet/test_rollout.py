@@ -223,17 +223,17 @@ def test_two_hosts_are_dead(fleet, rollout):
 @pytest.mark.parametrize(("allowed", "rc", "written"), [
     ("0%", 4, set()),  # the dead canary is one too many
     (1, 4, {"node2", "node3"}),  # node4 of the first batch is the second
-    ("25%", 4, {"node2", "node3", "node5", "node6", "node7", "node8"}),
+    ("40%", 4, {"node2", "node3", "node5"}),
 ])
 def test_how_many_may_be_unreachable(fleet, rollout, allowed, rc, written):
     """As a real number, and as a percentage of all."""
     for name in ("node1", "node4"):
         fleet[name].stop()
-    done = rollout(**first(8), apptainer_fleet_batches=[2, "100%"], apptainer_fleet_max_unreachable=allowed, **BASE)
+    done = rollout(**first(5), apptainer_fleet_batches=[2, "100%"], apptainer_fleet_max_unreachable=allowed, **BASE)
     words = " ".join(done.output.split())
     assert (done.rc, done.hosts("failures"), touched(fleet)) == (rc, set(), written), done.output
     assert done.hosts("unreachable") == ({"node1", "node4"} if len(written) > 1 else {"node1"})
-    assert ("The rollout stops here, because" in words) == (len(written) < 6)
+    assert ("The rollout stops here, because" in words) == (len(written) < 3)
 
 
 def test_chosen_canaries_and_a_failure_behind_them(fleet, rollout):

@@ -332,6 +332,7 @@ def recap(done):
     return set(re.findall(r"^(\S+) +: ok=.* failed=[1-9]", done.stdout, re.MULTILINE))
 
 
+@pytest.mark.newest
 def test_drift_asks_only_if_it_is_told_to(playbook, library, controller, tmp_path):
     """By default, the comparison needs no server, and the controller no library to ask one."""
     python = without_libraries(tmp_path, controller.python)

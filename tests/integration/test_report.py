@@ -365,6 +365,7 @@ def test_a_fleet_without_declarations_is_no_fleet_in_state(reported):
         assert error in done.stdout
 
 
+@pytest.mark.newest
 def test_values_that_are_texts(reported):
     """As -e k=v, INI files and surveys give them."""
     _done, (answer, _report), (other, report) = reported(
@@ -411,7 +412,8 @@ def test_options_from_the_variables_of_a_playbook(playbook, tmp_path):
     assert "apptainer_fleet_findings_fail is 'always', but must be one of never, error, warning." in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("env", [{"ANSIBLE_DISPLAY_OK_HOSTS": "no"}, {"ANSIBLE_STDOUT_CALLBACK": "minimal"}, {"ANSIBLE_STDOUT_CALLBACK": "oneline"}])
+@pytest.mark.parametrize("env", [{"ANSIBLE_DISPLAY_OK_HOSTS": "no"}, *(pytest.param({"ANSIBLE_STDOUT_CALLBACK": name}, marks=pytest.mark.newest) for name in (
+    "minimal", "oneline"))])
 def test_the_lines_are_printed_whatever_else_is_not(reported, env):
     done, (answer, _report) = reported([CHANGED, SAME], env=env)
     assert "\n".join(answer["summary"]) in done.stdout
@@ -466,52 +468,71 @@ def test_a_run_that_never_ends_leaves_no_fresh_report(reported, playbook, tmp_pa
     assert "No host was checked" in (tmp_path / "report0.html").read_text()
 
 
-# A rollout as the playbook does it, with answers as the role would have left them.
-BATCHES = [
-    {"hosts": "localhost", "gather_facts": False, "tasks": [
-        {"hpc.apptainer.apptainer_fleet_report": {"state": "begun", "pattern": "all", "max_unreachable": "{{ allowed }}"}, "delegate_facts": True,
-         "delegate_to": "localhost"}]},
-    {"hosts": "all", "gather_facts": False, "serial": 2, "tasks": [
-        {"ansible.builtin.set_fact": {"apptainer_fleet_result": "{{ answer }}"}},
-        {"hpc.apptainer.apptainer_fleet_report": {"hosts": "{{ ansible_play_batch }}", "applied": True}, "run_once": True,
-         "delegate_to": "localhost", "delegate_facts": True, "register": "report"},
-        {"ansible.builtin.meta": "end_play", "when": "report.stop"}]},
-    {"hosts": "localhost", "gather_facts": False, "tasks": [
-        {"ansible.builtin.debug": {"msg": "end: {{ ansible_facts.apptainer_fleet_progress.problems }}"}}]},
-]
+def batches(name, answers, allowed):
+    """The plays of a rollout as the playbook does it, with answers as the role would have left them on n1, n2 and so on."""
+    hosts = [f"n{number}" for number in range(1, len(answers) + 1)]
+    common = {"gather_facts": False, "vars": {"answers": dict(zip(hosts, answers, strict=True)), "allowed": str(allowed)}}
+    return [
+        {"name": f"Case {name}", "hosts": "localhost", **common, "tasks": [
+            {"hpc.apptainer.apptainer_fleet_report": {"state": "begun", "pattern": ",".join(hosts), "max_unreachable": "{{ allowed }}"},
+             "delegate_facts": True, "delegate_to": "localhost"}]},
+        {"hosts": ",".join(hosts), "serial": 2, **common, "tasks": [
+            {"ansible.builtin.set_fact": {"apptainer_fleet_result": "{{ answers[inventory_hostname] | combine({'at': now().timestamp()}) }}"}},
+            {"hpc.apptainer.apptainer_fleet_report": {"hosts": "{{ ansible_play_batch }}", "applied": True}, "run_once": True,
+             "delegate_to": "localhost", "delegate_facts": True, "register": "report"},
+            {"ansible.builtin.meta": "end_play", "when": "report.stop"}]},
+        {"hosts": "localhost", **common, "tasks": [
+            {"ansible.builtin.debug": {"msg": "end: {{ ansible_facts.apptainer_fleet_progress.problems }}"}}]},
+    ]
 
 
-@pytest.mark.parametrize(("answers", "allowed", "arguments", "said", "unsaid"), [
-    ([CHANGED, SAME, CHANGED], "10%", [],
+# The hosts' answers, how many may be unreachable, what is said of it, and what is not.
+ENDS = {
+    "changed": ([CHANGED, SAME, CHANGED], "10%",
      ["2 hosts: 1 changed, 1 in state (2 of 3 hosts done)", "Changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive was false, is now "
       "true", "1 host: 1 changed (3 of 3 hosts done)", "In all batches, 3 hosts: 2 changed, 1 in state", "end: []"], ["--limit", "stops"]),
-    ([CHANGED, SAME, SAME], 0, ["--check"],
-     ["2 hosts: 1 to be changed, 1 in state",
-      "To be changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive is false, should be true"], []),
-    ([{**CHANGED, "diff": []}, SAME], 0, [],
+    "no diff": ([{**CHANGED, "diff": []}, SAME], 0,
      ["Changed on 1 host (n1): global: remote.yaml: the file was changed; with --diff, the report says what"], ["should be"]),
-    ([CHANGED, BAD, SAME], "100%", [],
+    "failed": ([CHANGED, BAD, SAME], "100%",
      ["2 hosts: 1 changed, 1 failed", "The rollout stops here. 1 host was not touched: n3", "Failed on 1 host (n2)", "--limit n2", "end: ['n2']"],
      ["1 host: 1 in state"]),
-    ([IGNORED, SAME, SAME], 0, [], ["Failed on 1 host (n1): /etc/apptainer/remote.yaml, line 3: bad", "The rollout stops here."], ["Drift"]),
-    ([SAME, GONE, SAME], "10%", [],
+    "unreadable": ([IGNORED, SAME, SAME], 0, ["Failed on 1 host (n1): /etc/apptainer/remote.yaml, line 3: bad", "The rollout stops here."], ["Drift"]),
+    "one lost": ([SAME, GONE, SAME], "10%",
      ["2 hosts: 1 unreachable, 1 in state (2 of 3", "1 host: 1 in state (3 of 3", "--limit n2", "end: ['n2']"], ["stops"]),
-    ([SAME, GONE, SAME], 0, [], ["because 1 host is unreachable and apptainer_fleet_max_unreachable allows none. 1 host was not touched: n3"], []),
-    ([SAME, GONE, SAME, GONE, SAME], 1, [],
+    "none may be lost": ([SAME, GONE, SAME], 0,
+     ["because 1 host is unreachable and apptainer_fleet_max_unreachable allows none. 1 host was not touched: n3"], []),
+    "two lost": ([SAME, GONE, SAME, GONE, SAME], 1,
      ["because 2 hosts are unreachable and apptainer_fleet_max_unreachable allows 1. 1 host was not touched: n5", "--limit n2,n4"], []),
-    ([CHANGED, SAME, GONE], 1, [], ["1 host: 1 unreachable (3 of 3", "In all batches, 3 hosts: 1 changed, 1 unreachable, 1 in state"], ["stops"]),
-    ([NOTHING, NOTHING, NOTHING], 1, [], ["Nothing is declared for any host"], []),
-    ([NOTHING, NOTHING, SAME], 1, [], ["2 hosts: 2 undeclared (2 of 3 hosts done)"], ["Nothing is declared for any host"]),
-    ([CHANGED, SAME, SAME], 0, ["--limit", "localhost,n1,n3"], ["2 hosts: 1 changed, 1 in state"], ["done)"]),
-], ids=["changed", "check", "no diff", "failed", "unreadable", "one lost", "none may be lost", "two lost", "the last is lost", "nothing declared",
-        "nothing declared at first", "limit"])
-@pytest.mark.newest
-def test_the_end_of_a_batch(playbook, answers, allowed, arguments, said, unsaid):
-    done = playbook([{"answer": answer, "ansible_connection": "local"} for answer in answers], BATCHES, *arguments, "-e", f"allowed={allowed}")
-    text = " ".join(done.stdout.replace("''", "'").split())
+    "the last is lost": ([CHANGED, SAME, GONE], 1,
+     ["1 host: 1 unreachable (3 of 3", "In all batches, 3 hosts: 1 changed, 1 unreachable, 1 in state"], ["stops"]),
+    "nothing declared": ([NOTHING, NOTHING, NOTHING], 1, ["Nothing is declared for any host"], []),
+    "nothing declared at first": ([NOTHING, NOTHING, SAME], 1, ["2 hosts: 2 undeclared (2 of 3 hosts done)"], ["Nothing is declared for any host"]),
+}
+
+
+def text_of(done):
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [words for words in said if words not in text] == [], done.stdout
-    assert [words for words in unsaid if words in text] == [], done.stdout
+    return " ".join(done.stdout.replace("''", "'").split())
+
+
+@pytest.mark.newest
+def test_the_end_of_a_batch(playbook):
+    """One run for all."""
+    plays = [play for name, (answers, allowed, _said, _unsaid) in ENDS.items() for play in batches(name, answers, allowed)]
+    text = text_of(playbook([{"ansible_connection": "local"}] * 5, plays))
+    for name, (_answers, _allowed, said, unsaid) in ENDS.items():
+        part = text.partition(f"PLAY [Case {name}] ")[2].partition("PLAY [Case ")[0].partition("PLAY RECAP")[0]
+        assert [words for words in said if words not in part] == [], (name, part)
+        assert [words for words in unsaid if words in part] == [], (name, part)
+
+
+@pytest.mark.newest
+def test_the_end_of_a_batch_of_some_hosts_in_check_mode(playbook):
+    text = text_of(playbook([{"ansible_connection": "local"}] * 3, batches("limit", [CHANGED, SAME, SAME], 0), "--limit", "localhost,n1,n3", "--check"))
+    for words in ("2 hosts: 1 to be changed, 1 in state", "To be changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive is false, "
+                  "should be true"):
+        assert words in text
+    assert "done)" not in text
 
 
 ASKED = {"from": "admin", "services": [], "logins": [], "certificates": [], "refused": [], "errors": [], "undeclared": []}

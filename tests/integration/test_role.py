@@ -95,6 +95,7 @@ def test_canaries_that_do_not_exist(play, written):
     assert "apptainer_fleet_canaries is login9, but no host of the inventory matches it; correct it" in done.words
 
 
+@pytest.mark.newest
 def test_the_end_of_a_batch_waits_for_all_of_it(play, written, tmp_path):
     """Whatever strategy ansible.cfg has."""
     (tmp_path / "n2" / "apptainer").mkdir(parents=True)
@@ -106,6 +107,7 @@ def test_the_end_of_a_batch_waits_for_all_of_it(play, written, tmp_path):
     assert written() == ["n1", "n2"]
 
 
+@pytest.mark.newest
 def test_any_strategy(play, written, library, proven):
     """Whoever comes first verifies for all; the others wait for that."""
     done = play(one_play(strategy="free"), **proven)
@@ -121,6 +123,7 @@ def test_a_first_host_without_proofs_does_not_spare_the_others(play, written):
     assert "refuses the connection" in done.words
 
 
+@pytest.mark.newest
 def test_what_is_proven_is_not_proven_again_but_what_is_new_is(play, library, proven):
     """The role three times with the same lists, then with others."""
     more = [{"name": "z", "uri": "https://localhost:1"}]
@@ -210,6 +213,7 @@ def test_a_report_that_cannot_be_written_is_nobody_elses_fault(play, limit, culp
     assert "The report could not be written to /nowhere/report.json" in done.words
 
 
+@pytest.mark.newest
 def test_an_option_that_is_a_variable(play, written):
     """Whoever takes it for an ordinary module is told how to set it."""
     done = play([{"hosts": "n1", "gather_facts": False, "tasks": [{ROLE: {"prune": True, "flavor": "singularity"}}]}], **BASE)

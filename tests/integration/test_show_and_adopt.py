@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 
 import pytest
 import yaml
@@ -106,12 +107,11 @@ def test_an_adopted_fleet_is_in_state_byte_for_byte(play, tmp_path, file, adopte
     assert done.returncode == 0, done.stdout + done.stderr
     before = snapshot(tmp_path / "hosts")
     again = ("-i", tmp_path / "cwd" / "apptainer-adopted")
-    done = play("drift", FLEET, *again)
+    done = play("drift", FLEET, *again, "hpc.apptainer.rollout", apptainer_fleet_verify=False)  # a rollout, and then a drift run
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PLAY [Roll out to the canaries]") == 1
     assert f"{len(FLEET)} hosts: {len(FLEET)} in state" in done.stdout
-    done = play("rollout", FLEET, *again, apptainer_fleet_verify=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "changed=1" not in done.stdout
+    assert not re.search("changed=[1-9]", done.stdout)
     assert snapshot(tmp_path / "hosts") == before
     assert not (tmp_path / "executed").exists()
     # and it is a declaration: what somebody changes is drift
@@ -122,10 +122,11 @@ def test_an_adopted_fleet_is_in_state_byte_for_byte(play, tmp_path, file, adopte
     file("none").parent.mkdir(parents=True)
     file("none").write_text(USUAL)
     file("none").chmod(0o644)
-    done = play("drift", FLEET, *again)
+    done = play("drift", FLEET, *again, "--limit", ",".join([*changed, "none", "node2"]))
     assert done.returncode == 2
     report = json.loads((tmp_path / "cwd" / "apptainer-drift.json").read_text())
-    assert {host["name"] for host in report["hosts"] if host["state"] != "in_state"} == {*changed, "none"}
+    assert [host["name"] for host in report["hosts"] if host["state"] == "in_state"] == ["node2"]
+    assert {host["name"] for host in report["hosts"]} == {*changed, "none", "node2"}
 
 
 @pytest.mark.newest
@@ -251,10 +252,10 @@ def test_show(play, tmp_path, file):
 
 @pytest.mark.newest
 def test_a_screenful_for_many_hosts(play):
-    done = play("show", {f"node{number:03}": None for number in range(1, 41)})
+    done = play("show", {f"node{number:03}": None for number in range(1, 25)})
     assert done.returncode == 0, done.stdout + done.stderr
     shown = done.stdout.partition("Show it]")[2].partition("PLAY RECAP")[0]
-    assert "node[001-040] (40 hosts):" in shown
+    assert "node[001-024] (24 hosts):" in shown
     assert len(shown.splitlines()) < 24
 
 
