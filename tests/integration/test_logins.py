@@ -7,6 +7,7 @@
 import base64
 import concurrent.futures
 import json
+import os
 import re
 import shutil
 import sys
@@ -449,6 +450,7 @@ def test_check_mode_predicts_the_real_run(logins, home, user, tmp_path, args, do
             user.mkdir(mode=0o700, exist_ok=True)
             path.write_text(text)
             path.chmod(mode)
+            os.utime(path, (0, 0))  # nobody may still be writing it
     before = snapshot(home)
     foreseen = logins(check=True, **args)
     assert snapshot(home) == before

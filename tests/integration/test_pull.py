@@ -352,7 +352,7 @@ def test_vaulted_variables_and_nothing_leaks(pull, site, core, tmp_path):
     assert done.returncode == 0, done.stderr
     site.commit(apptainer_fleet_remotes=[{"name": "site", "uri": "{{ vault_uri }}"}], unused="{{ vault_token }}")
     # The second time, the checkout with the vaulted file is there when it is fetched.
-    with leaks.watched_processes() as seen:
+    with leaks.watched_processes(interval=0.02) as seen:
         runs = [pull(vault_password_file=str(password), arguments=["--diff", "-vvv"]) for _again in range(2)]
     assert [done.changed for done in runs] == [1, 0], runs
     assert "vaulted.example.org" in (site.node / "etc" / "apptainer" / "remote.yaml").read_text()

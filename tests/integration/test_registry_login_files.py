@@ -60,6 +60,7 @@ def files(user):
             if content is not None:
                 (user / name).write_text(content if isinstance(content, str) else docker_json(content))
                 (user / name).chmod(mode)
+                os.utime(user / name, (0, 0))  # nobody may still be writing it
         return user / "docker-config.json"
 
     return write

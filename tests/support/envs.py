@@ -73,8 +73,8 @@ PIP = ("-m", "pip", "--disable-pip-version-check", "-qq")
 # Prints a Python's version, whether its pip is too old, and the wheel of that pip, which Debian and Fedora keep in a place of their own.
 FIND_PIP = """
 import ensurepip, glob, os, sys
-place = getattr(ensurepip, "_WHEEL_PKG_DIR", None) or os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")
-wheels = glob.glob(os.path.join(place, "pip-{}-*.whl".format(ensurepip.version())))
+places = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), getattr(ensurepip, "_WHEEL_PKG_DIR", None)]
+wheels = [wheel for place in places if place for wheel in glob.glob(os.path.join(str(place), "pip-{}-*.whl".format(ensurepip.version())))]
 print("{}.{}".format(*sys.version_info), sys.version_info < (3, 7), *wheels, sep="\\n")
 """
 

@@ -71,23 +71,26 @@ def _base64(data: bytes) -> set[str]:
 def watched_processes(interval: float = 0.005) -> Iterator[set[str]]:
     """The command lines and environments of all processes that are seen meanwhile. Complete once the block is left."""
     seen: set[str] = set()
-    last: dict[str, bytes] = {}
     stop = threading.Event()
 
+    def look(pid: str, name: str) -> bytes:
+        try:
+            with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+                data = file.read(1 << 20)
+        except OSError:
+            return b""
+        seen.add(data.decode("utf-8", "replace").replace("\0", " "))
+        return data
+
     def watch() -> None:
+        last: dict[str, bytes] = {}
         while True:
             stopping = stop.is_set()  # look once more after the last process
-            for pid in filter(str.isdigit, os.listdir("/proc")):
-                for name in ("cmdline", "environ"):
-                    path = f"/proc/{pid}/{name}"
-                    try:
-                        with open(path, "rb", buffering=0) as file:
-                            data = file.read(1 << 20)
-                    except OSError:
-                        continue
-                    if data and last.get(path) != data:
-                        last[path] = data
-                        seen.add(data.decode("utf-8", "replace").replace("\0", " "))
+            found = {pid: look(pid, "cmdline") for pid in os.listdir("/proc") if pid.isdigit()}
+            for pid, line in found.items():
+                if line != last.get(pid):  # another environment comes with another program, and so with another command line
+                    look(pid, "environ")
+            last = found
             if stopping:
                 return
             stop.wait(interval)
