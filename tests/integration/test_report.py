@@ -488,23 +488,30 @@ def batches(name, answers, allowed):
 
 # The hosts' answers, how many may be unreachable, what is said of it, and what is not.
 ENDS = {
-    "changed": ([CHANGED, SAME, CHANGED], "10%",
-     ["2 hosts: 1 changed, 1 in state (2 of 3 hosts done)", "Changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive was false, is now "
-      "true", "1 host: 1 changed (3 of 3 hosts done)", "In all batches, 3 hosts: 2 changed, 1 in state", "end: []"], ["--limit", "stops"]),
-    "no diff": ([{**CHANGED, "diff": []}, SAME], 0,
-     ["Changed on 1 host (n1): global: remote.yaml: the file was changed; with --diff, the report says what"], ["should be"]),
-    "failed": ([CHANGED, BAD, SAME], "100%",
-     ["2 hosts: 1 changed, 1 failed", "The rollout stops here. 1 host was not touched: n3", "Failed on 1 host (n2)", "--limit n2", "end: ['n2']"],
-     ["1 host: 1 in state"]),
+    "changed": (
+        [CHANGED, SAME, CHANGED], "10%",
+        ["2 hosts: 1 changed, 1 in state (2 of 3 hosts done)", "Changed on 1 host (n1): global: remote.yaml: endpoint site: exclusive was false, is now "
+         "true", "1 host: 1 changed (3 of 3 hosts done)", "In all batches, 3 hosts: 2 changed, 1 in state", "end: []"], ["--limit", "stops"]),
+    "no diff": (
+        [{**CHANGED, "diff": []}, SAME], 0,
+        ["Changed on 1 host (n1): global: remote.yaml: the file was changed; with --diff, the report says what"], ["should be"]),
+    "failed": (
+        [CHANGED, BAD, SAME], "100%",
+        ["2 hosts: 1 changed, 1 failed", "The rollout stops here. 1 host was not touched: n3", "Failed on 1 host (n2)", "--limit n2", "end: ['n2']"],
+        ["1 host: 1 in state"]),
     "unreadable": ([IGNORED, SAME, SAME], 0, ["Failed on 1 host (n1): /etc/apptainer/remote.yaml, line 3: bad", "The rollout stops here."], ["Drift"]),
-    "one lost": ([SAME, GONE, SAME], "10%",
-     ["2 hosts: 1 unreachable, 1 in state (2 of 3", "1 host: 1 in state (3 of 3", "--limit n2", "end: ['n2']"], ["stops"]),
-    "none may be lost": ([SAME, GONE, SAME], 0,
-     ["because 1 host is unreachable and apptainer_fleet_max_unreachable allows none. 1 host was not touched: n3"], []),
-    "two lost": ([SAME, GONE, SAME, GONE, SAME], 1,
-     ["because 2 hosts are unreachable and apptainer_fleet_max_unreachable allows 1. 1 host was not touched: n5", "--limit n2,n4"], []),
-    "the last is lost": ([CHANGED, SAME, GONE], 1,
-     ["1 host: 1 unreachable (3 of 3", "In all batches, 3 hosts: 1 changed, 1 unreachable, 1 in state"], ["stops"]),
+    "one lost": (
+        [SAME, GONE, SAME], "10%",
+        ["2 hosts: 1 unreachable, 1 in state (2 of 3", "1 host: 1 in state (3 of 3", "--limit n2", "end: ['n2']"], ["stops"]),
+    "none may be lost": (
+        [SAME, GONE, SAME], 0,
+        ["because 1 host is unreachable and apptainer_fleet_max_unreachable allows none. 1 host was not touched: n3"], []),
+    "two lost": (
+        [SAME, GONE, SAME, GONE, SAME], 1,
+        ["because 2 hosts are unreachable and apptainer_fleet_max_unreachable allows 1. 1 host was not touched: n5", "--limit n2,n4"], []),
+    "the last is lost": (
+        [CHANGED, SAME, GONE], 1,
+        ["1 host: 1 unreachable (3 of 3", "In all batches, 3 hosts: 1 changed, 1 unreachable, 1 in state"], ["stops"]),
     "nothing declared": ([NOTHING, NOTHING, NOTHING], 1, ["Nothing is declared for any host"], []),
     "nothing declared at first": ([NOTHING, NOTHING, SAME], 1, ["2 hosts: 2 undeclared (2 of 3 hosts done)"], ["Nothing is declared for any host"]),
 }

@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from support import envs, generated
@@ -59,18 +59,19 @@ def pythons(core: Path) -> list[int]:
     return [minor for minor in sorted(envs.managed_minors(core)[1]) if envs.find_python(minor)]
 
 
-def sanity(core: Path, place: Path, *options: str, minors: Iterable[int] = ()) -> subprocess.CompletedProcess[str]:
-    """Run the sanity tests of an ansible-core on a clone below `place`: for the core's own Python, or for the 3.minor of nodes that are given."""
-    nodes = {f"3.{minor}": python for minor in minors if (python := envs.find_python(minor))}
-    own, *scripts = subprocess.check_output([core / "bin" / "python", "-c", ASK_CORE, *nodes], text=True).split()
-    home = envs.VENVS / "sanity" / f"{core.name}-{'-'.join(nodes) or own}"
+def sanity(core: Path, place: Path, *options: str, minors: Collection[int] = ()) -> subprocess.CompletedProcess[str]:
+    """Run the sanity tests of an ansible-core on a clone below `place`. Its own Python compiles and imports, and so do the 3.minor that are given."""
+    asked = subprocess.check_output([core / "bin" / "python", "-c", ASK_CORE, *(f"3.{minor}" for minor in minors)], text=True)
+    own, *scripts = asked.split()
+    nodes = {f"3.{minor}": envs.find_python(minor) for minor in sorted({*minors, int(own[2:])})}
+    home = envs.VENVS / "sanity" / core.name
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     for script in scripts:
         (cache / script).write_text(GET_PIP)
     _configure_pip(core / "bin" / "python", home)
     targets = [word for version, python in nodes.items() for word in ("--target-python", f"{version}@{python}")]
-    path = [str(core / "bin"), *(str(python.parent) for python in nodes.values()), "/usr/local/bin", "/usr/bin", "/bin"]
+    path = [str(core / "bin"), *(str(python.parent) for python in nodes.values() if python), "/usr/local/bin", "/usr/bin", "/bin"]
     command = [core / "bin" / "ansible-test", "sanity", "--controller", f"origin:python={own}", *targets, "--color", "no", *options]
     collection = clone(place / "ansible_collections" / "hpc" / "apptainer")
     return run(*command, cwd=collection, env=clean_env(home, {"PATH": ":".join(path)}))
