@@ -6,7 +6,7 @@
 
 DOCUMENTATION = r"""
 module: apptainer_fleet_health
-short_description: Ask once how the servers and logins are that the role's variables declare
+short_description: Ask once for the whole fleet whether the declared servers and logins work
 version_added: 1.0.0
 description:
   - Reads the variables of the role P(hpc.apptainer.apptainer_fleet#role) of all hosts, and asks about each distinct endpoint, keyserver, registry and

@@ -6,7 +6,7 @@
 
 DOCUMENTATION = r"""
 module: apptainer_fleet_outcome
-short_description: Let exactly the hosts fail that the report blames
+short_description: Fail exactly the hosts that the report blames
 version_added: 1.0.0
 description:
   - Fails on a host that failed or that drifted, and is unreachable on a host that could not be reached, as the last run of

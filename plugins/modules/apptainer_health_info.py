@@ -6,7 +6,7 @@
 
 DOCUMENTATION = r"""
 module: apptainer_health_info
-short_description: Ask the servers that are declared for a whole fleet how they are
+short_description: Ask whether the servers and logins that are declared for a whole fleet work
 version_added: 1.0.0
 description:
   - Asks what is declared for the hosts of a fleet, from one machine, and each thing once. Returns whether the endpoints, their services, the
