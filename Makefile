@@ -12,6 +12,9 @@ HOSTS ?= 100 400 1600
 SIZES ?= 1 10 100 1000 10000
 PYTEST := $(BIN)/pytest --numprocesses=auto
 
+# Each of the processes that run the tests would compile them all again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help test full lint unit integration fleet attack matrix sanity bench demo docs build release clean programs venv
 
